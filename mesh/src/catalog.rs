@@ -1,0 +1,266 @@
+//! The catalog as every part of the house sees it: nodes, grids with their slot map, and classes. The catalog group
+//! (`odgm`) decides it; hosts and gateways hold a copy and follow its revisions. All types travel the mesh and lie on
+//! disk as protobuf, so tags never change.
+
+use crate::id::{ClassName, NodeId, ObjectId, slot};
+
+/// One revision of the whole catalog.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CatalogView {
+    /// The catalog log's index after which it looked so; grows with every change.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    /// Hosts, by id.
+    #[prost(message, repeated, tag = "2")]
+    pub nodes: Vec<Node>,
+    /// Grids, by name.
+    #[prost(message, repeated, tag = "3")]
+    pub grids: Vec<Grid>,
+    /// Deployed classes, by name.
+    #[prost(message, repeated, tag = "4")]
+    pub classes: Vec<Class>,
+}
+
+/// A host.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Node {
+    /// Its [`NodeId`].
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its failure zone; empty when none was given.
+    #[prost(string, tag = "2")]
+    pub zone: String,
+}
+
+/// A named set of partitions.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Grid {
+    /// `default`, or the name of the class that has it to itself.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Copies of each partition.
+    #[prost(uint32, tag = "2")]
+    pub replicas: u32,
+    /// In slot order; together they cover every slot once.
+    #[prost(message, repeated, tag = "3")]
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// One Raft group and the contiguous slots that it owns.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PartitionInfo {
+    /// The Raft group's number, unique in the cluster; 0 is the catalog itself.
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    /// The first slot that it owns.
+    #[prost(uint32, tag = "2")]
+    pub slot_first: u32,
+    /// The last slot that it owns.
+    #[prost(uint32, tag = "3")]
+    pub slot_last: u32,
+    /// The hosts that hold it.
+    #[prost(uint64, repeated, tag = "4")]
+    pub nodes: Vec<u64>,
+}
+
+/// A deployed class at one revision.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Class {
+    /// Its number, never used again for another class; part of every stored key.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Its name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The grid that its objects live in.
+    #[prost(string, tag = "3")]
+    pub grid: String,
+    /// The catalog index of this component and manifest; a later one always has a larger number.
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
+    /// Counts the deployments of the class from 1.
+    #[prost(uint64, tag = "5")]
+    pub version: u64,
+    /// SHA-256 of the component.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub digest: bytes::Bytes,
+    /// What the manifest settled.
+    #[prost(message, required, tag = "7")]
+    pub settings: ClassSettings,
+    /// The exported methods, in name order; empty with [`Class::generic`].
+    #[prost(message, repeated, tag = "8")]
+    pub methods: Vec<Method>,
+    /// The component exports `oprc:odgm/handler`: any method name goes to it.
+    #[prost(bool, tag = "9")]
+    pub generic: bool,
+    /// When it was deployed, in milliseconds since the Unix epoch, by the clock of the host that deployed it.
+    #[prost(uint64, tag = "10")]
+    pub deployed_at_ms: u64,
+}
+
+/// What a manifest settles, with the defaults filled in.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClassSettings {
+    /// Methods that only read.
+    #[prost(string, repeated, tag = "1")]
+    pub readonly: Vec<String>,
+    /// One value per entry of [`crate::limits::SETTINGS`], in its order.
+    #[prost(message, required, tag = "2")]
+    pub limits: ClassLimits,
+    /// A grid of the class's own; absent: the shared grid `default`.
+    #[prost(message, optional, tag = "3")]
+    pub own_grid: Option<OwnGrid>,
+}
+
+/// The shape of a grid that one class has to itself.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct OwnGrid {
+    /// 1 to [`crate::limits::GRID_PARTITIONS_MAX`].
+    #[prost(uint32, tag = "1")]
+    pub partitions: u32,
+    /// Copies of each partition.
+    #[prost(uint32, tag = "2")]
+    pub replicas: u32,
+}
+
+/// Limits of one turn; see [`crate::limits`] for each.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[allow(missing_docs, reason = "each is documented at its setting in `limits`")]
+pub struct ClassLimits {
+    #[prost(uint64, tag = "1")]
+    pub cpu_ms: u64,
+    #[prost(uint64, tag = "2")]
+    pub wall_ms: u64,
+    #[prost(uint64, tag = "3")]
+    pub memory_mib: u64,
+    #[prost(uint64, tag = "4")]
+    pub payload_kib: u64,
+    #[prost(uint64, tag = "5")]
+    pub write_kib: u64,
+    #[prost(uint64, tag = "6")]
+    pub write_keys: u64,
+    #[prost(uint64, tag = "7")]
+    pub sends: u64,
+    #[prost(uint64, tag = "8")]
+    pub call_depth: u64,
+}
+
+/// One exported method or function.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Method {
+    /// Its name, as exported.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its parameters in order.
+    #[prost(message, repeated, tag = "2")]
+    pub params: Vec<Param>,
+    /// The WIT type of its result, such as `result<u64, string>`; empty for none.
+    #[prost(string, tag = "3")]
+    pub result: String,
+    /// Listed as read-only in the manifest.
+    #[prost(bool, tag = "4")]
+    pub readonly: bool,
+}
+
+/// One parameter.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Param {
+    /// Its name in WIT.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its WIT type, written out.
+    #[prost(string, tag = "2")]
+    pub ty: String,
+}
+
+impl Method {
+    /// The signature as WIT writes it: `increment: func(by: u64) -> u64`.
+    pub fn signature(&self) -> String {
+        let params: Vec<_> =
+            self.params.iter().map(|param| format!("{}: {}", param.name, param.ty)).collect();
+        let result = if self.result.is_empty() { String::new() } else { format!(" -> {}", self.result) };
+        format!("{}: func({}){result}", self.name, params.join(", "))
+    }
+}
+
+impl CatalogView {
+    /// The deployed class of that name.
+    pub fn class(&self, name: &str) -> Option<&Class> {
+        self.classes.binary_search_by(|class| class.name.as_str().cmp(name)).ok().map(|at| &self.classes[at])
+    }
+
+    /// The grid of that name.
+    pub fn grid(&self, name: &str) -> Option<&Grid> {
+        self.grids.binary_search_by(|grid| grid.name.as_str().cmp(name)).ok().map(|at| &self.grids[at])
+    }
+
+    /// The partition that owns `object` of `class`.
+    pub fn locate(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Option<&PartitionInfo> {
+        self.grid(&class.grid)?.owner(slot(name, object))
+    }
+}
+
+impl Grid {
+    /// The partition that owns `slot`.
+    pub fn owner(&self, slot: u16) -> Option<&PartitionInfo> {
+        let slot = u32::from(slot);
+        let at = self.partitions.partition_point(|partition| partition.slot_last < slot);
+        self.partitions.get(at).filter(|partition| partition.slot_first <= slot)
+    }
+}
+
+impl PartitionInfo {
+    /// The hosts that hold it.
+    pub fn hosts(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.iter().copied().map(NodeId)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SLOTS;
+
+    fn grid_of(partitions: u32) -> Grid {
+        let bound = |n: u32| n * u32::from(SLOTS) / partitions;
+        let partitions = (0..partitions)
+            .map(|n| PartitionInfo {
+                group: u64::from(n) + 1,
+                slot_first: bound(n),
+                slot_last: bound(n + 1) - 1,
+                nodes: vec![1],
+            })
+            .collect();
+        Grid { name: "default".into(), replicas: 1, partitions }
+    }
+
+    #[test]
+    fn every_slot_has_exactly_one_owner() {
+        for partitions in [1, 3, 16, 256] {
+            let grid = grid_of(partitions);
+            for slot in 0..SLOTS {
+                let owner = grid.owner(slot).unwrap();
+                assert!((owner.slot_first..=owner.slot_last).contains(&u32::from(slot)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_gap_has_no_owner() {
+        let mut grid = grid_of(4);
+        grid.partitions.remove(1);
+        assert!(grid.owner(1024).is_none());
+        assert!(grid.owner(1023).is_some() && grid.owner(2048).is_some());
+    }
+
+    #[test]
+    fn a_signature_reads_like_wit() {
+        let by = Param { name: "by".into(), ty: "u64".into() };
+        let mut method =
+            Method { name: "increment".into(), params: vec![by], result: "u64".into(), readonly: false };
+        assert_eq!(method.signature(), "increment: func(by: u64) -> u64");
+        method.result.clear();
+        method.params.clear();
+        assert_eq!(method.signature(), "increment: func()");
+    }
+}

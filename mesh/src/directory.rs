@@ -1,0 +1,122 @@
+//! What this process knows of the cluster: the catalog, who leads which group, which nodes are alive. Fed by the local
+//! host (directly) and by announcements (over Zenoh); gateways and hosts only read it. Everything in it is a hint that
+//! may be out of date: the host that is asked decides.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::catalog::CatalogView;
+use crate::id::NodeId;
+use crate::wire::Leads;
+
+/// See the module.
+pub struct Directory {
+    view: watch::Sender<Arc<CatalogView>>,
+    leaders: RwLock<HashMap<u64, Leads>>,
+    nodes: watch::Sender<BTreeSet<NodeId>>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self {
+            view: watch::Sender::new(Arc::default()),
+            leaders: RwLock::default(),
+            nodes: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+}
+
+impl Directory {
+    /// The newest catalog known here; revision 0 when none is yet.
+    pub fn view(&self) -> Arc<CatalogView> {
+        self.view.borrow().clone()
+    }
+
+    /// Follows the catalog.
+    pub fn watch_view(&self) -> watch::Receiver<Arc<CatalogView>> {
+        self.view.subscribe()
+    }
+
+    /// Takes a catalog, unless a newer one is known.
+    pub fn learn_view(&self, view: Arc<CatalogView>) {
+        self.view.send_if_modified(|known| {
+            let newer = view.revision > known.revision;
+            if newer {
+                *known = view;
+            }
+            newer
+        });
+    }
+
+    /// Who leads `group`, as far as is known.
+    pub fn leader(&self, group: u64) -> Option<NodeId> {
+        self.leaders.read().get(&group).map(|leads| NodeId(leads.node))
+    }
+
+    /// Takes word of a leader, unless a later term's is known.
+    pub fn learn_leader(&self, leads: Leads) {
+        let mut leaders = self.leaders.write();
+        let known = leaders.entry(leads.group).or_insert(leads);
+        if leads.term >= known.term {
+            *known = leads;
+        }
+    }
+
+    /// Forgets that `node` leads `group`: it said that it does not.
+    pub fn forget_leader(&self, group: u64, node: NodeId) {
+        let mut leaders = self.leaders.write();
+        if leaders.get(&group).is_some_and(|leads| leads.node == node.0) {
+            leaders.remove(&group);
+        }
+    }
+
+    /// The hosts that are alive, in id order.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        self.nodes.borrow().clone()
+    }
+
+    /// Follows the hosts that are alive.
+    pub fn watch_nodes(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.nodes.subscribe()
+    }
+
+    /// A host came.
+    pub fn learn_node(&self, node: NodeId) {
+        self.nodes.send_if_modified(|nodes| nodes.insert(node));
+    }
+
+    /// A host went, or its link did: it leads nothing as far as this process can tell.
+    pub fn lose_node(&self, node: NodeId) {
+        self.leaders.write().retain(|_, leads| leads.node != node.0);
+        self.nodes.send_if_modified(|nodes| nodes.remove(&node));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_term_or_revision_never_replaces_a_newer_one() {
+        let directory = Directory::default();
+        directory.learn_leader(Leads { group: 7, term: 3, node: 1 });
+        directory.learn_leader(Leads { group: 7, term: 2, node: 2 });
+        assert_eq!(directory.leader(7), Some(NodeId(1)));
+        directory.learn_view(Arc::new(CatalogView { revision: 5, ..Default::default() }));
+        directory.learn_view(Arc::new(CatalogView { revision: 4, ..Default::default() }));
+        assert_eq!(directory.view().revision, 5);
+    }
+
+    #[test]
+    fn a_lost_node_leads_nothing() {
+        let directory = Directory::default();
+        directory.learn_node(NodeId(1));
+        directory.learn_leader(Leads { group: 7, term: 3, node: 1 });
+        directory.lose_node(NodeId(1));
+        assert_eq!(directory.leader(7), None);
+        assert!(directory.nodes().is_empty());
+    }
+}

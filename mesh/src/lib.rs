@@ -1,0 +1,23 @@
+//! The mesh: how the parts of oprc find and call each other, and the words that they share.
+//!
+//! One call's way through this crate: [`Mesh::call`] looks whether the target is this very process; then it hands the
+//! operation to the local [`Handler`] as it is. Otherwise it encodes a [`wire::Request`], publishes it to the node's
+//! key expression over Zenoh with a correlation id, and waits for the [`wire::Reply`] until the deadline. The node's
+//! side decodes, hands the same operation to its [`Handler`], and publishes the reply. Both ways give the same answers
+//! and the same [`outcome::Problem`]s.
+
+pub mod catalog;
+mod directory;
+mod follow;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+mod mesh;
+pub mod outcome;
+mod pending;
+mod serve;
+mod session;
+pub mod wire;
+
+pub use directory::Directory;
+pub use mesh::{Handler, Mesh, MeshConfig, MeshError};

@@ -1,0 +1,98 @@
+//! Every limit of the house that more than one crate must agree on, in one file, units last, related by assertions.
+//! Each has what happens past it in the comment; each is tested at it and one past it.
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Slots of a grid, the unit of the partition map. Never changes: it is in every stored object's address.
+pub const SLOTS: u16 = 4096;
+/// Partitions of the shared grid `default`.
+pub const DEFAULT_GRID_PARTITIONS: u32 = 16;
+/// Partitions of a grid of its own, at the most.
+pub const GRID_PARTITIONS_MAX: u32 = 256;
+
+/// Class, method and function names; longer is `invalid`.
+pub const CLASS_NAME_BYTES_MAX: usize = 64;
+/// Object ids; longer is `invalid`.
+pub const OBJECT_ID_BYTES_MAX: usize = 160;
+/// Field keys; longer is `invalid`.
+pub const FIELD_KEY_BYTES_MAX: usize = 256;
+/// One field's value; more is `payload-too-large`.
+pub const FIELD_VALUE_BYTES_MAX: usize = MIB;
+/// A component; more is `payload-too-large`.
+pub const COMPONENT_BYTES_MAX: usize = 64 * MIB;
+/// Components travel in chunks of this size.
+pub const COMPONENT_CHUNK_BYTES: usize = MIB;
+/// A manifest's text; more is `payload-too-large`.
+pub const MANIFEST_BYTES_MAX: usize = 64 * KIB;
+/// Request bodies that the gateway reads for a call or an object write, before the class's own limit is looked at.
+pub const REQUEST_BYTES_MAX: usize = 32 * MIB;
+
+/// Waiting calls of one object; one more is `overloaded`.
+pub const MAILBOX_CALLS_MAX: usize = 1024;
+
+/// A whole-object read past this many fields is `object-too-large`: list the fields instead.
+pub const OBJECT_READ_FIELDS_MAX: usize = 1000;
+/// A whole-object read past this many bytes of keys and values is `object-too-large`.
+pub const OBJECT_READ_BYTES_MAX: usize = MIB;
+/// Items of one page, at the most; asking for more is `invalid`.
+pub const PAGE_ITEMS_MAX: usize = 1000;
+/// Items of one page unless told.
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+/// Bytes of one page of fields: the page ends early, after at least one item.
+pub const PAGE_BYTES_MAX: usize = MIB;
+
+/// Deadline of a call unless the caller sets one.
+pub const DEADLINE_MS_DEFAULT: u64 = 10_000;
+/// The longest deadline that a caller may set; longer is `invalid`.
+pub const DEADLINE_MS_MAX: u64 = 120_000;
+
+/// A limit that a manifest may set: what it is unless told, and how far it may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The key in the manifest's `[class.limits]`.
+    pub key: &'static str,
+    /// The value unless the manifest says otherwise.
+    pub default: u64,
+    /// The hard cap; a manifest past it is refused.
+    pub cap: u64,
+}
+
+/// Processor time of one turn; past it `cpu-limit`.
+pub const CPU_MS: Setting = Setting { key: "cpu_ms", default: 500, cap: 10_000 };
+/// Time from start to end of one turn; past it `wall-limit`.
+pub const WALL_MS: Setting = Setting { key: "wall_ms", default: 5_000, cap: 60_000 };
+/// Linear memory of one turn; past it `memory-limit`.
+pub const MEMORY_MIB: Setting = Setting { key: "memory_mib", default: 64, cap: 1_024 };
+/// Request and, separately, result of one call; past it `payload-too-large`.
+pub const PAYLOAD_KIB: Setting = Setting { key: "payload_kib", default: 1_024, cap: 16_384 };
+/// Keys and values written by one turn; past it `write-limit`.
+pub const WRITE_KIB: Setting = Setting { key: "write_kib", default: 8_192, cap: 32_768 };
+/// Fields written by one turn; past it `write-limit`.
+pub const WRITE_KEYS: Setting = Setting { key: "write_keys", default: 10_000, cap: 100_000 };
+/// Messages sent by one turn; past it `write-limit`.
+pub const SENDS: Setting = Setting { key: "sends", default: 1_000, cap: 10_000 };
+/// Depth of a chain of nested calls; past it `invalid`.
+pub const CALL_DEPTH: Setting = Setting { key: "call_depth", default: 16, cap: 64 };
+
+/// All settings, for the manifest's check and the reference page.
+pub const SETTINGS: [Setting; 8] =
+    [CPU_MS, WALL_MS, MEMORY_MIB, PAYLOAD_KIB, WRITE_KIB, WRITE_KEYS, SENDS, CALL_DEPTH];
+
+// What must hold between them.
+const _: () = {
+    assert!(SLOTS as u32 >= GRID_PARTITIONS_MAX && GRID_PARTITIONS_MAX >= DEFAULT_GRID_PARTITIONS);
+    // one field fits into one turn's writes, one payload and one page
+    assert!(FIELD_VALUE_BYTES_MAX + FIELD_KEY_BYTES_MAX <= WRITE_KIB.default as usize * KIB);
+    assert!(FIELD_VALUE_BYTES_MAX <= PAYLOAD_KIB.default as usize * KIB);
+    // what the gateway reads covers every class's own payload limit, also as base64
+    assert!(REQUEST_BYTES_MAX >= PAYLOAD_KIB.cap as usize * KIB * 4 / 3);
+    assert!(COMPONENT_BYTES_MAX.is_multiple_of(COMPONENT_CHUNK_BYTES));
+    assert!(CPU_MS.cap <= WALL_MS.cap && WALL_MS.cap <= DEADLINE_MS_MAX);
+    assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
+    let mut i = 0;
+    while i < SETTINGS.len() {
+        assert!(SETTINGS[i].default <= SETTINGS[i].cap);
+        i += 1;
+    }
+};

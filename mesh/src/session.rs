@@ -1,0 +1,175 @@
+//! The Zenoh session and the key expressions of the mesh, in one place.
+//!
+//! | key expression | what travels |
+//! | --- | --- |
+//! | `oprc/n/<node>/call` | requests to a node |
+//! | `oprc/r/<inbox>` | replies to a process |
+//! | `oprc/n/<node>/alive` | liveliness token of a node |
+//! | `oprc/g/<group>` | a leader's announcement of a group |
+//! | `oprc/n/<node>/catalog` | a node knows a new catalog revision |
+//!
+//! With a cluster name they all stand below it, so that two clusters on one network do not mix.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use zenoh::Session;
+use zenoh::key_expr::KeyExpr;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Publisher;
+use zenoh::qos::{CongestionControl, Priority};
+
+use crate::id::NodeId;
+use crate::mesh::{MeshConfig, MeshError};
+
+/// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
+const LINK_LEASE_MS: u64 = 2_000;
+/// Declared publishers kept; past it all are dropped and declared anew, so departed nodes do not pile up.
+const PUBLISHERS_MAX: usize = 1_024;
+
+pub(crate) const ALIVE: &str = "oprc/n/*/alive";
+pub(crate) const CATALOGS: &str = "oprc/n/*/catalog";
+pub(crate) const GROUPS: &str = "oprc/g/*";
+
+pub(crate) fn call_key(node: NodeId) -> String {
+    format!("oprc/n/{node}/call")
+}
+
+pub(crate) fn reply_key(inbox: &str) -> String {
+    format!("oprc/r/{inbox}")
+}
+
+pub(crate) fn alive_key(node: NodeId) -> String {
+    format!("oprc/n/{node}/alive")
+}
+
+pub(crate) fn catalog_key(node: NodeId) -> String {
+    format!("oprc/n/{node}/catalog")
+}
+
+pub(crate) fn group_key(group: u64) -> String {
+    format!("oprc/g/{group}")
+}
+
+/// The node in `oprc/n/<node>/...`; none for any other key.
+pub(crate) fn node_of(key: &str) -> Option<NodeId> {
+    let node = key.strip_prefix("oprc/n/")?.split('/').next()?;
+    u64::from_str_radix(node, 16).ok().map(NodeId)
+}
+
+/// An open session with the publishers declared on it.
+pub(crate) struct Link {
+    pub(crate) session: Session,
+    publishers: Mutex<HashMap<String, Arc<Publisher<'static>>>>,
+    /// This process's liveliness token: undeclared when the session closes, lost with its links.
+    token: Mutex<Option<LivelinessToken>>,
+}
+
+impl Link {
+    pub(crate) async fn open(config: &MeshConfig) -> Result<Self, MeshError> {
+        let session = zenoh::open(zenoh_config(config)?).await.map_err(|source| MeshError::Open {
+            listen: config.listen.join(", "),
+            connect: config.connect.join(", "),
+            source,
+        })?;
+        Ok(Self { session, publishers: Mutex::default(), token: Mutex::default() })
+    }
+
+    /// Publishes `payload` on `key`, without express (throughput) and never dropped under congestion.
+    pub(crate) async fn publish(&self, key: &str, payload: Vec<u8>) -> Result<(), MeshError> {
+        let failed = |source| MeshError::Publish { key: key.to_owned(), source };
+        let known = self.publishers.lock().get(key).cloned();
+        let publisher = if let Some(publisher) = known {
+            publisher
+        } else {
+            let expression = KeyExpr::try_from(key.to_owned()).map_err(failed)?;
+            let publisher = self
+                .session
+                .declare_publisher(expression)
+                .congestion_control(CongestionControl::Block)
+                .priority(Priority::Data)
+                .await
+                .map_err(failed)?;
+            let publisher = Arc::new(publisher);
+            let mut publishers = self.publishers.lock();
+            if publishers.len() >= PUBLISHERS_MAX {
+                publishers.clear();
+            }
+            publishers.insert(key.to_owned(), publisher.clone());
+            publisher
+        };
+        publisher.put(payload).await.map_err(failed)
+    }
+
+    /// Keeps the token that shows this process alive for as long as the session is open.
+    pub(crate) fn keep_alive(&self, token: LivelinessToken) {
+        *self.token.lock() = Some(token);
+    }
+
+    pub(crate) async fn close(&self) {
+        self.token.lock().take();
+        self.publishers.lock().clear();
+        if let Err(error) = self.session.close().await {
+            tracing::warn!(%error, "closing the mesh session failed");
+        }
+    }
+}
+
+/// Peer mode, no multicast scouting, explicit endpoints, gossip on; a given file is the base and flags go on top.
+fn zenoh_config(config: &MeshConfig) -> Result<zenoh::Config, MeshError> {
+    let mut zenoh = match &config.zenoh_config {
+        Some(path) => zenoh::Config::from_file(path)
+            .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
+        None => zenoh::Config::default(),
+    };
+    let mut set = |key: &str, value: String| {
+        zenoh
+            .insert_json5(key, &value)
+            .map_err(|source| MeshError::Setting { key: format!("{key} = {value}"), source })
+    };
+    set("mode", "\"peer\"".into())?;
+    set("scouting/multicast/enabled", "false".into())?;
+    set("transport/link/tx/lease", LINK_LEASE_MS.to_string())?;
+    if config.zenoh_config.is_none() || !config.listen.is_empty() {
+        set("listen/endpoints", json_list(&config.listen))?;
+    }
+    if config.zenoh_config.is_none() || !config.connect.is_empty() {
+        set("connect/endpoints", json_list(&config.connect))?;
+    }
+    if !config.cluster.is_empty() {
+        set("namespace", format!("{:?}", config.cluster))?;
+    }
+    Ok(zenoh)
+}
+
+fn json_list(endpoints: &[String]) -> String {
+    let mut list = String::from("[");
+    for endpoint in endpoints {
+        let _ = write!(list, "{endpoint:?},"); // writing to a String cannot fail
+    }
+    list.push(']');
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_found_in_its_keys() {
+        let node = NodeId(0xab);
+        for key in [call_key(node), alive_key(node), catalog_key(node)] {
+            assert_eq!(node_of(&key), Some(node));
+        }
+        assert_eq!(node_of("oprc/g/1"), None);
+    }
+
+    #[test]
+    fn a_setting_that_zenoh_refuses_is_named() {
+        let config = MeshConfig { listen: vec!["nonsense".into()], ..MeshConfig::default() };
+        let error = zenoh_config(&config).unwrap_err().to_string();
+        assert!(error.contains("listen/endpoints") && error.contains("nonsense"), "{error}");
+    }
+}

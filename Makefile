@@ -1,0 +1,50 @@
+# The two that a newcomer needs are `make demo` and `make test`. Everything is built in CARGO_TARGET_DIR, by default
+# ~/.cache/oprc/target; the binary is linked to target/oprc.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build guests demo demo-stop test lint fmt bench docs ci
+
+help:
+	@echo 'make demo       set up, build, start a grid, deploy and call a counter; leaves it running'
+	@echo 'make demo-stop  stop that grid'
+	@echo 'make test       set up, build, run every test'
+	@echo 'make build      build target/oprc'
+	@echo 'make guests     build the guest examples into target/guests/'
+	@echo 'make bench      measure a fresh server against a bare HTTP handler (ARGS="--clients 1,16,64")'
+	@echo 'make lint       formatting and clippy'
+	@echo 'make fmt        format'
+	@echo 'make docs       write docs/reference/cli.md anew'
+	@echo 'make ci         everything that is checked before a change is taken'
+
+setup:
+	@scripts/setup
+
+build: setup
+	@scripts/build
+
+guests: setup
+	@scripts/guests
+
+demo:
+	@scripts/demo
+
+demo-stop:
+	@scripts/demo stop
+
+test:
+	@scripts/test
+
+lint: setup
+	@scripts/lint
+
+fmt:
+	cargo fmt --all
+
+bench: build guests
+	@scripts/bench $(ARGS)
+
+docs: build
+	target/oprc reference > docs/reference/cli.md
+
+ci:
+	@.ci/run

@@ -1,0 +1,378 @@
+//! The command line, declared once: flags, their environment variables, defaults and help. The reference page is made
+//! from it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use oprc_mesh::id::{ClassName, FieldKey, MethodName};
+use reqwest::Url;
+
+use crate::address::{Address, Assignment, ObjectAddress};
+use crate::bench::BenchArgs;
+use crate::duration;
+
+/// A WebAssembly function host with a built-in state grid
+///
+/// Upload a component; its exported functions become methods of durable objects. `oprc up` starts everything in one
+/// process; the other commands talk to a running server.
+#[derive(Debug, Parser)]
+#[command(name = "oprc", version, max_term_width = 110, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// A TOML file with settings, for flags that are given neither on the command line nor in the environment
+    #[arg(long, global = true, env = "OPRC_CONFIG", value_name = "FILE", help_heading = "Everywhere")]
+    pub(crate) config: Option<PathBuf>,
+    /// What is logged on standard error, such as `debug` or `info,oprc_host=trace`; `RUST_LOG` counts too [default: info
+    /// for roles, warn for client commands]
+    #[arg(long, global = true, env = "OPRC_LOG", value_name = "FILTER", help_heading = "Everywhere")]
+    pub(crate) log: Option<String>,
+    /// How it is logged
+    #[arg(
+        long,
+        global = true,
+        env = "OPRC_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "human",
+        help_heading = "Everywhere"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+/// All that `oprc` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process: catalog, host and gateway
+    Up(UpArgs),
+    /// Run a host: it holds objects and runs functions
+    Host(HostArgs),
+    /// Run a gateway: it takes HTTP and calls hosts over the mesh
+    Gateway(GatewayArgs),
+    /// Upload a component as a class
+    Deploy(DeployArgs),
+    /// List the classes
+    Classes(ClientArgs),
+    /// Show a class with its methods
+    Describe(ClassArgs),
+    /// List the deployments of a class
+    Versions(ClassArgs),
+    /// Call a method of an object, or a function of a class
+    Invoke(InvokeArgs),
+    /// Print an object, or one field's bytes
+    Get(GetArgs),
+    /// Set fields of an object, all together
+    Set(SetArgs),
+    /// List the objects of a class
+    Ls(LsArgs),
+    /// Remove a class, an object, or one field
+    Rm(RmArgs),
+    /// Show nodes, partitions, leaders and lag
+    Status(ClientArgs),
+    /// Measure a running server against a bare HTTP handler
+    Bench(BenchArgs),
+    /// The bare HTTP handler that `bench` measures against
+    #[command(hide = true)]
+    BareEcho,
+    /// Print the reference page of the command line
+    #[command(hide = true)]
+    Reference,
+}
+
+impl Command {
+    /// Whether it serves, rather than asks a server.
+    pub(crate) fn is_role(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Host(_) | Self::Gateway(_))
+    }
+
+    /// Whether failures should be told as JSON.
+    pub(crate) fn wants_json(&self) -> bool {
+        let client = match self {
+            Self::Classes(client) | Self::Status(client) => client,
+            Self::Describe(args) | Self::Versions(args) => &args.client,
+            Self::Deploy(args) => &args.client,
+            Self::Invoke(args) => &args.client,
+            Self::Get(args) => &args.client,
+            Self::Set(args) => &args.client,
+            Self::Ls(args) => &args.client,
+            Self::Rm(args) => &args.client,
+            Self::Bench(args) => &args.client,
+            Self::Up(_) | Self::Host(_) | Self::Gateway(_) | Self::BareEcho | Self::Reference => {
+                return false;
+            }
+        };
+        client.output == Format::Json
+    }
+}
+
+/// `oprc up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where the gateway listens; port 0 takes a free one
+    #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArgs,
+    /// Where the mesh reaches this process, so that gateways can join it; nowhere unless given
+    #[arg(long, env = "OPRC_MESH_LISTEN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) mesh_listen: Vec<String>,
+}
+
+/// `oprc host`.
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArgs,
+    /// Where the mesh reaches this host; give it more than once for several endpoints
+    #[arg(
+        long,
+        env = "OPRC_MESH_LISTEN",
+        value_name = "ENDPOINT",
+        default_value = "tcp/127.0.0.1:7447",
+        value_delimiter = ','
+    )]
+    pub(crate) mesh_listen: Vec<String>,
+    /// The failure zone of this host
+    #[arg(long, env = "OPRC_ZONE", value_name = "ZONE", default_value = "")]
+    pub(crate) zone: String,
+    /// Where this host answers /healthz and /readyz; nowhere unless given
+    #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// `oprc gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Where it listens; port 0 takes a free one
+    #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) mesh: MeshArgs,
+}
+
+/// Where a host keeps its objects.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Everything durable lies here; one process at a time uses it
+    #[arg(long, env = "OPRC_DATA_DIR", value_name = "DIR", default_value = ".oprc")]
+    pub(crate) data_dir: PathBuf,
+    /// Memory for caching stored data, in MiB
+    #[arg(long, env = "OPRC_BLOCK_CACHE_MIB", value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) block_cache_mib: u32,
+}
+
+/// How a process joins the mesh.
+#[derive(Debug, Args)]
+pub(crate) struct MeshArgs {
+    /// An endpoint of another process to join, such as tcp/10.0.0.1:7447; may be given more than once
+    #[arg(long, env = "OPRC_JOIN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
+    /// Keeps clusters on one network apart
+    #[arg(long, env = "OPRC_CLUSTER", value_name = "NAME", default_value = "")]
+    pub(crate) cluster: String,
+    /// A Zenoh configuration file, for TLS and access control
+    #[arg(long, env = "OPRC_ZENOH_CONFIG", value_name = "FILE")]
+    pub(crate) zenoh_config: Option<PathBuf>,
+}
+
+/// Where help shows the flags of every client command.
+pub(crate) const SERVER_HEADING: &str = "Server";
+
+/// Flags of every client command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = SERVER_HEADING)]
+pub(crate) struct ClientArgs {
+    /// The server to ask
+    #[arg(long, env = "OPRC_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
+    pub(crate) server: Url,
+    /// The form of what is printed
+    #[arg(long, env = "OPRC_OUTPUT", value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// The form of what client commands print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One JSON document, on standard error too
+    Json,
+}
+
+/// `oprc deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The component; unless given, the one that the manifest names
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: Option<PathBuf>,
+    /// The class's name; unless given, the manifest's, or else the file's stem
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) class: Option<ClassName>,
+    /// The manifest; unless given, oprc.toml in the current directory if there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Commands about one class.
+#[derive(Debug, Args)]
+pub(crate) struct ClassArgs {
+    /// The class
+    #[arg(value_name = "CLASS")]
+    pub(crate) class: ClassName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc invoke`.
+#[derive(Debug, Args)]
+pub(crate) struct InvokeArgs {
+    /// An object, for a method; a class, for a function
+    #[arg(value_name = "CLASS[/ID]")]
+    pub(crate) address: Address,
+    /// The method or function
+    #[arg(value_name = "METHOD")]
+    pub(crate) method: MethodName,
+    /// The arguments: JSON, @FILE to read a file, - to read standard input; none for no arguments
+    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
+    pub(crate) payload: Option<String>,
+    /// Send and take bytes as they are (application/octet-stream) instead of JSON
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// The call's invocation id, instead of one that the gateway makes
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// How long the call may take, such as 5s or 500ms
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The object
+    #[arg(value_name = "CLASS/ID")]
+    pub(crate) address: ObjectAddress,
+    /// Only this field: its bytes as they are
+    #[arg(value_name = "FIELD")]
+    pub(crate) field: Option<FieldKey>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc set`.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// The object; the first write creates it
+    #[arg(value_name = "CLASS/ID")]
+    pub(crate) address: ObjectAddress,
+    /// The value is stored as it stands; @FILE stands for a file's bytes, @- for standard input's, @@ for a leading @
+    #[arg(value_name = "FIELD=VALUE", required = true)]
+    pub(crate) assignments: Vec<Assignment>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// The class
+    #[arg(value_name = "CLASS")]
+    pub(crate) class: ClassName,
+    /// Only objects whose ids begin so
+    #[arg(value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// How many to list at the most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Go on where an earlier listing ended
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// An object; or a class, whose objects stay and come back when it is deployed again
+    #[arg(value_name = "CLASS[/ID]")]
+    pub(crate) address: Address,
+    /// Only this field of the object
+    #[arg(value_name = "FIELD")]
+    pub(crate) field: Option<FieldKey>,
+    /// With a class: remove its objects too
+    #[arg(long, conflicts_with = "field")]
+    pub(crate) purge: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+fn server_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    url.ok_or_else(|| "a server is an address such as http://127.0.0.1:8080".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_declaration_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_server_needs_its_scheme() {
+        assert!(server_url("http://localhost:8080").is_ok());
+        for text in ["localhost:8080", "127.0.0.1:8080", "https://localhost", "http://", ""] {
+            assert!(server_url(text).unwrap_err().contains("http://"), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_found_before_anything_is_asked() {
+        for line in [
+            "oprc get Counter",
+            "oprc set Counter/a",
+            "oprc set Counter/a x",
+            "oprc ls C --limit 0",
+            "oprc x",
+        ] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_negative_number_is_a_payload() {
+        let cli = Cli::try_parse_from(["oprc", "invoke", "A/b", "add", "-5"]).unwrap();
+        let Command::Invoke(args) = cli.command else { panic!("{:?}", cli.command) };
+        assert_eq!(args.payload.as_deref(), Some("-5"));
+    }
+}

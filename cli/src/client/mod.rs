@@ -1,0 +1,163 @@
+//! The client of a gateway's REST interface: addresses in, bytes and headers out, problems decoded. It knows nothing of
+//! what the commands are for.
+
+mod problem;
+mod upload;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::failure::Failure;
+
+pub(crate) use problem::Problem;
+pub(crate) use upload::Upload;
+
+/// JSON's media type.
+pub(crate) const JSON: &str = "application/json";
+/// The media type of bytes that are only bytes.
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A server answers every call by the call's own deadline; this only ends a wait for a server that has vanished.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+/// An upload is also compiled before it is answered.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// A client of one server.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: Url,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON; null for none, and for one that is not JSON.
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Whether the body is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|ty| ty.starts_with(JSON))
+    }
+}
+
+impl Client {
+    /// A client of `server`. Nothing is sent yet.
+    pub(crate) fn new(server: &Url) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .no_proxy() // a grid stands on this machine or in its network
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
+            .user_agent(concat!("oprc/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|source| Failure::Transport { server: server.clone(), source })?;
+        Ok(Self { http, server: server.clone() })
+    }
+
+    /// A request to `/api/v1/` and the `path`, whose segments are escaped here. JSON is wanted back.
+    pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_as(method, path, JSON)
+    }
+
+    /// The same with another media type wanted back.
+    pub(crate) fn request_as(&self, method: Method, path: &[&str], accept: &str) -> RequestBuilder {
+        self.http.request(method, api_url(&self.server, path)).header(ACCEPT, accept)
+    }
+
+    /// A GET, its body parsed.
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, Failure> {
+        let answer = self.send(self.request(Method::GET, path).query(query)).await?;
+        self.understand(answer.document())
+    }
+
+    /// Takes what matters out of an answer's document.
+    pub(crate) fn understand<T: DeserializeOwned>(&self, document: Value) -> Result<T, Failure> {
+        serde_json::from_value(document).map_err(|error| self.misunderstood(&error.to_string()))
+    }
+
+    /// Sends an upload.
+    pub(crate) async fn upload(&self, path: &[&str], upload: Upload) -> Result<Answer, Failure> {
+        let request = self.request(Method::PUT, path).timeout(UPLOAD_TIMEOUT);
+        self.send(upload.into_request(request)).await
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.map_err(|source| self.lost(source))?;
+        if status.is_success() {
+            return Ok(Answer { status, headers, body });
+        }
+        match Problem::parse(&body) {
+            Some(problem) => Err(Failure::Problem(Box::new(problem))),
+            None => Err(self.misunderstood(&format!("status {status} without a problem document"))),
+        }
+    }
+
+    fn lost(&self, source: reqwest::Error) -> Failure {
+        let server = self.server.clone();
+        let source = source.without_url();
+        if source.is_connect() {
+            Failure::Unreachable { server, source }
+        } else {
+            Failure::Transport { server, source }
+        }
+    }
+
+    fn misunderstood(&self, detail: &str) -> Failure {
+        let detail = format!("something that this client does not understand ({detail})");
+        Failure::Protocol { server: self.server.clone(), detail }
+    }
+}
+
+/// `server` may have a path of its own, in front of a gateway behind a proxy.
+fn api_url(server: &Url, path: &[&str]) -> Url {
+    let mut url = server.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn segments_are_escaped() {
+        let server: Url = "http://127.0.0.1:8080".parse().unwrap();
+        let url = api_url(&server, &["classes", "A", "objects", "a:b@c", "fields", "größe/1 ?#%"]);
+        let path = "/api/v1/classes/A/objects/a:b@c/fields/gr%C3%B6%C3%9Fe%2F1%20%3F%23%25";
+        assert_eq!(url.path(), path);
+        assert_eq!((url.query(), url.fragment()), (None, None));
+    }
+
+    #[test]
+    fn a_path_of_the_server_stays() {
+        for server in ["http://h/grid", "http://h/grid/"] {
+            assert_eq!(api_url(&server.parse().unwrap(), &["classes"]).path(), "/grid/api/v1/classes");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `oprc classes`, `oprc describe`, `oprc versions`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::args::{ClassArgs, ClientArgs, Format};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output;
+
+/// Digits of a digest that tell components apart in a table.
+const DIGEST_DIGITS: usize = 12;
+
+/// A class in a listing or a history.
+#[derive(Debug, Deserialize)]
+struct Entry {
+    #[serde(rename = "class")]
+    name: String,
+    version: u64,
+    digest: String,
+    deployed_at_ms: u64,
+}
+
+/// A class in full; what only programs need stays in the document.
+#[derive(Debug, Deserialize)]
+struct Description {
+    #[serde(flatten)]
+    entry: Entry,
+    grid: String,
+    limits: Map<String, Value>,
+    #[serde(flatten)]
+    methods: Methods,
+}
+
+/// The methods of a class, as descriptions and deployments tell them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Methods {
+    methods: Vec<Method>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Method {
+    signature: String,
+    readonly: bool,
+}
+
+/// A page of a listing.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    pub(crate) next: Option<String>,
+}
+
+impl Methods {
+    /// The methods with their signatures. A class without any has the generic handler instead.
+    pub(crate) fn table(&self) -> String {
+        if self.methods.is_empty() {
+            return "any method goes to its handler".to_owned();
+        }
+        let kind = |method: &Method| if method.readonly { "read-only" } else { "" }.to_owned();
+        output::table(
+            ["method", ""],
+            self.methods.iter().map(|method| [method.signature.clone(), kind(method)]),
+        )
+    }
+}
+
+impl Description {
+    fn text(&self) -> String {
+        let Entry { name, version, digest, deployed_at_ms } = &self.entry;
+        let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        format!(
+            "{name} version {version}, deployed {} ago\ncomponent  {digest}\ngrid       {}\nlimits     {}\n\n{}",
+            age(*deployed_at_ms),
+            self.grid,
+            limits.join(", "),
+            self.methods.table()
+        )
+    }
+}
+
+pub(crate) async fn list(args: ClientArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.server)?;
+    let page = all(&client, &["classes"]).await?;
+    show(&client, args.output, &page)
+}
+
+pub(crate) async fn versions(args: ClassArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.client.server)?;
+    let page = all(&client, &["classes", args.class.as_str(), "versions"]).await?;
+    show(&client, args.client.output, &page)
+}
+
+pub(crate) async fn describe(args: ClassArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.client.server)?;
+    let document: Value = client.get_json(&["classes", args.class.as_str()], &[]).await?;
+    match args.client.output {
+        Format::Json => output::json(&document),
+        Format::Table => output::line(&client.understand::<Description>(document)?.text()),
+    }
+}
+
+/// Every page of a listing of classes or versions: there are as many as people deployed.
+async fn all(client: &Client, path: &[&str]) -> Result<Page, Failure> {
+    let mut all = Page { items: Vec::new(), next: None };
+    loop {
+        let cursor = all.next.take();
+        let query: Vec<_> = cursor.as_deref().map(|cursor| ("cursor", cursor)).into_iter().collect();
+        let page: Page = client.get_json(path, &query).await?;
+        all.items.extend(page.items);
+        all.next = page.next;
+        if all.next.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+fn show(client: &Client, format: Format, page: &Page) -> Result<(), Failure> {
+    if format == Format::Json {
+        return output::json(page);
+    }
+    let mut rows = Vec::new();
+    for item in &page.items {
+        let Entry { name, version, digest, deployed_at_ms } = client.understand(item.clone())?;
+        let digest = digest.chars().take(DIGEST_DIGITS).collect();
+        rows.push([name, version.to_string(), digest, age(deployed_at_ms)]);
+    }
+    output::line(&output::table(["class", "version", "component", "age"], rows))
+}
+
+/// How long ago something was, by this machine's clock.
+fn age(at_ms: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    span(now.as_secs().saturating_sub(at_ms / 1_000))
+}
+
+/// A time in the largest unit of which it is at least two.
+fn span(seconds: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
+    unit.map_or_else(|| format!("{seconds}s"), |(length, name)| format!("{}{name}", seconds / length))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_class_is_told_with_its_methods() {
+        let description: Description = serde_json::from_value(json!({
+            "class": "Counter", "version": 2, "digest": "ba7816bf", "deployed_at_ms": 0, "grid": "default",
+            "generic": false, "readonly": ["value"], "limits": { "cpu_ms": 500, "wall_ms": 5000 },
+            "methods": [{ "name": "increment", "signature": "increment: func(by: u64) -> u64", "readonly": false },
+                        { "name": "value", "signature": "value: func() -> u64", "readonly": true }] }))
+        .unwrap();
+        let text = description.text();
+        assert!(text.starts_with("Counter version 2, deployed "), "{text}");
+        assert!(text.contains("\nlimits     cpu_ms 500, wall_ms 5000\n"), "{text}");
+        let methods =
+            "\n\nmethod\nincrement: func(by: u64) -> u64\nvalue: func() -> u64             read-only";
+        assert!(text.ends_with(methods), "{text}");
+    }
+
+    #[test]
+    fn a_class_without_methods_takes_any() {
+        assert_eq!(Methods { methods: Vec::new() }.table(), "any method goes to its handler");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (7_200, "2h"), (172_800, "2d")] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The client commands, one file each: what is asked of the server and how the answer is shown.
+
+pub(crate) mod classes;
+pub(crate) mod deploy;
+pub(crate) mod get;
+pub(crate) mod input;
+pub(crate) mod invoke;
+pub(crate) mod ls;
+pub(crate) mod rm;
+pub(crate) mod set;
+pub(crate) mod status;

@@ -1,0 +1,36 @@
+//! `oprc rm`: removes a class, an object, or one field.
+
+use reqwest::Method;
+
+use crate::args::{Format, RmArgs};
+use crate::client::Client;
+use crate::commands::get::field_path;
+use crate::failure::Failure;
+use crate::output;
+
+pub(crate) async fn run(args: RmArgs) -> Result<(), Failure> {
+    let client = Client::new(&args.client.server)?;
+    let class = args.address.class.as_str();
+    let request = match (&args.address.object, &args.field) {
+        (None, Some(_)) => {
+            return Err(Failure::Usage(format!("{class} is a class; a field belongs to CLASS/ID")));
+        }
+        (Some(_), _) if args.purge => return Err(Failure::Usage("--purge goes with a class".into())),
+        (None, None) => {
+            let purge = if args.purge { "true" } else { "false" };
+            client.request(Method::DELETE, &["classes", class]).query(&[("purge", purge)])
+        }
+        (Some(object), None) => {
+            client.request(Method::DELETE, &["classes", class, "objects", object.as_str()])
+        }
+        (Some(object), Some(field)) => {
+            let object = ["classes", class, "objects", object.as_str()];
+            client.request(Method::DELETE, &field_path(&object, field)?)
+        }
+    };
+    let answer = client.send(request).await?;
+    match args.client.output {
+        Format::Table => Ok(()),
+        Format::Json => output::json(&answer.document()),
+    }
+}

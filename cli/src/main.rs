@@ -1,0 +1,59 @@
+//! `oprc`: the one binary of the house. It runs the roles (`up`, `host`, `gateway`) and is the client of a running
+//! server.
+//!
+//! One command's way through this crate: [`settings`] reads flags, environment and settings file into [`args::Cli`];
+//! [`run`] hands a role to [`roles`] or a client command to [`commands`], which asks the server through [`client`] and
+//! prints through [`output`]. Whatever fails becomes a [`failure::Failure`] on standard error and an exit code: 0 done,
+//! 1 failed, 2 wrong usage.
+
+mod address;
+mod args;
+mod bench;
+mod client;
+mod commands;
+mod duration;
+mod failure;
+mod logging;
+mod output;
+mod reference;
+mod roles;
+mod settings;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = match settings::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return error.report(),
+    };
+    let json = cli.command.wants_json();
+    match logging::init(&cli.common, cli.command.is_role()).and_then(|()| run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+#[tokio::main]
+async fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Up(args) => roles::up(args).await,
+        Command::Host(args) => roles::host(args).await,
+        Command::Gateway(args) => roles::gateway(args).await,
+        Command::Deploy(args) => commands::deploy::run(args).await,
+        Command::Classes(args) => commands::classes::list(args).await,
+        Command::Describe(args) => commands::classes::describe(args).await,
+        Command::Versions(args) => commands::classes::versions(args).await,
+        Command::Invoke(args) => commands::invoke::run(args).await,
+        Command::Get(args) => commands::get::run(args).await,
+        Command::Set(args) => commands::set::run(args).await,
+        Command::Ls(args) => commands::ls::run(args).await,
+        Command::Rm(args) => commands::rm::run(args).await,
+        Command::Status(args) => commands::status::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+        Command::BareEcho => bench::baseline::serve().await,
+        Command::Reference => reference::print(),
+    }
+}

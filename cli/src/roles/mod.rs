@@ -1,0 +1,130 @@
+//! The roles: what a serving process is made of, in the order in which it starts, and the reverse in which it stops.
+//!
+//! `up` is a host and a gateway in one process; unless it is told to listen or join, nobody else is on its mesh. A role serves until SIGTERM or SIGINT, then drains:
+//! the gateway finishes the requests that it has, the mesh the calls, and only then the host and its grid close. A second
+//! signal ends the process at once.
+
+mod node;
+mod signals;
+
+use std::future::Future;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use oprc_gateway::{Gateway, GatewayConfig};
+use oprc_mesh::{Mesh, MeshConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{GatewayArgs, HostArgs, MeshArgs, UpArgs};
+use crate::failure::Failure;
+
+use node::Node;
+use signals::Signals;
+
+/// `oprc up`.
+pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let data_dir = args.store.data_dir.clone();
+    let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let node = Node::start(args.store, mesh, String::new(), None).await?;
+    let gateway = bind(args.listen, node.mesh().clone()).await?;
+    announce(gateway.local_addr(), &data_dir);
+    let stop = CancellationToken::new();
+    let serving = gateway.run(stop.clone().cancelled_owned());
+    let reason = node.poisoned();
+    serve(&mut signals, stop, serving, reason, node.close()).await
+}
+
+/// `oprc host`.
+pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let node = Node::start(args.store, mesh, args.zone, args.listen).await?;
+    tracing::info!(node = %node.id(), "the host serves");
+    let stop = CancellationToken::new();
+    let reason = node.poisoned();
+    serve(&mut signals, stop.clone(), stop.cancelled_owned(), reason, node.close()).await
+}
+
+/// `oprc gateway`.
+pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    if args.mesh.join.is_empty() && args.mesh.zenoh_config.is_none() {
+        return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
+    }
+    let mesh = open_mesh(mesh_config(args.mesh)).await?;
+    let gateway = bind(args.listen, mesh.clone()).await?;
+    tracing::info!(address = %gateway.local_addr(), "the gateway listens");
+    let stop = CancellationToken::new();
+    let serving = gateway.run(stop.clone().cancelled_owned());
+    serve(&mut signals, stop, serving, std::future::pending(), async move { mesh.close().await }).await
+}
+
+/// Serves until a signal comes or storage fails, then drains and closes.
+async fn serve(
+    signals: &mut Signals,
+    stop: CancellationToken,
+    serving: impl Future<Output = ()>,
+    storage_failed: impl Future<Output = String>,
+    close: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    tokio::pin!(serving);
+    let outcome = tokio::select! {
+        () = &mut serving => Err(Failure::Stopped("serving ended by itself".into())),
+        reason = storage_failed => Err(Failure::Stopped(format!("storage failed and nothing more is served: {reason}"))),
+        signal = signals.next() => {
+            tracing::info!(signal, "draining");
+            Ok(())
+        }
+    };
+    stop.cancel();
+    let drain = async {
+        if outcome.is_ok() {
+            serving.await;
+        }
+        close.await;
+    };
+    tokio::select! {
+        () = drain => outcome,
+        signal = signals.next() => Err(Failure::Stopped(format!("stopped at once by a second signal, {signal}"))),
+    }
+}
+
+async fn bind(listen: SocketAddr, mesh: Mesh) -> Result<Gateway, Failure> {
+    let config = GatewayConfig { listen, ..GatewayConfig::default() };
+    Gateway::bind(config, mesh)
+        .await
+        .map_err(|error| Failure::role(format!("starting the gateway on {listen}"), error))
+}
+
+async fn open_mesh(config: MeshConfig) -> Result<Mesh, Failure> {
+    Mesh::open(config).await.map_err(|error| Failure::role("joining the mesh", error))
+}
+
+fn mesh_config(args: MeshArgs) -> MeshConfig {
+    MeshConfig {
+        node: None,
+        cluster: args.cluster,
+        listen: Vec::new(),
+        connect: args.join,
+        zenoh_config: args.zenoh_config,
+    }
+}
+
+/// Tells a newcomer what to do next. A reader that went away does not matter.
+fn announce(address: SocketAddr, data_dir: &Path) {
+    let server = if address.port() == 8080 {
+        String::new()
+    } else {
+        format!("  export OPRC_SERVER=http://{address}\n")
+    };
+    let _ = writeln!(
+        std::io::stdout().lock(),
+        "oprc {} is ready on http://{address}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \
+         counter.wasm --class Counter\n  oprc invoke Counter/alice increment '{{\"by\": 5}}'\n  oprc get \
+         Counter/alice\n  curl http://{address}/api/v1/classes\n\nStop with Ctrl-C.",
+        env!("CARGO_PKG_VERSION"),
+        data_dir.display(),
+    );
+}

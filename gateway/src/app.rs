@@ -1,0 +1,281 @@
+//! What all requests of a gateway share, and its one way of asking the cluster.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use oprc_mesh::Mesh;
+use oprc_mesh::catalog::{CatalogView, Class};
+use oprc_mesh::id::{ClassName, NodeId};
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Answer, CatalogRead, Empty, Leads, Op};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::config::GatewayConfig;
+use crate::problem::Refusal;
+use crate::route::{Miss, Next, Pick, Step, Target, next, pick};
+
+/// How long one host may take to tell its catalog.
+const REFRESH_MS: u64 = 2_000;
+/// Hosts that are asked for their catalog before giving up.
+const REFRESH_HOSTS_MAX: usize = 3;
+
+/// See the module.
+pub(crate) struct App {
+    pub(crate) mesh: Mesh,
+    pub(crate) config: GatewayConfig,
+    pub(crate) admission: Admission,
+    /// Tasks that take what is left of refused bodies off the wire.
+    pub(crate) lingering: TaskTracker,
+    /// Cancelled when the gateway shuts down.
+    pub(crate) stopping: CancellationToken,
+    alive: watch::Receiver<BTreeSet<NodeId>>,
+    /// Spreads what any host can do over all of them.
+    turn: AtomicUsize,
+    /// When the last look at a host's catalog began that came to an end.
+    refreshed: Mutex<Option<Instant>>,
+}
+
+impl App {
+    pub(crate) fn new(config: GatewayConfig, mesh: Mesh) -> Self {
+        Self {
+            admission: Admission::new(config.concurrency_max, config.held_bytes_max),
+            alive: mesh.directory().watch_nodes(),
+            mesh,
+            config,
+            lingering: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            turn: AtomicUsize::new(0),
+            refreshed: Mutex::new(None),
+        }
+    }
+
+    /// The newest catalog known here.
+    pub(crate) fn view(&self) -> Arc<CatalogView> {
+        self.mesh.directory().view()
+    }
+
+    /// The hosts that are alive, as far as is known.
+    pub(crate) fn alive(&self) -> BTreeSet<NodeId> {
+        self.alive.borrow().clone()
+    }
+
+    /// Asks the host that `target` calls for, and tries again as [`next`] decides. `op` makes the operation for each
+    /// try; `repeatable` tells whether it only reads, and is looked at after a failure.
+    ///
+    /// # Errors
+    /// What the host answered; `not-found` for a class that no host knows; `unavailable` or `no-quorum` with
+    /// `outcome: not-run` when nobody could do it until `deadline`.
+    pub(crate) async fn ask(
+        &self,
+        target: Target<'_>,
+        deadline: Instant,
+        repeatable: impl Fn(&CatalogView) -> bool,
+        op: impl Fn() -> Op,
+    ) -> Result<Answer, Refusal> {
+        let start = match target {
+            Target::Function(_) | Target::Catalog => self.turn.fetch_add(1, Ordering::Relaxed),
+            Target::Object(..) | Target::Partition(..) | Target::Node(_) => 0,
+        };
+        let mut misses = 0;
+        let mut looked = false;
+        let mut named = None;
+        loop {
+            let directory = self.mesh.directory();
+            let picked = match named.take() {
+                Some(node) => Pick::Ask(node, self.group_of(target)),
+                None => self.pick(target, start.wrapping_add(misses as usize)),
+            };
+            let miss = match picked {
+                Pick::UnknownClass if looked => return Err(no_such_class(target)),
+                Pick::UnknownClass => {
+                    looked = self.refresh(deadline).await;
+                    if looked {
+                        continue;
+                    }
+                    Miss::Nobody
+                }
+                Pick::Nobody => Miss::Nobody,
+                Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
+                Pick::Ask(node, group) => match self.mesh.call(node, op(), deadline).await {
+                    Ok(answer) => {
+                        if let Some(group) =
+                            group.filter(|&group| misses > 0 && directory.leader(group).is_none())
+                        {
+                            // found by asking around: remembered until the leader itself speaks up with its term
+                            directory.learn_leader(Leads { group, term: 0, node: node.0 });
+                        }
+                        return Ok(answer);
+                    }
+                    Err(problem) => {
+                        if let Some(group) = group.filter(|_| leads_no_more(&problem)) {
+                            directory.forget_leader(group, node);
+                        }
+                        Miss::Failed(node, problem)
+                    }
+                },
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            let step = Step { repeatable: repeatable(&self.view()), misses, left };
+            match next(step, miss) {
+                Next::Answer(problem) => return Err((*problem).into()),
+                Next::Again(pause, node) => {
+                    named = node;
+                    misses += 1;
+                    if !pause.is_zero() {
+                        sleep(pause).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn pick(&self, target: Target<'_>, turn: usize) -> Pick {
+        let directory = self.mesh.directory();
+        pick(target, &directory.view(), &self.alive.borrow(), |group| directory.leader(group), turn)
+    }
+
+    fn group_of(&self, target: Target<'_>) -> Option<u64> {
+        match self.pick(target, 0) {
+            Pick::Ask(_, group) => group,
+            Pick::Nobody | Pick::UnknownClass => None,
+        }
+    }
+
+    /// The class as it is deployed; asks a host when this gateway does not know it.
+    ///
+    /// # Errors
+    /// `not-found` when no host knows it either, `unavailable` when there is none to ask.
+    pub(crate) async fn class(
+        &self,
+        name: &ClassName,
+        deadline: Instant,
+    ) -> Result<(Arc<CatalogView>, Class), Refusal> {
+        let find = || {
+            let view = self.view();
+            view.class(name.as_str()).cloned().map(|class| (view, class))
+        };
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        if !self.refresh(deadline).await {
+            return Err(nobody_to_ask());
+        }
+        find().ok_or_else(|| no_such_class(Target::Function(name)))
+    }
+
+    /// The catalog, asked of a host if none is known here yet.
+    ///
+    /// # Errors
+    /// `unavailable` when there is no host to ask.
+    pub(crate) async fn known_view(&self, deadline: Instant) -> Result<Arc<CatalogView>, Refusal> {
+        if self.view().revision == 0 && !self.refresh(deadline).await {
+            return Err(nobody_to_ask());
+        }
+        Ok(self.view())
+    }
+
+    /// A host for what one host must do in several steps: the catalog's leader if it is known, otherwise any. Waits for
+    /// one to appear.
+    ///
+    /// # Errors
+    /// `unavailable` when none did before `deadline`.
+    pub(crate) async fn host(&self, deadline: Instant) -> Result<NodeId, Refusal> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut alive = self.alive.clone();
+        if timeout_at(deadline, alive.wait_for(|alive| !alive.is_empty())).await.is_err() {
+            return Err(nobody_to_ask());
+        }
+        match self.pick(Target::Catalog, turn) {
+            Pick::Ask(node, _) => Ok(node),
+            Pick::Nobody | Pick::UnknownClass => Err(nobody_to_ask()),
+        }
+    }
+
+    /// Asks a host for the catalog. Calls that wait at the same time share one look, so a flood of unknown names costs
+    /// hosts one question at a time. False when no host answered.
+    async fn refresh(&self, deadline: Instant) -> bool {
+        let arrived = Instant::now();
+        let Ok(mut refreshed) = timeout_at(deadline, self.refreshed.lock()).await else { return false };
+        if refreshed.is_some_and(|began| began >= arrived) {
+            return true; // somebody looked after this call came
+        }
+        let began = Instant::now();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let alive = self.alive();
+        for at in 0..alive.len().min(REFRESH_HOSTS_MAX) {
+            let Some(&node) = alive.iter().nth((turn + at) % alive.len()) else { continue };
+            if self.learn_from(node, deadline).await {
+                *refreshed = Some(began);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes over what `node` knows of the catalog and of leaders.
+    async fn learn_from(&self, node: NodeId, deadline: Instant) -> bool {
+        let soon = deadline.min(Instant::now() + Duration::from_millis(REFRESH_MS));
+        match self.mesh.call(node, Op::ReadCatalog(Empty {}), soon).await {
+            Ok(Answer::Catalog(CatalogRead { view, leads })) => {
+                for leads in leads {
+                    self.mesh.directory().learn_leader(leads);
+                }
+                self.mesh.directory().learn_view(Arc::new(view));
+                true
+            }
+            Ok(_) => false,
+            Err(problem) => {
+                tracing::debug!(%node, %problem, "a host did not tell its catalog");
+                false
+            }
+        }
+    }
+
+    /// Waits until this gateway sees catalog revision `revision`, so that what a client does next finds it; asks `node`,
+    /// or any host, when it does not yet. False when it did not come before `deadline`.
+    pub(crate) async fn see(&self, revision: u64, node: Option<NodeId>, deadline: Instant) -> bool {
+        if self.view().revision < revision {
+            match node {
+                Some(node) => self.learn_from(node, deadline).await,
+                None => self.refresh(deadline).await,
+            };
+        }
+        let mut view = self.mesh.directory().watch_view();
+        let seen = view.wait_for(|view| view.revision >= revision);
+        matches!(timeout_at(deadline, seen).await, Ok(Ok(_)))
+    }
+}
+
+/// The node does not lead the group any more, or is not to be reached.
+fn leads_no_more(problem: &Problem) -> bool {
+    match problem.kind() {
+        Code::NotLeader => true,
+        Code::Unavailable => problem.effect() == Effect::NotRun,
+        _ => false,
+    }
+}
+
+fn no_such_class(target: Target<'_>) -> Refusal {
+    let class = match target {
+        Target::Object(class, _) | Target::Partition(class, _) | Target::Function(class) => class.as_str(),
+        Target::Catalog | Target::Node(_) => "",
+    };
+    Refusal::new(Code::NotFound, format!("class {class:?} is not deployed"))
+        .hint(format!("deploy it with PUT /api/v1/classes/{class}, or see GET /api/v1/classes"))
+}
+
+fn nobody_to_ask() -> Refusal {
+    Refusal::new(Code::Unavailable, "there is no host that could be asked")
+        .hint("start a host, or see GET /api/v1/cluster for the hosts' state")
+        .effect(Effect::NotRun)
+}
+
+fn too_late() -> Refusal {
+    Refusal::new(Code::Deadline, "the deadline passed before a host was asked").effect(Effect::NotRun)
+}

@@ -1,0 +1,176 @@
+//! Request bodies: read whole within a size, a time and a share of memory, or handed on piece by piece.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use http_body_util::{BodyExt as _, BodyStream};
+use hyper::HeaderMap;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::EXPECT;
+use oprc_mesh::outcome::{Code, Effect};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Admission;
+use crate::problem::Refusal;
+
+/// Up to so many bytes a body needs no share of the memory that is set aside for bodies.
+const SMALL_BYTES: usize = 64 * 1024;
+/// What is left of a refused body is still taken off the wire, up to so many bytes ...
+const LINGER_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// ... and for so long, so that the client reads the refusal instead of a broken connection.
+const LINGER_MS: u64 = 10_000;
+
+/// The body of a request under way.
+pub(crate) struct Inbound {
+    body: Option<Incoming>,
+    /// The client waits for `100 Continue` and will not send a body that is refused.
+    expects: bool,
+    lingering: TaskTracker,
+}
+
+impl Inbound {
+    pub(crate) fn new(body: Incoming, headers: &HeaderMap, lingering: TaskTracker) -> Self {
+        Self { body: Some(body), expects: headers.contains_key(EXPECT), lingering }
+    }
+
+    /// The size that the request declares, less what was read already.
+    pub(crate) fn declared_bytes(&self) -> Option<u64> {
+        self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact())
+    }
+
+    /// The next piece of data; none at the end.
+    ///
+    /// # Errors
+    /// `deadline` when it does not come before `until`; `invalid` when the client breaks off.
+    pub(crate) async fn piece(&mut self, until: Instant) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            let Some(frame) = timeout_at(until, self.frame()).await.map_err(|_| too_slow())? else {
+                return Ok(None);
+            };
+            match frame.map_err(|error| broken(&error))?.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(_trailers) => {}
+            }
+        }
+    }
+}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        match &polled {
+            // nothing more will come: there is nothing to linger for
+            Poll::Ready(None | Some(Err(_))) => self.body = None,
+            Poll::Ready(Some(Ok(_))) => self.expects = false,
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take()
+            && !body.is_end_stream()
+            && !self.expects
+        {
+            self.lingering.spawn(timeout(Duration::from_millis(LINGER_MS), discard(body)));
+        }
+    }
+}
+
+async fn discard(body: Incoming) {
+    let mut frames = BodyStream::new(body);
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = frames.next().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > LINGER_BYTES_MAX {
+            break;
+        }
+    }
+}
+
+/// A body read whole, with its share of memory: keep it for as long as the bytes are in use.
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads `body` whole. A body that came in one piece is not copied.
+///
+/// # Errors
+/// `payload-too-large` past `bytes_max` (at once when the request declares it), `overloaded` when there is no memory
+/// for it, `deadline` when it is not there at `until`, `invalid` when the client breaks off.
+pub(crate) async fn read_whole(
+    mut body: Inbound,
+    bytes_max: usize,
+    until: Instant,
+    admission: &Admission,
+) -> Result<Whole, Refusal> {
+    let declared = body.declared_bytes();
+    if declared.is_some_and(|declared| declared > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    let declared = declared.map_or(0, |declared| declared as usize); // fits: it is within `bytes_max`
+    let mut held = (declared > SMALL_BYTES).then(|| admission.hold(declared)).transpose()?;
+    let Some(first) = body.piece(until).await? else { return Ok(Whole { bytes: Bytes::new(), _held: None }) };
+    if body.is_end_stream() && first.len() <= bytes_max {
+        return Ok(Whole { bytes: first, _held: held });
+    }
+    let mut room = declared.max(SMALL_BYTES);
+    let mut bytes = BytesMut::with_capacity(declared.max(first.len()));
+    let mut next = Some(first);
+    while let Some(piece) = next {
+        let len = bytes.len() + piece.len();
+        if len > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        while len > room {
+            // doubling, as the buffer itself grows
+            let more = admission.hold(room)?;
+            room *= 2;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+        }
+        bytes.extend_from_slice(&piece);
+        next = body.piece(until).await?;
+    }
+    Ok(Whole { bytes: bytes.freeze(), _held: held })
+}
+
+pub(crate) fn too_large(bytes_max: usize) -> Refusal {
+    Refusal::new(Code::PayloadTooLarge, format!("the body is larger than {bytes_max} bytes"))
+        .effect(Effect::NotRun)
+}
+
+pub(crate) fn too_slow() -> Refusal {
+    Refusal::new(Code::Deadline, "the body did not arrive in time")
+        .hint("send the body faster, or allow more time with X-Request-Timeout-Ms")
+        .effect(Effect::NotRun)
+}
+
+fn broken(error: &hyper::Error) -> Refusal {
+    Refusal::invalid(format!("the body broke off: {error}")).effect(Effect::NotRun)
+}

@@ -1,0 +1,33 @@
+//! What a handler is given besides its resource and body.
+
+use hyper::HeaderMap;
+use hyper::http::request::Parts;
+
+use crate::admission::Deadline;
+use crate::app::App;
+use crate::body::{Inbound, Whole, read_whole};
+use crate::problem::Refusal;
+
+/// One admitted request.
+pub(crate) struct Call<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) parts: &'a Parts,
+    pub(crate) deadline: Deadline,
+}
+
+impl Call<'_> {
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.parts.uri.query()
+    }
+
+    /// Reads the body whole, within the call's deadline and the gateway's patience.
+    pub(crate) async fn read(&self, body: Inbound, bytes_max: usize) -> Result<Whole, Refusal> {
+        let patience =
+            tokio::time::Instant::now() + std::time::Duration::from_millis(self.app.config.body_ms);
+        read_whole(body, bytes_max, self.deadline.at.min(patience), &self.app.admission).await
+    }
+}

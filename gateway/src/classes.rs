@@ -1,0 +1,189 @@
+//! Classes as they are deployed: listing, description, history, removal.
+
+use hyper::StatusCode;
+use oprc_mesh::catalog::{Class, ClassLimits, Method, Param};
+use oprc_mesh::id::ClassName;
+use oprc_mesh::wire::{Answer, ClassAddress, Op, RemoveClass};
+use serde::Serialize;
+
+use crate::call::Call;
+use crate::cursor::{self, Kind};
+use crate::listing::Listing;
+use crate::problem::Refusal;
+use crate::query::{Page, Query};
+use crate::reply::{Reply, empty, json};
+use crate::route::Target;
+
+/// A class in a listing or a history.
+#[derive(Serialize)]
+struct Entry {
+    class: String,
+    version: u64,
+    digest: String,
+    deployed_at_ms: u64,
+}
+
+impl From<&Class> for Entry {
+    fn from(class: &Class) -> Self {
+        Self {
+            class: class.name.clone(),
+            version: class.version,
+            digest: hex(&class.digest),
+            deployed_at_ms: class.deployed_at_ms,
+        }
+    }
+}
+
+/// A class in full.
+#[derive(Serialize)]
+struct Description<'a> {
+    class: &'a str,
+    version: u64,
+    digest: String,
+    deployed_at_ms: u64,
+    grid: &'a str,
+    /// Any method name goes to the component's own handler.
+    generic: bool,
+    readonly: &'a [String],
+    limits: Limits,
+    methods: Vec<MethodShape<'a>>,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    cpu_ms: u64,
+    wall_ms: u64,
+    memory_mib: u64,
+    payload_kib: u64,
+    write_kib: u64,
+    write_keys: u64,
+    sends: u64,
+    call_depth: u64,
+}
+
+impl From<ClassLimits> for Limits {
+    fn from(limits: ClassLimits) -> Self {
+        let ClassLimits {
+            cpu_ms,
+            wall_ms,
+            memory_mib,
+            payload_kib,
+            write_kib,
+            write_keys,
+            sends,
+            call_depth,
+        } = limits;
+        Self { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth }
+    }
+}
+
+/// A method with its signature, whole and in parts.
+#[derive(Serialize)]
+pub(crate) struct MethodShape<'a> {
+    name: &'a str,
+    signature: String,
+    params: Vec<ParamShape<'a>>,
+    /// The WIT type; null for none.
+    result: Option<&'a str>,
+    readonly: bool,
+}
+
+#[derive(Serialize)]
+struct ParamShape<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    ty: &'a str,
+}
+
+impl<'a> From<&'a Method> for MethodShape<'a> {
+    fn from(method: &'a Method) -> Self {
+        Self {
+            name: &method.name,
+            signature: method.signature(),
+            params: method.params.iter().map(|Param { name, ty }| ParamShape { name, ty }).collect(),
+            result: Some(method.result.as_str()).filter(|result| !result.is_empty()),
+            readonly: method.readonly,
+        }
+    }
+}
+
+/// The methods of a class.
+pub(crate) fn methods(class: &Class) -> Vec<MethodShape<'_>> {
+    class.methods.iter().map(MethodShape::from).collect()
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}
+
+/// `GET /classes`: in name order.
+pub(crate) async fn list(call: &Call<'_>) -> Result<Reply, Refusal> {
+    let Page { prefix, limit, after } = Page::parse(call.query(), Kind::Class)?;
+    let view = call.app.known_view(call.deadline.at).await?;
+    let mut rest = view.classes.iter().filter(|class| class.name > after && class.name.starts_with(&prefix));
+    let items: Vec<Entry> = rest.by_ref().take(limit).map(Entry::from).collect();
+    let more = rest.next().is_some();
+    let next = items.last().filter(|_| more).map(|last| cursor::encode(Kind::Class, &last.class));
+    json(StatusCode::OK, &Listing { items, next })
+}
+
+/// `GET /classes/{class}`.
+pub(crate) async fn describe(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let (_, class) = call.app.class(name, call.deadline.at).await?;
+    json(
+        StatusCode::OK,
+        &Description {
+            class: &class.name,
+            version: class.version,
+            digest: hex(&class.digest),
+            deployed_at_ms: class.deployed_at_ms,
+            grid: &class.grid,
+            generic: class.generic,
+            readonly: &class.settings.readonly,
+            limits: class.settings.limits.into(),
+            methods: methods(&class),
+        },
+    )
+}
+
+/// `GET /classes/{class}/versions`: oldest first.
+pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
+    let Page { limit, after, .. } = Page::parse(call.query(), Kind::Version)?;
+    let after = match after.as_str() {
+        "" => 0,
+        text => text.parse().map_err(|_| Refusal::invalid("the cursor is not from this listing"))?,
+    };
+    let operation = || Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
+    let Answer::Versions(versions) =
+        call.app.ask(Target::Catalog, call.deadline.at, |_| true, operation).await?
+    else {
+        return Err(Refusal::misanswered());
+    };
+    let mut rest = versions.items.iter().filter(|class| class.version > after);
+    let items: Vec<Entry> = rest.by_ref().take(limit).map(Entry::from).collect();
+    let more = rest.next().is_some();
+    let next =
+        items.last().filter(|_| more).map(|last| cursor::encode(Kind::Version, &last.version.to_string()));
+    json(StatusCode::OK, &Listing { items, next })
+}
+
+/// `DELETE /classes/{class}?purge=true`. Answers once this gateway sees it gone.
+pub(crate) async fn remove(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
+    let purge = Query::parse(call.query(), &["purge"])?.flag("purge")?;
+    let operation = || Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
+    let Answer::Removed(removed) =
+        call.app.ask(Target::Catalog, call.deadline.at, |_| false, operation).await?
+    else {
+        return Err(Refusal::misanswered());
+    };
+    if !call.app.see(removed.revision, None, call.deadline.at).await {
+        tracing::warn!(class = %name, "the class is removed but this gateway does not see it yet");
+    }
+    Ok(empty(StatusCode::NO_CONTENT))
+}

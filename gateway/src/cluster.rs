@@ -1,0 +1,207 @@
+//! `GET /cluster`: hosts, partitions, who leads, how far each replica is behind. The catalog says what should be; every
+//! live host is asked what is, and one that does not answer in time shows as unknown rather than holding up the rest.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use hyper::StatusCode;
+use oprc_mesh::catalog::{CatalogView, Grid, PartitionInfo};
+use oprc_mesh::id::NodeId;
+use oprc_mesh::wire::{Answer, Empty, NodeStatus, Op, ReplicaStatus};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::call::Call;
+use crate::problem::Refusal;
+use crate::query::Query;
+use crate::reply::{Reply, json};
+
+/// How long a host may take to tell its state.
+const STATUS_MS: u64 = 1_000;
+
+#[derive(Debug, Serialize)]
+struct Cluster {
+    /// The catalog's revision as this gateway knows it.
+    revision: u64,
+    nodes: Vec<Node>,
+    grids: Vec<GridShape>,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Node {
+    id: String,
+    zone: String,
+    /// `alive`, `lost`, or `failed` for one that answers but does not serve.
+    state: &'static str,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct GridShape {
+    name: String,
+    partitions: usize,
+    replicas: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Partition {
+    grid: String,
+    /// Its place in its grid, from 0 in slot order.
+    #[serde(rename = "partition")]
+    place: usize,
+    /// Its Raft group.
+    group: u64,
+    leader: Option<String>,
+    term: Option<u64>,
+    applied: Option<u64>,
+    replicas: Vec<Replica>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Replica {
+    node: String,
+    /// Log entries that the leader holds and this replica has not applied; null when either is unknown.
+    lag: Option<u64>,
+}
+
+/// See the module.
+pub(crate) async fn read(call: &Call<'_>) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let view = call.app.view();
+    let alive = call.app.alive();
+    let deadline = call.deadline.at.min(Instant::now() + Duration::from_millis(STATUS_MS));
+    let asked = alive.iter().map(|&node| async move {
+        match call.app.mesh.call(node, Op::ReadStatus(Empty {}), deadline).await {
+            Ok(Answer::Status(status)) => Some((node, status)),
+            Ok(_) | Err(_) => None,
+        }
+    });
+    let told: HashMap<NodeId, NodeStatus> = join_all(asked).await.into_iter().flatten().collect();
+    let known = |group| call.app.mesh.directory().leader(group);
+    json(StatusCode::OK, &picture(&view, |node| alive.contains(&node), &told, known))
+}
+
+/// Puts together what the catalog says and what hosts told.
+fn picture(
+    view: &CatalogView,
+    alive: impl Fn(NodeId) -> bool,
+    told: &HashMap<NodeId, NodeStatus>,
+    known_leader: impl Fn(u64) -> Option<NodeId>,
+) -> Cluster {
+    let node = |node: &oprc_mesh::catalog::Node| {
+        let id = NodeId(node.id);
+        let reason = told.get(&id).map(|status| status.poisoned.clone()).filter(|reason| !reason.is_empty());
+        let state = match (&reason, alive(id)) {
+            (Some(_), _) => "failed",
+            (None, true) => "alive",
+            (None, false) => "lost",
+        };
+        Node { id: id.to_string(), zone: node.zone.clone(), state, reason }
+    };
+    let shape = |grid: &Grid| GridShape {
+        name: grid.name.clone(),
+        partitions: grid.partitions.len(),
+        replicas: grid.replicas,
+    };
+    let mut partitions = Vec::new();
+    for grid in &view.grids {
+        for (at, info) in grid.partitions.iter().enumerate() {
+            partitions.push(partition(grid, at, info, told, known_leader(info.group)));
+        }
+    }
+    Cluster {
+        revision: view.revision,
+        nodes: view.nodes.iter().map(node).collect(),
+        grids: view.grids.iter().map(shape).collect(),
+        partitions,
+    }
+}
+
+fn partition(
+    grid: &Grid,
+    at: usize,
+    info: &PartitionInfo,
+    told: &HashMap<NodeId, NodeStatus>,
+    known_leader: Option<NodeId>,
+) -> Partition {
+    let replica = |node: NodeId| -> Option<&ReplicaStatus> {
+        told.get(&node)?.replicas.iter().find(|replica| replica.group == info.group)
+    };
+    // of all that say that they lead, the one of the latest term does
+    let leading = info
+        .hosts()
+        .filter_map(|node| {
+            replica(node).filter(|status| status.leader == node.0).map(|status| (node, status))
+        })
+        .max_by_key(|(_, status)| status.term);
+    let leader = leading.map(|(node, _)| node).or(known_leader);
+    let last = leading.map(|(_, status)| status.last);
+    let lag = |node| Some(last?.saturating_sub(replica(node)?.applied));
+    Partition {
+        grid: grid.name.clone(),
+        place: at,
+        group: info.group,
+        leader: leader.map(|node| node.to_string()),
+        term: leading.map(|(_, status)| status.term),
+        applied: leading.map(|(_, status)| status.applied),
+        replicas: info.hosts().map(|node| Replica { node: node.to_string(), lag: lag(node) }).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(leader: u64, term: u64, last: u64, applied: u64) -> NodeStatus {
+        let replica = ReplicaStatus { group: 7, term, leader, last, applied };
+        NodeStatus { replicas: vec![replica], ..NodeStatus::default() }
+    }
+
+    fn view() -> CatalogView {
+        let node = |id| oprc_mesh::catalog::Node { id, zone: "z".into() };
+        let info = PartitionInfo { group: 7, slot_first: 0, slot_last: 4_095, nodes: vec![1, 2, 3] };
+        CatalogView {
+            revision: 4,
+            nodes: vec![node(1), node(2), node(3)],
+            grids: vec![Grid { name: "default".into(), replicas: 3, partitions: vec![info] }],
+            classes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_latest_term_leads_and_lag_is_counted_from_it() {
+        let told = HashMap::from([(NodeId(1), told(1, 4, 90, 90)), (NodeId(2), told(2, 5, 100, 98))]);
+        let cluster = picture(&view(), |node| node != NodeId(3), &told, |_| None);
+        let states: Vec<_> = cluster.nodes.iter().map(|node| node.state).collect();
+        assert_eq!(states, ["alive", "alive", "lost"]);
+        let partition = &cluster.partitions[0];
+        assert_eq!(partition.leader.as_deref(), Some("0000000000000002"));
+        assert_eq!((partition.term, partition.applied), (Some(5), Some(98)));
+        let lags: Vec<_> = partition.replicas.iter().map(|replica| replica.lag).collect();
+        assert_eq!(lags, [Some(10), Some(2), None]);
+    }
+
+    #[test]
+    fn what_nobody_tells_is_unknown() {
+        let cluster = picture(&view(), |_| false, &HashMap::new(), |_| Some(NodeId(1)));
+        let partition = &cluster.partitions[0];
+        assert_eq!(partition.leader.as_deref(), Some("0000000000000001"));
+        assert_eq!((partition.term, partition.applied), (None, None));
+        assert!(partition.replicas.iter().all(|replica| replica.lag.is_none()));
+    }
+
+    #[test]
+    fn a_node_that_stopped_serving_says_why() {
+        let failed = NodeStatus { poisoned: "fsync failed".into(), ..NodeStatus::default() };
+        let cluster = picture(&view(), |_| true, &HashMap::from([(NodeId(1), failed)]), |_| None);
+        assert_eq!(
+            (cluster.nodes[0].state, cluster.nodes[0].reason.as_deref()),
+            ("failed", Some("fsync failed"))
+        );
+        assert_eq!(cluster.nodes[1].state, "alive");
+    }
+}

@@ -1,0 +1,48 @@
+//! What a gateway may be told, with its bounds and what happens at each.
+
+use std::net::SocketAddr;
+
+use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
+
+/// How a gateway serves.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Calls under way at once; one more is `overloaded` (429).
+    pub concurrency_max: usize,
+    /// Open connections; further ones wait in the listener's backlog.
+    pub connections_max: usize,
+    /// Bytes of request bodies held at once, apart from the first 64 KiB of each; more is `overloaded` (429).
+    pub held_bytes_max: usize,
+    /// A request body must have arrived in so long, unless its deadline is sooner; later is `deadline` (504).
+    pub body_ms: u64,
+    /// The same for the upload of a component.
+    pub upload_ms: u64,
+    /// A connection without a request for so long is closed; so is one that sends its headers, or takes its response,
+    /// slower than that.
+    pub idle_ms: u64,
+    /// Requests under way at shutdown may take so long to finish; then their connections are cut.
+    pub drain_ms: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            concurrency_max: 1_024,
+            connections_max: 10_000,
+            held_bytes_max: HELD_BYTES_DEFAULT,
+            body_ms: 30_000,
+            upload_ms: 600_000,
+            idle_ms: 60_000,
+            drain_ms: 15_000,
+        }
+    }
+}
+
+const HELD_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
+
+// The largest body must fit, or it could never be sent; an upload may outlast any call.
+const _: () = assert!(HELD_BYTES_DEFAULT >= REQUEST_BYTES_MAX);
+const _: () = assert!(DEADLINE_MS_MAX < 600_000);

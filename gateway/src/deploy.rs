@@ -1,0 +1,145 @@
+//! `PUT /classes/{class}`: the component is hashed as it comes in, goes to one host piece by piece, and that host compiles,
+//! checks and deploys it. The answer waits until this gateway sees the new revision, so that a call that follows it runs
+//! the new code.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use oprc_mesh::id::ClassName;
+use oprc_mesh::limits::{COMPONENT_BYTES_MAX, DEADLINE_MS_MAX, MANIFEST_BYTES_MAX};
+use oprc_mesh::manifest::Manifest;
+use oprc_mesh::wire::{Answer, Deploy, Deployed, Op};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::body::{Inbound, too_large};
+use crate::call::Call;
+use crate::classes::{MethodShape, hex, methods};
+use crate::media::content_type;
+use crate::multipart::Parts;
+use crate::problem::Refusal;
+use crate::query::Query;
+use crate::reply::{Reply, json};
+use crate::route::Target;
+use crate::settings::{expect_name, from_query};
+use crate::upload::{Component, Gathering};
+
+/// What boundaries and part headers may add to a multipart body.
+const MULTIPART_EXTRA_BYTES: usize = 64 * 1024;
+
+#[derive(Serialize)]
+struct Answered<'a> {
+    class: &'a str,
+    version: u64,
+    digest: String,
+    methods: Vec<MethodShape<'a>>,
+}
+
+/// See the module.
+pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) -> Result<Reply, Refusal> {
+    let until = call.deadline.or_longer(call.app.config.upload_ms);
+    let (component, manifest) = match content_type(call.headers()).as_str() {
+        "multipart/form-data" => multipart(call, class, body, until).await?,
+        // what curl says of a file unless told otherwise is taken too: the host looks at the bytes anyway
+        "" | "application/wasm" | "application/octet-stream" | "application/x-www-form-urlencoded" => {
+            plain(call, class, body, until).await?
+        }
+        other => return Err(Refusal::unsupported_media_type(other, "application/wasm, multipart/form-data")),
+    };
+    let host = call.app.host(until).await?;
+    let digest = component.send(call.app, host, until).await?;
+    let deadline = call.deadline.or_longer(DEADLINE_MS_MAX); // compiling begins now
+    let operation = || {
+        Op::Deploy(Deploy {
+            class: class.as_str().to_owned(),
+            digest: Bytes::copy_from_slice(digest.as_bytes()),
+            settings: manifest.settings.clone(),
+        })
+    };
+    let Answer::Deployed(deployed) = call.app.ask(Target::Node(host), deadline, |_| false, operation).await?
+    else {
+        return Err(Refusal::misanswered());
+    };
+    if !call.app.see(deployed.revision, Some(host), deadline).await {
+        tracing::warn!(%class, "the class is deployed but this gateway does not see it yet");
+    }
+    respond(&deployed)
+}
+
+fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
+    let class = &deployed.class;
+    let status = if deployed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
+    let answered = Answered {
+        class: &class.name,
+        version: class.version,
+        digest: hex(&class.digest),
+        methods: methods(class),
+    };
+    json(status, &answered)
+}
+
+/// A body that is the component, with the manifest in the query.
+async fn plain(
+    call: &Call<'_>,
+    class: &ClassName,
+    mut body: Inbound,
+    until: Instant,
+) -> Result<(Component, Manifest), Refusal> {
+    let manifest = from_query(call.query())?;
+    expect_name(&manifest, class)?;
+    refuse_declared(&body, COMPONENT_BYTES_MAX)?;
+    let mut gathering = Gathering::new(&call.app.admission);
+    while let Some(piece) = body.piece(until).await? {
+        gathering.push(piece)?;
+    }
+    Ok((gathering.finish()?, manifest))
+}
+
+/// A body with parts `component` and, unless all defaults will do, `manifest`, in any order.
+async fn multipart(
+    call: &Call<'_>,
+    class: &ClassName,
+    body: Inbound,
+    until: Instant,
+) -> Result<(Component, Manifest), Refusal> {
+    Query::parse(call.query(), &[])?;
+    refuse_declared(&body, COMPONENT_BYTES_MAX + MANIFEST_BYTES_MAX + MULTIPART_EXTRA_BYTES)?;
+    let mut parts = Parts::of(call.headers(), body, until).await?;
+    let mut component = None;
+    let mut manifest = None;
+    while let Some(mut part) = parts.next().await? {
+        match part.name() {
+            "component" if component.is_none() => {
+                let mut gathering = Gathering::new(&call.app.admission);
+                while let Some(piece) = part.piece().await? {
+                    gathering.push(piece)?;
+                }
+                component = Some(gathering.finish()?);
+            }
+            "manifest" if manifest.is_none() => {
+                let parsed = Manifest::parse(&part.text(MANIFEST_BYTES_MAX).await?)?;
+                expect_name(&parsed, class)?;
+                manifest = Some(parsed);
+            }
+            name @ ("component" | "manifest") => {
+                return Err(Refusal::invalid(format!("part {name:?} is there twice")));
+            }
+            name => {
+                return Err(Refusal::invalid(format!("unknown part {name:?}"))
+                    .hint("send one part named component and, if wanted, one named manifest"));
+            }
+        }
+    }
+    match component {
+        Some(component) => Ok((component, manifest.unwrap_or_default())),
+        None => Err(Refusal::invalid("the multipart body has no part named component")
+            .hint("send the .wasm file as part component: curl -F component=@FILE.wasm")),
+    }
+}
+
+/// Refuses a body that declares itself too large before a byte of it is read.
+fn refuse_declared(body: &Inbound, bytes_max: usize) -> Result<(), Refusal> {
+    match body.declared_bytes() {
+        Some(declared) if declared > bytes_max as u64 => Err(too_large(COMPONENT_BYTES_MAX)),
+        _ => Ok(()),
+    }
+}

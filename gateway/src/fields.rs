@@ -1,0 +1,102 @@
+//! Single fields as raw bytes, and listings of an object's fields.
+
+use hyper::StatusCode;
+use hyper::header::ETAG;
+use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::limits::{FIELD_KEY_BYTES_MAX, FIELD_VALUE_BYTES_MAX};
+use oprc_mesh::wire::{Answer, FieldWrite, ListFields, Op, ReadField, WriteMode, Written};
+
+use crate::body::Inbound;
+use crate::call::Call;
+use crate::cursor::{self, Kind};
+use crate::etag;
+use crate::forms::write_fields;
+use crate::objects::{change, conditional};
+use crate::problem::Refusal;
+use crate::query::{Page, Query};
+use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
+use crate::route::Target;
+
+/// `GET .../fields/{key}`.
+pub(crate) async fn read(
+    call: &Call<'_>,
+    class: &ClassName,
+    object: &ObjectId,
+    key: &FieldKey,
+) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let operation = || {
+        Op::ReadField(ReadField {
+            class: class.as_str().to_owned(),
+            object: object.as_str().to_owned(),
+            key: key.as_str().to_owned(),
+        })
+    };
+    let target = Target::Object(class, object);
+    match call.app.ask(target, call.deadline.at, |_| true, operation).await? {
+        Answer::Field(field) => {
+            conditional(call.headers(), field.tag, || bytes(StatusCode::OK, OCTETS, field.value))
+        }
+        _ => Err(Refusal::misanswered()),
+    }
+}
+
+/// `PUT .../fields/{key}`: the body is the value, whatever its type. 201 when it created the object.
+pub(crate) async fn write(
+    call: &Call<'_>,
+    class: &ClassName,
+    object: &ObjectId,
+    key: &FieldKey,
+    body: Inbound,
+) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let body = call.read(body, FIELD_VALUE_BYTES_MAX).await?;
+    let field = FieldWrite { key: key.as_str().to_owned(), value: Some(body.bytes.clone()) };
+    respond(change(call, class, object, WriteMode::Merge, vec![field]).await?)
+}
+
+/// `DELETE .../fields/{key}`.
+pub(crate) async fn delete(
+    call: &Call<'_>,
+    class: &ClassName,
+    object: &ObjectId,
+    key: &FieldKey,
+) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let field = FieldWrite { key: key.as_str().to_owned(), value: None };
+    respond(change(call, class, object, WriteMode::DeleteField, vec![field]).await?)
+}
+
+fn respond(written: Written) -> Result<Reply, Refusal> {
+    let mut reply = empty(if written.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT });
+    if let Some(tag) = written.tag {
+        reply.headers_mut().insert(ETAG, etag::render(tag)?);
+    }
+    Ok(reply)
+}
+
+/// `GET .../fields`: a page of fields in key order, values in the forms of the object document.
+pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
+    let Page { prefix, limit, after } = Page::parse(call.query(), Kind::Field)?;
+    if prefix.len() > FIELD_KEY_BYTES_MAX || prefix.chars().any(char::is_control) {
+        return Err(Refusal::invalid("the prefix is not the beginning of any field key")
+            .hint(format!("send up to {FIELD_KEY_BYTES_MAX} bytes of UTF-8 without control characters")));
+    }
+    let operation = || {
+        Op::ListFields(ListFields {
+            class: class.as_str().to_owned(),
+            object: object.as_str().to_owned(),
+            prefix: prefix.clone(),
+            after: after.clone(),
+            limit: limit as u32,
+        })
+    };
+    let target = Target::Object(class, object);
+    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, |_| true, operation).await? else {
+        return Err(Refusal::misanswered());
+    };
+    let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));
+    conditional(call.headers(), page.tag, || {
+        bytes(StatusCode::OK, JSON, write_fields(&page.items, next.as_deref()).into())
+    })
+}

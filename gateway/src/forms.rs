@@ -1,0 +1,405 @@
+//! Objects as JSON and back. A field whose bytes are JSON text stands in the document verbatim; other UTF-8 shows as
+//! `{"$text": "..."}`, other bytes as `{"$base64": "..."}`. So does JSON text that would itself read as such a form: an
+//! object with one key that begins with `$`. The same forms are taken on write, so what was read can be written back and
+//! gives the same bytes (only white space around a JSON text is not kept: it cannot be told from the document's own).
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
+use oprc_mesh::outcome::Code;
+use oprc_mesh::wire::{Field, FieldWrite};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::problem::Refusal;
+
+/// Writes the document of an object.
+pub(crate) fn write_object(class: &ClassName, object: &ObjectId, version: u64, fields: &[Field]) -> Vec<u8> {
+    let bytes: usize = fields.iter().map(|field| field.key.len() + field.value.len() + 8).sum();
+    let mut out = Vec::with_capacity(bytes + 128);
+    out.extend_from_slice(b"{\"class\":");
+    write_string(&mut out, class.as_str());
+    out.extend_from_slice(b",\"id\":");
+    write_string(&mut out, object.as_str());
+    out.extend_from_slice(format!(",\"version\":{version},\"fields\":{{").as_bytes());
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_string(&mut out, &field.key);
+        out.push(b':');
+        write_value(&mut out, &field.value);
+    }
+    out.extend_from_slice(b"}}");
+    out
+}
+
+/// Writes a page of fields: `{"items": [{"key", "value"}], "next"}`.
+pub(crate) fn write_fields(fields: &[Field], next: Option<&str>) -> Vec<u8> {
+    let bytes: usize = fields.iter().map(|field| field.key.len() + field.value.len() + 24).sum();
+    let mut out = Vec::with_capacity(bytes + 64);
+    out.extend_from_slice(b"{\"items\":[");
+    for (at, field) in fields.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{\"key\":" } else { b"{\"key\":" });
+        write_string(&mut out, &field.key);
+        out.extend_from_slice(b",\"value\":");
+        write_value(&mut out, &field.value);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"],\"next\":");
+    match next {
+        Some(next) => write_string(&mut out, next),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
+    out
+}
+
+/// Writes one field's value in the form that reads back to its bytes.
+fn write_value(out: &mut Vec<u8>, value: &[u8]) {
+    let Ok(text) = std::str::from_utf8(value) else {
+        out.extend_from_slice(b"{\"$base64\":");
+        write_string(out, &STANDARD.encode(value));
+        return out.push(b'}');
+    };
+    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+    if is_json && !matches!(dollar(text), Dollar::One(_) | Dollar::Repeated) {
+        return out.extend_from_slice(value);
+    }
+    out.extend_from_slice(b"{\"$text\":");
+    write_string(out, text);
+    out.push(b'}');
+}
+
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    let before = out.len();
+    if serde_json::to_writer(&mut *out, text).is_err() {
+        debug_assert!(false, "a string always serialises, and writing to memory never fails");
+        out.truncate(before);
+    }
+}
+
+/// The document of an object as clients write it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<'a> {
+    class: Option<String>,
+    id: Option<String>,
+    /// Taken so that a document that was read can be sent back; If-Match is what compares.
+    #[serde(rename = "version")]
+    _version: Option<u64>,
+    #[serde(borrow)]
+    fields: Entries<'a>,
+}
+
+/// The members of a JSON object in their order, values as they stand.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// A string, borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Whether a write may delete single fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// PUT: the document is the whole object.
+    Replace,
+    /// PATCH: the document names what changes; `{"$delete": true}` deletes a field.
+    Merge,
+}
+
+/// Reads the document of a write. Values share `body`'s memory where they stand in it verbatim.
+///
+/// # Errors
+/// `invalid` for what is no such document, a bad or repeated key, a reserved form, or a class or id that is not the
+/// path's; `payload-too-large` for a value past its limit.
+pub(crate) fn read_object(
+    body: &Bytes,
+    class: &ClassName,
+    object: &ObjectId,
+    kind: Kind,
+) -> Result<Vec<FieldWrite>, Refusal> {
+    let document: Document<'_> = serde_json::from_slice(body).map_err(|error| {
+        Refusal::invalid(format!("the body is not an object document: {error}"))
+            .hint("send {\"fields\": {\"key\": value, ...}}; class, id and version may stand beside it")
+    })?;
+    for (member, given, path) in
+        [("class", document.class, class.as_str()), ("id", document.id, object.as_str())]
+    {
+        if given.as_ref().is_some_and(|given| given != path) {
+            return Err(Refusal::invalid(format!("member {member} of the body is not the path's {path:?}")));
+        }
+    }
+    let mut keys = HashSet::with_capacity(document.fields.0.len());
+    let mut writes = Vec::with_capacity(document.fields.0.len());
+    for (key, raw) in &document.fields.0 {
+        FieldKey::parse(key)?;
+        if !keys.insert(key) {
+            return Err(Refusal::invalid(format!("field {key:?} is named twice")));
+        }
+        let value = read_value(body, key, raw, kind)?;
+        if value.as_ref().is_some_and(|value| value.len() > FIELD_VALUE_BYTES_MAX) {
+            let detail = format!("field {key:?} is past {FIELD_VALUE_BYTES_MAX} bytes");
+            return Err(Refusal::new(Code::PayloadTooLarge, detail));
+        }
+        writes.push(FieldWrite { key: key.to_string(), value });
+    }
+    Ok(writes)
+}
+
+/// One field's value; none deletes it.
+fn read_value(body: &Bytes, key: &str, raw: &RawValue, kind: Kind) -> Result<Option<Bytes>, Refusal> {
+    let text = raw.get();
+    match dollar(text) {
+        Dollar::No => Ok(Some(body.slice_ref(text.as_bytes()))),
+        Dollar::Repeated => Err(reserved(key, "it holds one key twice", kind)),
+        Dollar::One(name) => match (&*name, kind) {
+            ("$text", _) => {
+                let form: TextForm<'_> = serde_json::from_str(text)
+                    .map_err(|_| reserved(key, "$text must be a string without lone surrogates", kind))?;
+                Ok(Some(Bytes::from(form.text.into_owned())))
+            }
+            ("$base64", _) => {
+                let refused = || reserved(key, "$base64 must be a string of standard, padded base64", kind);
+                let form: Base64Form<'_> = serde_json::from_str(text).map_err(|_| refused())?;
+                STANDARD.decode(&*form.base64).map(|bytes| Some(Bytes::from(bytes))).map_err(|_| refused())
+            }
+            ("$delete", Kind::Merge) => match serde_json::from_str::<DeleteForm>(text) {
+                Ok(DeleteForm { delete: true }) => Ok(None),
+                _ => Err(reserved(key, "$delete must be true", kind)),
+            },
+            ("$delete", Kind::Replace) => Err(reserved(key, "$delete is only for PATCH", kind)),
+            (name, _) => Err(reserved(key, &format!("{name:?} is not a form"), kind)),
+        },
+    }
+}
+
+#[derive(Deserialize)]
+struct TextForm<'a> {
+    #[serde(rename = "$text", borrow)]
+    text: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Base64Form<'a> {
+    #[serde(rename = "$base64", borrow)]
+    base64: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct DeleteForm {
+    #[serde(rename = "$delete")]
+    delete: bool,
+}
+
+fn reserved(key: &str, why: &str, kind: Kind) -> Refusal {
+    let delete = if kind == Kind::Merge { ", {\"$delete\": true}" } else { "" };
+    Refusal::invalid(format!("field {key:?}: an object with one key that begins with $ is a form, and {why}")).hint(
+        format!("the forms are {{\"$text\": \"...\"}}, {{\"$base64\": \"...\"}}{delete}; send other such JSON as $text"),
+    )
+}
+
+/// Whether a JSON text is an object with one `$` key.
+enum Dollar<'a> {
+    No,
+    One(Cow<'a, str>),
+    /// The same `$` key several times: a form to some readers, so never passed through.
+    Repeated,
+}
+
+fn dollar(text: &str) -> Dollar<'_> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Dollar::No;
+    }
+    let Ok(Entries(entries)) = serde_json::from_str(text) else { return Dollar::No };
+    let mut names = entries.into_iter().map(|(name, _)| name);
+    let Some(first) = names.next().filter(|name| name.starts_with('$')) else { return Dollar::No };
+    let mut repeated = false;
+    for name in names {
+        if name != first {
+            return Dollar::No;
+        }
+        repeated = true;
+    }
+    if repeated { Dollar::Repeated } else { Dollar::One(first) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn names() -> (ClassName, ObjectId) {
+        (ClassName::parse("A").unwrap(), ObjectId::parse("b").unwrap())
+    }
+
+    fn shown(value: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_value(&mut out, value);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn read(body: &str, kind: Kind) -> Result<Vec<FieldWrite>, Refusal> {
+        let (class, object) = names();
+        read_object(&Bytes::copy_from_slice(body.as_bytes()), &class, &object, kind)
+    }
+
+    fn stored(value: &str) -> Option<Vec<u8>> {
+        let writes = read(&format!("{{\"fields\":{{\"k\":{value}}}}}"), Kind::Merge).unwrap();
+        writes[0].value.as_ref().map(|value| value.to_vec())
+    }
+
+    fn refused(body: &str, kind: Kind) -> String {
+        read(body, kind).unwrap_err().problem().to_string()
+    }
+
+    #[test]
+    fn json_stands_verbatim() {
+        for text in
+            ["5", "null", "\"x\"", "[1,  2]", "{\"b\":1,\"a\" :1.50}", "{}", "1e999", "{\"$a\":1,\"b\":2}"]
+        {
+            assert_eq!(shown(text.as_bytes()), text);
+            assert_eq!(stored(text).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_wrapped() {
+        assert_eq!(shown(b"hello"), r#"{"$text":"hello"}"#);
+        assert_eq!(shown(b""), r#"{"$text":""}"#);
+        assert_eq!(shown(b"{\"a\":"), r#"{"$text":"{\"a\":"}"#);
+        assert_eq!(shown(b"NaN"), r#"{"$text":"NaN"}"#);
+        assert_eq!(shown(&[0xff, 0]), r#"{"$base64":"/wA="}"#);
+    }
+
+    #[test]
+    fn what_would_read_as_a_form_is_wrapped_too() {
+        for text in [r#"{"$text":"x"}"#, r#"{"$other":1}"#, r#" {"\u0024a":1} "#, r#"{"$a":1,"$a":2}"#] {
+            assert!(shown(text.as_bytes()).starts_with("{\"$text\":"), "{text}");
+            assert_eq!(stored(&shown(text.as_bytes())).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn forms_are_taken_on_write() {
+        assert_eq!(stored(r#"{"$text":"h\u00e4llo"}"#).unwrap(), "hällo".as_bytes());
+        assert_eq!(stored(r#"{"$base64":"/wA="}"#).unwrap(), [0xff, 0]);
+        assert_eq!(stored(r#"{ "$delete" : true }"#), None);
+        assert_eq!(stored("null").unwrap(), b"null");
+    }
+
+    #[test]
+    fn misused_forms_are_refused() {
+        for value in [
+            r#"{"$text":5}"#,
+            r#"{"$text":"\ud800"}"#,
+            r#"{"$base64":"/wA"}"#,
+            r#"{"$base64":"_-=="}"#,
+            r#"{"$delete":false}"#,
+            r#"{"$other":1}"#,
+            r#"{"$text":"a","$text":"b"}"#,
+        ] {
+            assert!(
+                refused(&format!("{{\"fields\":{{\"k\":{value}}}}}"), Kind::Merge).contains("\"k\""),
+                "{value}"
+            );
+        }
+        assert!(refused(r#"{"fields":{"k":{"$delete":true}}}"#, Kind::Replace).contains("only for PATCH"));
+    }
+
+    #[test]
+    fn a_document_says_only_what_is_known() {
+        assert!(read(r#"{"class":"A","id":"b","version":7,"fields":{}}"#, Kind::Replace).unwrap().is_empty());
+        for (body, names) in [
+            ("", "EOF"),
+            ("[]", "object document"),
+            ("{}", "fields"),
+            (r#"{"count":5}"#, "count"),
+            (r#"{"fields":{"":1}}"#, "field key"),
+            (r#"{"fields":{"a":1,"a":2}}"#, "twice"),
+            (r#"{"fields":{"a":1}} x"#, "trailing"),
+            (r#"{"class":"B","fields":{}}"#, "class"),
+            (r#"{"id":"c","fields":{}}"#, "id"),
+            (r#"{"version":"7","fields":{}}"#, "version"),
+        ] {
+            assert!(refused(body, Kind::Replace).contains(names), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_be_1_mib_and_no_more() {
+        let body = |bytes: usize| format!("{{\"fields\":{{\"k\":\"{}\"}}}}", "x".repeat(bytes - 2));
+        assert!(read(&body(FIELD_VALUE_BYTES_MAX), Kind::Merge).is_ok());
+        let error = read(&body(FIELD_VALUE_BYTES_MAX + 1), Kind::Merge).unwrap_err();
+        assert_eq!(error.problem().kind(), Code::PayloadTooLarge);
+    }
+
+    fn value() -> impl Strategy<Value = Vec<u8>> {
+        let json = "[\\[\\]{}\",:$ a0-9.e+\\\\-]{0,24}";
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..32),
+            "\\PC{0,24}".prop_map(String::into_bytes),
+            json.prop_map(String::into_bytes),
+            "\\{\"\\$[a-z]{0,6}\":(1|\"x\"|true|\\{\\})\\}".prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_can_be_written_back(
+            fields in proptest::collection::btree_map("[^\\p{Cc}]{1,12}", value(), 0..6),
+            version in any::<u64>(),
+        ) {
+            let (class, object) = names();
+            let fields: Vec<_> =
+                fields.into_iter().map(|(key, value)| Field { key, value: value.into() }).collect();
+            let document = write_object(&class, &object, version, &fields);
+            let writes = read_object(&document.into(), &class, &object, Kind::Replace).unwrap();
+            prop_assert_eq!(writes.len(), fields.len());
+            for (write, field) in writes.iter().zip(&fields) {
+                prop_assert_eq!(&write.key, &field.key);
+                // white space around JSON text is the only thing that may differ
+                let json = serde_json::from_slice::<IgnoredAny>(&field.value).is_ok();
+                let expected = if json { field.value.trim_ascii() } else { &field.value[..] };
+                let same = write.value.as_deref() == Some(expected)
+                    || write.value.as_deref() == Some(&field.value[..]);
+                prop_assert!(same, "{:?} came back as {:?}", field, write);
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in "\\PC{0,60}") {
+            let _ = read(&body, Kind::Merge);
+        }
+    }
+}

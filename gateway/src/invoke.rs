@@ -1,0 +1,247 @@
+//! Calls of methods and functions. Payload bytes pass through untouched both ways; what they mean is the host's affair.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use oprc_mesh::catalog::CatalogView;
+use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::limits::REQUEST_BYTES_MAX;
+use oprc_mesh::outcome::Code;
+use oprc_mesh::wire::{Answer, Form, Header, Invoke, Invoked, Op};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::admission::TIMEOUT_HEADER;
+use crate::body::Inbound;
+use crate::call::Call;
+use crate::media::{accepted_form, body_form, expect_json};
+use crate::problem::Refusal;
+use crate::query::Query;
+use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
+use crate::route::Target;
+
+/// Names the call in the response; the same as the request's `Idempotency-Key` if it had one.
+const INVOCATION_ID: HeaderName = HeaderName::from_static("oprc-invocation-id");
+/// The object's version after the call.
+const VERSION: HeaderName = HeaderName::from_static("oprc-version");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY_CHARS_MAX: usize = 256;
+
+/// Headers that a guest may see, besides those that begin with `x-`.
+const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+/// Headers beginning with `x-` that it may not: credentials, what proxies say, and what is meant for the gateway.
+const WITHHELD: [&str; 5] = ["x-api-key", "x-auth", "x-forwarded-", "x-real-ip", TIMEOUT_HEADER];
+/// Headers handed on, at the most ...
+const HEADERS_MAX: usize = 64;
+/// ... and their names and values together; more is refused with 431.
+const HEADERS_BYTES_MAX: usize = 8 * 1024;
+
+/// What is called.
+pub(crate) struct Callee<'a> {
+    pub(crate) class: &'a ClassName,
+    /// None for a function.
+    pub(crate) object: Option<&'a ObjectId>,
+    pub(crate) method: &'a MethodName,
+}
+
+/// `POST .../invoke/{method}` and `POST .../functions/{function}`.
+pub(crate) async fn invoke(call: &Call<'_>, callee: Callee<'_>, body: Inbound) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let form = body_form(call.headers())?;
+    let body = call.read(body, REQUEST_BYTES_MAX).await?;
+    run(call, callee, &body.bytes, form).await
+}
+
+/// `POST /invoke`: the same, addressed in the body.
+pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    expect_json(call.headers())?;
+    let body = call.read(body, REQUEST_BYTES_MAX).await?;
+    let addressed: Addressed<'_> = serde_json::from_slice(&body.bytes).map_err(|error| {
+        Refusal::invalid(format!("the body does not address a call: {error}"))
+            .hint("send {\"class\": ..., \"object\": ..., \"function\": ..., \"payload\": ...}; object and payload are optional")
+    })?;
+    let class = ClassName::parse(&addressed.class)?;
+    let object = addressed.object.as_deref().map(ObjectId::parse).transpose()?;
+    let method = MethodName::parse(&addressed.function)?;
+    let payload = addressed.payload.map_or_else(Bytes::new, |raw| body.bytes.slice_ref(raw.get().as_bytes()));
+    let subject = match &object {
+        Some(object) => format!("{class}/{object}.{method}"),
+        None => format!("{class}.{method}"),
+    };
+    let callee = Callee { class: &class, object: object.as_ref(), method: &method };
+    run(call, callee, &payload, Form::Json).await.map_err(|refusal| refusal.on("invoke", subject))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Addressed<'a> {
+    class: String,
+    object: Option<String>,
+    function: String,
+    #[serde(default, borrow, deserialize_with = "present")]
+    payload: Option<&'a RawValue>,
+}
+
+/// A payload that is there is one, `null` too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -> Result<Reply, Refusal> {
+    let Callee { class, object, method } = callee;
+    let invocation = invocation_id(call.headers())?;
+    let headers = forwarded(call.headers())?;
+    let accept = accepted_form(call.headers());
+    let target = object.map_or(Target::Function(class), |object| Target::Object(class, object));
+    let operation = || {
+        Op::Invoke(Invoke {
+            class: class.as_str().to_owned(),
+            object: object.map(|object| object.as_str().to_owned()),
+            method: method.as_str().to_owned(),
+            payload: payload.clone(),
+            form: form as i32,
+            accept: accept as i32,
+            invocation: invocation.clone(),
+            caller: String::new(),
+            headers: headers.clone(),
+        })
+    };
+    let readonly = |view: &CatalogView| {
+        let listed = view.class(class.as_str()).map(|class| &class.settings.readonly);
+        listed.is_some_and(|listed| listed.iter().any(|name| name == method.as_str()))
+    };
+    match call.app.ask(target, call.deadline.at, readonly, operation).await? {
+        Answer::Invoked(invoked) => respond(invoked, &invocation),
+        _ => Err(Refusal::misanswered()),
+    }
+}
+
+/// 200 with the bare result, or 204 for a method without one.
+fn respond(invoked: Invoked, invocation: &str) -> Result<Reply, Refusal> {
+    let content_type = if invoked.form() == Form::Raw { OCTETS } else { JSON };
+    let mut reply = match invoked.payload {
+        Some(payload) => bytes(StatusCode::OK, content_type, payload),
+        None => empty(StatusCode::NO_CONTENT),
+    };
+    let id =
+        HeaderValue::try_from(invocation).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+    reply.headers_mut().insert(INVOCATION_ID, id);
+    if let Some(version) = invoked.version {
+        reply.headers_mut().insert(VERSION, HeaderValue::from(version));
+    }
+    Ok(reply)
+}
+
+/// The client's `Idempotency-Key`, or a new id (UUID version 7: ids of one gateway sort by time).
+fn invocation_id(headers: &HeaderMap) -> Result<String, Refusal> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(key) = keys.next() else { return Ok(Uuid::now_v7().hyphenated().to_string()) };
+    let visible = key.as_bytes().iter().all(u8::is_ascii_graphic);
+    let length = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len());
+    match key.to_str() {
+        Ok(text) if visible && length && keys.next().is_none() => Ok(text.to_owned()),
+        _ => Err(Refusal::invalid("Idempotency-Key is not one that is allowed")
+            .hint(format!("send it once, as 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"))),
+    }
+}
+
+/// The request's headers that the guest may see.
+fn forwarded(headers: &HeaderMap) -> Result<Vec<Header>, Refusal> {
+    let mut handed_on = Vec::new();
+    let mut total = 0;
+    for (name, value) in headers {
+        let name = name.as_str();
+        let allowed = TRACE_HEADERS.contains(&name)
+            || (name.starts_with("x-") && !WITHHELD.iter().any(|withheld| name.starts_with(withheld)));
+        if !allowed {
+            continue;
+        }
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Refusal::invalid(format!("header {name} is not UTF-8")))?;
+        total += name.len() + value.len();
+        if handed_on.len() == HEADERS_MAX || total > HEADERS_BYTES_MAX {
+            return Err(Refusal::invalid(
+                "the headers that are handed on to the function are too many or too large",
+            )
+            .hint(format!("send at most {HEADERS_MAX} x-* headers of {HEADERS_BYTES_MAX} bytes together"))
+            .status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
+        }
+        handed_on.push(Header { name: name.to_owned(), value: value.to_owned() });
+    }
+    Ok(handed_on)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_key_is_the_invocations_id() {
+        assert_eq!(invocation_id(&headers(&[("idempotency-key", "a-1/b\"~")])).unwrap(), "a-1/b\"~");
+        assert!(invocation_id(&headers(&[("idempotency-key", &"k".repeat(256))])).is_ok());
+        for bad in ["", "a b", "ä", &"k".repeat(257)] {
+            assert!(invocation_id(&headers(&[("idempotency-key", bad)])).is_err(), "{bad}");
+        }
+        assert!(invocation_id(&headers(&[("idempotency-key", "a"), ("idempotency-key", "a")])).is_err());
+    }
+
+    #[test]
+    fn without_a_key_ids_are_new_and_sort_by_time() {
+        let (first, second) =
+            (invocation_id(&HeaderMap::new()).unwrap(), invocation_id(&HeaderMap::new()).unwrap());
+        assert!(first < second && Uuid::parse_str(&first).unwrap().get_version_num() == 7);
+    }
+
+    #[test]
+    fn a_guest_sees_its_callers_headers_and_no_credentials() {
+        let given = headers(&[
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("x-tenant", "blå"),
+            ("x-tenant", "two"),
+            ("authorization", "Bearer s"),
+            ("cookie", "s"),
+            ("x-api-key", "s"),
+            ("x-auth-token", "s"),
+            ("x-forwarded-for", "10.0.0.1"),
+            (TIMEOUT_HEADER, "5"),
+        ]);
+        let seen = forwarded(&given).unwrap();
+        let seen: Vec<_> = seen.iter().map(|header| (header.name.as_str(), header.value.as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+                ("x-tenant", "blå"),
+                ("x-tenant", "two")
+            ]
+        );
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        let value = "v".repeat(HEADERS_BYTES_MAX - "x-a".len());
+        assert!(forwarded(&headers(&[("x-a", &value)])).is_ok());
+        let refusal = forwarded(&headers(&[("x-a", &value), ("x-b", "")])).unwrap_err();
+        assert_eq!(refusal.respond().status().as_u16(), 431);
+        assert!(forwarded(&headers(&[("x-a", ""); HEADERS_MAX])).is_ok());
+        assert!(forwarded(&headers(&[("x-a", ""); HEADERS_MAX + 1])).is_err());
+    }
+
+    #[test]
+    fn a_null_payload_is_a_payload() {
+        let parse = |body: &'static str| serde_json::from_str::<Addressed<'_>>(body).unwrap();
+        assert_eq!(parse(r#"{"class":"A","function":"f","payload": null}"#).payload.unwrap().get(), "null");
+        assert!(parse(r#"{"class":"A","function":"f"}"#).payload.is_none());
+    }
+}

@@ -1,0 +1,42 @@
+//! The gateway: stateless ingress that turns HTTP into mesh calls and their outcomes into HTTP. It holds no data and
+//! decides nothing about objects; whatever it knows of the cluster is a hint in the mesh's directory.
+//!
+//! One request's way through this crate: `server` accepts the connection and hands the request to `dispatch`, which
+//! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
+//! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
+//! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
+//! safe. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
+
+mod address;
+mod admission;
+mod app;
+mod body;
+mod call;
+mod classes;
+mod cluster;
+mod config;
+mod connection;
+mod cursor;
+mod deploy;
+mod dispatch;
+mod etag;
+mod fields;
+mod forms;
+mod health;
+mod invoke;
+mod listing;
+mod media;
+mod merge;
+mod multipart;
+mod objects;
+mod problem;
+mod query;
+mod reply;
+mod route;
+mod router;
+mod server;
+mod settings;
+mod upload;
+
+pub use config::GatewayConfig;
+pub use server::{Gateway, GatewayError};

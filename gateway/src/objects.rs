@@ -1,0 +1,107 @@
+//! Whole objects as JSON documents. Every write is a turn on the object's leader; conditions travel with it and are
+//! decided there.
+
+use hyper::StatusCode;
+use hyper::header::{ETAG, HeaderMap};
+use oprc_mesh::id::{ClassName, ObjectId};
+use oprc_mesh::limits::REQUEST_BYTES_MAX;
+use oprc_mesh::wire::{Answer, FieldWrite, ObjectAddress, Op, Tag, WriteMode, WriteObject, Written};
+use serde::Serialize;
+
+use crate::body::Inbound;
+use crate::call::Call;
+use crate::etag::{self, Freshness};
+use crate::forms::{Kind, read_object, write_object};
+use crate::media::expect_json;
+use crate::problem::Refusal;
+use crate::query::Query;
+use crate::reply::{JSON, Reply, bytes, empty, json};
+use crate::route::Target;
+
+/// `GET .../objects/{id}`.
+pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let operation = || {
+        Op::ReadObject(ObjectAddress { class: class.as_str().to_owned(), object: object.as_str().to_owned() })
+    };
+    let target = Target::Object(class, object);
+    let Answer::Object(found) = call.app.ask(target, call.deadline.at, |_| true, operation).await? else {
+        return Err(Refusal::misanswered());
+    };
+    conditional(call.headers(), found.tag, || {
+        bytes(StatusCode::OK, JSON, write_object(class, object, found.tag.version, &found.fields).into())
+    })
+}
+
+/// A read's response with its `ETag`, or 304 when the client has it.
+pub(crate) fn conditional(
+    headers: &HeaderMap,
+    tag: Tag,
+    full: impl FnOnce() -> Reply,
+) -> Result<Reply, Refusal> {
+    let mut reply = match etag::for_read(headers, tag)? {
+        Freshness::Send => full(),
+        Freshness::NotModified => empty(StatusCode::NOT_MODIFIED),
+    };
+    reply.headers_mut().insert(ETAG, etag::render(tag)?);
+    Ok(reply)
+}
+
+/// `PUT .../objects/{id}` replaces the object, `PATCH` merges into it; both create it.
+pub(crate) async fn write(
+    call: &Call<'_>,
+    class: &ClassName,
+    object: &ObjectId,
+    kind: Kind,
+    body: Inbound,
+) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    expect_json(call.headers())?;
+    let body = call.read(body, REQUEST_BYTES_MAX).await?;
+    let fields = read_object(&body.bytes, class, object, kind)?;
+    let mode = if kind == Kind::Replace { WriteMode::Replace } else { WriteMode::Merge };
+    let written = change(call, class, object, mode, fields).await?;
+    let tag = written.tag.ok_or_else(Refusal::misanswered)?;
+    let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let mut reply =
+        json(status, &Summary { class: class.as_str(), id: object.as_str(), version: tag.version })?;
+    reply.headers_mut().insert(ETAG, etag::render(tag)?);
+    Ok(reply)
+}
+
+/// An object without its fields.
+#[derive(Serialize)]
+struct Summary<'a> {
+    class: &'a str,
+    id: &'a str,
+    version: u64,
+}
+
+/// `DELETE .../objects/{id}`.
+pub(crate) async fn delete(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    change(call, class, object, WriteMode::Delete, Vec::new()).await?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// Changes an object under the request's conditions.
+pub(crate) async fn change(
+    call: &Call<'_>,
+    class: &ClassName,
+    object: &ObjectId,
+    mode: WriteMode,
+    fields: Vec<FieldWrite>,
+) -> Result<Written, Refusal> {
+    let write = WriteObject {
+        class: class.as_str().to_owned(),
+        object: object.as_str().to_owned(),
+        precondition: etag::for_write(call.headers())?,
+        mode: mode as i32,
+        fields,
+    };
+    let target = Target::Object(class, object);
+    match call.app.ask(target, call.deadline.at, |_| false, || Op::WriteObject(write.clone())).await? {
+        Answer::Written(written) => Ok(written),
+        _ => Err(Refusal::misanswered()),
+    }
+}

@@ -1,0 +1,51 @@
+//! Responses. Every body is at hand when its response begins, so `Content-Length` is always there.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use oprc_mesh::outcome::Code;
+use serde::Serialize;
+
+use crate::problem::Refusal;
+
+/// What a handler gives.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// JSON's media type.
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The media type of bytes that are only bytes.
+pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// A body of some type.
+pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, content_type);
+    reply
+}
+
+/// A JSON body made of `value`.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Refusal> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        Refusal::new(Code::Internal, format!("writing the answer as JSON failed: {error}"))
+    })?;
+    Ok(bytes(status, JSON, Bytes::from(body)))
+}
+
+/// No body.
+pub(crate) fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = status;
+    reply
+}
+
+/// What a HEAD request gets for what a GET would have: the same head, no body (RFC 9110, 9.3.2).
+pub(crate) fn without_body(reply: Reply) -> Reply {
+    let (mut parts, body) = reply.into_parts();
+    let bodiless = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if let Some(length) = hyper::body::Body::size_hint(&body).exact().filter(|_| !bodiless) {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Full::new(Bytes::new()))
+}

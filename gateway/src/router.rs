@@ -1,0 +1,227 @@
+//! The table of resources: which paths exist, which methods each takes, and what each method does there. A path is
+//! split and parsed once, into typed identifiers; handlers never see it.
+//!
+//! Made by hand rather than with axum's router: a slice pattern per path is the table itself, costs no allocation and
+//! no boxed service per request, and gives 404, 405 with `Allow` and every malformed identifier the one problem form.
+
+use std::fmt;
+
+use hyper::Method;
+use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
+use oprc_mesh::outcome::Code;
+
+use crate::address;
+use crate::problem::Refusal;
+
+/// Segments of the longest path, plus one to notice longer ones.
+const SEGMENTS_MAX: usize = 9;
+
+/// What a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Resource {
+    Health,
+    Ready,
+    Cluster,
+    Invoke,
+    Classes,
+    Class(ClassName),
+    Versions(ClassName),
+    Function(ClassName, MethodName),
+    Objects(ClassName),
+    Object(ClassName, ObjectId),
+    Call(ClassName, ObjectId, MethodName),
+    Fields(ClassName, ObjectId),
+    Field(ClassName, ObjectId, FieldKey),
+}
+
+/// A method, with HEAD as GET: whether the body is sent is the dispatcher's affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Put,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    fn of(method: &Method) -> Option<Self> {
+        match *method {
+            Method::GET | Method::HEAD => Some(Self::Get),
+            Method::PUT => Some(Self::Put),
+            Method::POST => Some(Self::Post),
+            Method::PATCH => Some(Self::Patch),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    const fn names(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Finds the resource that `path` names.
+///
+/// # Errors
+/// `not-found` for a path that is none, `invalid` for an identifier that cannot be.
+pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
+    let mut segments = [""; SEGMENTS_MAX];
+    let mut count = 0;
+    for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
+        if count == SEGMENTS_MAX {
+            return Err(no_such_path());
+        }
+        segments[count] = segment;
+        count += 1;
+    }
+    let class = address::class;
+    Ok(match &segments[..count] {
+        ["healthz"] => Resource::Health,
+        ["readyz"] => Resource::Ready,
+        ["api", "v1", rest @ ..] => match rest {
+            ["classes", c, "objects", o, "invoke", m] => {
+                Resource::Call(class(c)?, address::object(o)?, address::method(m)?)
+            }
+            ["classes", c, "objects", o] => Resource::Object(class(c)?, address::object(o)?),
+            ["classes", c, "objects", o, "fields", f] => {
+                Resource::Field(class(c)?, address::object(o)?, address::field(f)?)
+            }
+            ["classes", c, "objects", o, "fields"] => Resource::Fields(class(c)?, address::object(o)?),
+            ["classes", c, "functions", m] => Resource::Function(class(c)?, address::method(m)?),
+            ["invoke"] => Resource::Invoke,
+            ["classes", c, "objects"] => Resource::Objects(class(c)?),
+            ["classes"] => Resource::Classes,
+            ["classes", c] => Resource::Class(class(c)?),
+            ["classes", c, "versions"] => Resource::Versions(class(c)?),
+            ["cluster"] => Resource::Cluster,
+            _ => return Err(no_such_path()),
+        },
+        _ => return Err(no_such_path()),
+    })
+}
+
+fn no_such_path() -> Refusal {
+    Refusal::new(Code::NotFound, "no resource has this path")
+        .hint("the API begins at /api/v1, for example /api/v1/classes; a slash inside a name is written %2F")
+}
+
+impl Resource {
+    /// What each method that the resource takes does there.
+    const fn operations(&self) -> &'static [(Verb, &'static str)] {
+        match self {
+            Self::Health => &[(Verb::Get, "health")],
+            Self::Ready => &[(Verb::Get, "readiness")],
+            Self::Cluster => &[(Verb::Get, "read cluster")],
+            Self::Classes => &[(Verb::Get, "list classes")],
+            Self::Class(..) => {
+                &[(Verb::Get, "describe"), (Verb::Put, "deploy"), (Verb::Delete, "remove class")]
+            }
+            Self::Versions(..) => &[(Verb::Get, "list versions")],
+            Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
+            Self::Objects(..) => &[(Verb::Get, "list objects")],
+            Self::Object(..) => &[
+                (Verb::Get, "read object"),
+                (Verb::Put, "replace object"),
+                (Verb::Patch, "change object"),
+                (Verb::Delete, "delete object"),
+            ],
+            Self::Fields(..) => &[(Verb::Get, "list fields")],
+            Self::Field(..) => {
+                &[(Verb::Get, "read field"), (Verb::Put, "write field"), (Verb::Delete, "delete field")]
+            }
+        }
+    }
+
+    /// The verb of `method` and what it does here.
+    ///
+    /// # Errors
+    /// 405 with `Allow`.
+    pub(crate) fn operation(&self, method: &Method) -> Result<(Verb, &'static str), Refusal> {
+        let verb = Verb::of(method);
+        let found = self.operations().iter().find(|(taken, _)| Some(*taken) == verb);
+        found.copied().ok_or_else(|| {
+            let allow: Vec<_> = self.operations().iter().map(|(verb, _)| verb.names()).collect();
+            Refusal::method_not_allowed(method, allow.join(", "))
+        })
+    }
+}
+
+/// The subject of problems: what the resource is about.
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Health | Self::Ready => f.write_str("gateway"),
+            Self::Cluster => f.write_str("cluster"),
+            Self::Invoke => f.write_str("invoke"),
+            Self::Classes => f.write_str("classes"),
+            Self::Class(class) | Self::Versions(class) | Self::Objects(class) => write!(f, "{class}"),
+            Self::Function(class, function) => write!(f, "{class}.{function}"),
+            Self::Object(class, object) | Self::Fields(class, object) => write!(f, "{class}/{object}"),
+            Self::Call(class, object, method) => write!(f, "{class}/{object}.{method}"),
+            Self::Field(class, object, key) => write!(f, "{class}/{object}.{key}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn subject(path: &str) -> String {
+        find(path).unwrap().to_string()
+    }
+
+    #[test]
+    fn every_path_of_the_contract_is_there() {
+        for (path, methods) in [
+            ("/healthz", "GET, HEAD"),
+            ("/readyz", "GET, HEAD"),
+            ("/api/v1/cluster", "GET, HEAD"),
+            ("/api/v1/invoke", "POST"),
+            ("/api/v1/classes", "GET, HEAD"),
+            ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
+            ("/api/v1/classes/A/versions", "GET, HEAD"),
+            ("/api/v1/classes/A/functions/f", "POST"),
+            ("/api/v1/classes/A/objects", "GET, HEAD"),
+            ("/api/v1/classes/A/objects/b", "GET, HEAD, PUT, PATCH, DELETE"),
+            ("/api/v1/classes/A/objects/b/invoke/m", "POST"),
+            ("/api/v1/classes/A/objects/b/fields", "GET, HEAD"),
+            ("/api/v1/classes/A/objects/b/fields/k", "GET, HEAD, PUT, DELETE"),
+        ] {
+            let resource = find(path).unwrap();
+            let allow: Vec<_> = resource.operations().iter().map(|(verb, _)| verb.names()).collect();
+            assert_eq!(allow.join(", "), methods, "{path}");
+            assert_eq!(resource.operation(&Method::HEAD).is_ok(), methods.contains("HEAD"), "{path}");
+            assert!(resource.operation(&Method::OPTIONS).is_err());
+        }
+    }
+
+    #[test]
+    fn any_other_path_is_not_found() {
+        let long = format!("/api/v1{}", "/x".repeat(40));
+        for path in ["/", "", "//", "/api", "/api/v1", "/api/v1/", "/api/v2/classes", "/healthz/", &long] {
+            assert_eq!(find(path).unwrap_err().problem().kind(), Code::NotFound, "{path}");
+        }
+        for path in ["/api/v1/classes/A/objects/b/fields/k/", "/api/v1/classes/A/objects/b/fields/k/l"] {
+            assert_eq!(find(path).unwrap_err().problem().kind(), Code::NotFound, "{path}");
+        }
+    }
+
+    #[test]
+    fn identifiers_are_parsed_and_name_the_subject() {
+        assert_eq!(subject("/api/v1/classes/A/objects/b/fields/c%2Fd"), "A/b.c/d");
+        assert_eq!(subject("/api/v1/classes/A/objects/invoke/invoke/invoke"), "A/invoke.invoke");
+        assert_eq!(subject("/api/v1/classes/A/functions/f"), "A.f");
+        for path in ["/api/v1/classes/", "/api/v1/classes/1", "/api/v1/classes/A/objects/.b"] {
+            assert_eq!(find(path).unwrap_err().problem().kind(), Code::Invalid, "{path}");
+        }
+    }
+}

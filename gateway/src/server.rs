@@ -1,0 +1,116 @@
+//! The gateway's face: bind, serve, drain.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oprc_mesh::Mesh;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::config::GatewayConfig;
+use crate::connection::Connections;
+
+/// The pause after a failed accept: most often the process is out of file descriptors, and some will come free.
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// A failure of the gateway itself, not of a request.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address could not be listened on.
+    #[error("listening on {listen}: {source}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A gateway that listens; [`Gateway::run`] serves.
+pub struct Gateway {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    app: Arc<App>,
+}
+
+impl Gateway {
+    /// Begins to listen. Connections wait in the backlog until [`Gateway::run`].
+    ///
+    /// # Errors
+    /// [`GatewayError::Listen`].
+    pub async fn bind(config: GatewayConfig, mesh: Mesh) -> Result<Self, GatewayError> {
+        let listen = config.listen;
+        let failed = |source| GatewayError::Listen { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let local_addr = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, mesh)) })
+    }
+
+    /// The address that it listens on, with the port that was taken.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown` is ready; then takes no more connections, lets the requests under way finish for
+    /// [`GatewayConfig::drain_ms`] at the most, and cuts what is left.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        let Self { listener, app, .. } = self;
+        let tasks = TaskTracker::new();
+        let cut = CancellationToken::new();
+        let connections = Connections::new(app.clone(), tasks.clone(), cut.clone());
+        tokio::select! {
+            () = shutdown => {}
+            () = accept(&listener, &app.config, &tasks, connections) => {}
+        }
+        drop(listener);
+        app.stopping.cancel();
+        tasks.close();
+        app.lingering.close();
+        let drained = async {
+            tasks.wait().await;
+            app.lingering.wait().await;
+        };
+        if timeout(Duration::from_millis(app.config.drain_ms), drained).await.is_err() {
+            tracing::warn!(
+                connections = tasks.len(),
+                "requests were still under way at the end of the drain: cut"
+            );
+            cut.cancel();
+            tasks.wait().await;
+        }
+    }
+}
+
+/// Accepts connections for ever, never more at once than allowed: the permit comes before the accept.
+async fn accept(
+    listener: &TcpListener,
+    config: &GatewayConfig,
+    tasks: &TaskTracker,
+    connections: Connections,
+) {
+    let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else { return }; // never closed
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tasks.spawn(serve(connections.clone(), stream, permit));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+async fn serve(connections: Connections, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    connections.serve(stream).await;
+    drop(permit);
+}

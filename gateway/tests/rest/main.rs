@@ -1,0 +1,18 @@
+//! The gateway's REST contract, against a host that is faked in this process: what is proved here is the gateway alone,
+//! its HTTP face and how it asks the cluster. The same contract over real hosts is proved in the workspace's `tests`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod calls;
+mod classes;
+mod cluster;
+mod deploys;
+mod fake;
+mod fields;
+mod http;
+mod listings;
+mod load;
+mod objects;
+mod retries;
+mod running;
+mod shutdown;

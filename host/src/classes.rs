@@ -1,0 +1,91 @@
+//! The classes as this host runs them: the catalog's word on a class together with its compiled component. Follows the
+//! catalog: a call after a deploy finds the new revision, a call under way keeps the one it began with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oprc_mesh::catalog::Class;
+use oprc_mesh::id::{ClassName, Digest, MethodName};
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_odgm::Odgm;
+use parking_lot::RwLock;
+use tokio::time::{Instant, timeout_at};
+
+use crate::wasm::{Module, Runtime};
+
+/// A class at one revision, ready to run.
+pub(crate) struct LoadedClass {
+    /// Its name.
+    pub(crate) name: ClassName,
+    /// What the catalog says of it.
+    pub(crate) class: Class,
+    /// Its compiled component.
+    pub(crate) module: Arc<Module>,
+}
+
+impl LoadedClass {
+    /// Whether the manifest lists `method` as read-only.
+    pub(crate) fn is_readonly(&self, method: &MethodName) -> bool {
+        // sorted by the manifest's parser
+        self.class.settings.readonly.binary_search_by(|name| name.as_str().cmp(method.as_str())).is_ok()
+    }
+}
+
+/// See the module. Holds one revision of each class that was called; classes that left the catalog are dropped when the
+/// next one is loaded.
+pub(crate) struct Classes {
+    odgm: Arc<Odgm>,
+    runtime: Runtime,
+    loaded: RwLock<HashMap<ClassName, Arc<LoadedClass>>>,
+}
+
+impl Classes {
+    pub(crate) fn new(odgm: Arc<Odgm>, runtime: Runtime) -> Self {
+        Self { odgm, runtime, loaded: RwLock::default() }
+    }
+
+    /// The class at the newest revision known here.
+    ///
+    /// # Errors
+    /// `not-found`; `unavailable` when its component cannot be loaded.
+    pub(crate) async fn resolve(&self, name: &ClassName) -> Result<Arc<LoadedClass>, Problem> {
+        let view = self.odgm.catalog().view();
+        let class = view.class(name.as_str()).ok_or_else(|| not_found(name))?;
+        let known = self.loaded.read().get(name).cloned();
+        match known {
+            Some(known) if known.class.revision == class.revision => Ok(known),
+            _ => self.load(name, class.clone()).await,
+        }
+    }
+
+    async fn load(&self, name: &ClassName, class: Class) -> Result<Arc<LoadedClass>, Problem> {
+        let module = self.runtime.load(&Digest::from_bytes(&class.digest)?).await?;
+        let loaded = Arc::new(LoadedClass { name: name.clone(), class, module });
+        let view = self.odgm.catalog().view();
+        let mut classes = self.loaded.write();
+        classes.retain(|name, _| view.class(name.as_str()).is_some());
+        let newer = classes.get(name).is_none_or(|known| known.class.revision <= loaded.class.revision);
+        if newer {
+            classes.insert(name.clone(), loaded.clone());
+        }
+        Ok(loaded)
+    }
+
+    /// Waits until the catalog here has caught up with `revision`.
+    ///
+    /// # Errors
+    /// `stale-class` when the deadline passes first.
+    pub(crate) async fn wait_for(&self, revision: u64, deadline: Instant) -> Result<(), Problem> {
+        let mut view = self.odgm.catalog().watch();
+        let caught_up = view.wait_for(|view| view.revision >= revision);
+        match timeout_at(deadline, caught_up).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Problem::new(Code::StaleClass, "this host does not know the class's revision yet")
+                .with_effect(Effect::NotRun)),
+        }
+    }
+}
+
+fn not_found(name: &ClassName) -> Problem {
+    Problem::new(Code::NotFound, "no such class").on("find", name).hint("`oprc classes` lists the deployed classes")
+}

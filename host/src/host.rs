@@ -1,0 +1,111 @@
+//! A running host: the runtime beside its part of the grid, served on the mesh.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oprc_mesh::{Mesh, MeshError};
+use oprc_odgm::Odgm;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::classes::Classes;
+use crate::health;
+use crate::serve::Server;
+use crate::turn::Turns;
+use crate::wasm::{Runtime, RuntimeConfig};
+
+/// What a host needs to know.
+#[derive(Debug, Clone)]
+pub struct HostConfig {
+    /// Where components and compiled code are kept: the same directory as the grid's.
+    pub data_dir: PathBuf,
+    /// The address of the host's own health port; none for no such port.
+    pub health: Option<SocketAddr>,
+}
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The WebAssembly runtime cannot be set up.
+    #[error("starting the WebAssembly runtime: {0}")]
+    Runtime(String),
+    /// The mesh refuses it.
+    #[error("serving on the mesh: {0}")]
+    Mesh(#[from] MeshError),
+    /// The health port cannot be opened.
+    #[error("opening the health port {address}: {source}")]
+    Health {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// A host that serves. Whoever started it stops it with [`Host::shutdown`].
+pub struct Host {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Host {
+    /// Starts to serve `odgm`'s partitions and to run functions on `mesh`.
+    ///
+    /// # Errors
+    /// [`HostError`], naming what failed.
+    pub async fn start(config: HostConfig, mesh: Mesh, odgm: Arc<Odgm>) -> Result<Self, HostError> {
+        let runtime = Runtime::new(&RuntimeConfig::new(config.data_dir))
+            .map_err(|error| HostError::Runtime(error.to_string()))?;
+        let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone()));
+        let turns = Turns::new(odgm.clone(), classes);
+        let server = Server { odgm: odgm.clone(), runtime, turns };
+        let host = Self { tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        if let Some(address) = config.health {
+            let health = health::serve(address, odgm.clone(), host.stop.clone()).await;
+            host.tasks.spawn(health.map_err(|source| HostError::Health { address, source })?);
+        }
+        mesh.serve(Arc::new(server)).await?;
+        host.spawn(announce_catalog(mesh.clone(), odgm.clone()));
+        host.spawn(announce_leaders(mesh, odgm));
+        Ok(host)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
+    }
+
+    /// Stops announcing. Calls under way are the mesh's to drain, before this; the runtime's own thread ends with them.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+async fn announce_catalog(mesh: Mesh, odgm: Arc<Odgm>) {
+    let mut views = odgm.catalog().watch();
+    loop {
+        let view = views.borrow_and_update().clone();
+        mesh.announce_catalog(view).await;
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Announces each leadership when it is won. One that is lost is announced by its new leader.
+async fn announce_leaders(mesh: Mesh, odgm: Arc<Odgm>) {
+    let mut leadership = odgm.leadership();
+    let mut announced = Vec::new();
+    loop {
+        let leads = leadership.borrow_and_update().clone();
+        for lead in leads.iter().filter(|lead| !announced.contains(*lead)) {
+            mesh.announce_leader(*lead).await;
+        }
+        announced = leads;
+        if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One turn's view of the grid: committed state below, its own writes above.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oprc_mesh::catalog::ClassLimits;
+use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
+use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::wire::{Field, FieldWrite, ObjectEntry, Tag};
+use oprc_odgm::{Change, Head, Odgm, Reader};
+
+use super::overlay::{Merged, Overlay, Seen};
+use crate::wasm::ObjectAccess;
+
+/// What a turn is bound to.
+pub(crate) struct Bound {
+    /// The object's class.
+    pub(crate) class: ClassName,
+    /// The class's number.
+    pub(crate) class_id: u64,
+    /// The object.
+    pub(crate) object: ObjectId,
+    /// How to read its partition.
+    pub(crate) reader: Reader,
+    /// Where the object stood when the turn began; none when it did not exist.
+    pub(crate) head: Option<Head>,
+}
+
+/// Whether a turn may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Its writes are buffered and committed.
+    ReadWrite,
+    /// A write is an error.
+    ReadOnly,
+}
+
+/// See the module.
+pub(crate) struct TurnAccess {
+    odgm: Arc<Odgm>,
+    bound: Option<Bound>,
+    mode: Mode,
+    limits: ClassLimits,
+    overlay: Overlay,
+}
+
+impl TurnAccess {
+    pub(crate) fn new(odgm: Arc<Odgm>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
+        Self { odgm, bound, mode, limits, overlay: Overlay::default() }
+    }
+
+    /// The object's position before the turn; (0, 0) when it did not exist.
+    pub(crate) fn base(&self) -> Tag {
+        self.head().map(|head| head.tag).unwrap_or_default()
+    }
+
+    /// What the turn wants to commit; none when it wrote nothing.
+    pub(crate) fn into_change(self) -> Option<(Change, Vec<FieldWrite>)> {
+        let exists = self.head().is_some();
+        self.overlay.into_change(exists)
+    }
+
+    fn head(&self) -> Option<&Head> {
+        self.bound.as_ref().and_then(|bound| bound.head.as_ref())
+    }
+
+    fn bound(&self) -> Result<&Bound, Problem> {
+        self.bound.as_ref().ok_or_else(|| {
+            Problem::new(Code::Invalid, "no object is bound: this is a function, called without an object")
+                .hint("call it as a method of an object, or address another object with `objects`")
+        })
+    }
+
+    fn writable(&self, what: &str) -> Result<(), Problem> {
+        self.bound()?;
+        match self.mode {
+            Mode::ReadWrite => Ok(()),
+            Mode::ReadOnly => Err(Problem::new(Code::Invalid, format!("{what} in a read-only method"))
+                .hint("take the method out of `readonly` in the manifest, or do not write in it")),
+        }
+    }
+
+    fn committed(&self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
+        let bound = self.bound()?;
+        match &bound.head {
+            Some(head) => Ok(bound.reader.field(bound.class_id, &bound.object, head, key)?),
+            None => Ok(None),
+        }
+    }
+
+    fn committed_page(&self, prefix: &str, after: &str, items: usize) -> Result<(Vec<Field>, bool), Problem> {
+        let bound = self.bound()?;
+        match &bound.head {
+            Some(head) if self.overlay.shows_below() => {
+                let (class, object) = (bound.class_id, &bound.object);
+                Ok(bound.reader.fields(class, object, head, prefix, after, items, PAGE_BYTES_MAX)?)
+            }
+            _ => Ok((Vec::new(), false)),
+        }
+    }
+
+    /// Committed reads of other objects: the partition must be led here.
+    fn other(&self, class: &ClassName, object: &ObjectId) -> Result<(u64, Reader), Problem> {
+        let view = self.odgm.catalog().view();
+        let known = view.class(class.as_str()).ok_or_else(|| no_class(class))?;
+        let group = view.locate(known, class, object).map(|partition| partition.group);
+        let partition = group.and_then(|group| self.odgm.partition(group)).ok_or_else(|| elsewhere(class))?;
+        partition.leadership()?;
+        Ok((known.id, partition.reader()))
+    }
+}
+
+impl ObjectAccess for TurnAccess {
+    fn object(&self) -> Option<(&ClassName, &ObjectId)> {
+        self.bound.as_ref().map(|bound| (&bound.class, &bound.object))
+    }
+
+    fn version(&self) -> u64 {
+        self.base().version
+    }
+
+    fn get(&mut self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
+        self.bound()?;
+        match self.overlay.get(key) {
+            Seen::Here(value) => Ok(value),
+            Seen::Below => self.committed(key),
+        }
+    }
+
+    fn set(&mut self, key: FieldKey, value: Bytes) -> Result<(), Problem> {
+        self.writable("set")?;
+        self.overlay.set(key, value, &self.limits)
+    }
+
+    fn delete(&mut self, key: &FieldKey) -> Result<bool, Problem> {
+        self.writable("delete")?;
+        let exists = self.get(key)?.is_some();
+        if exists {
+            self.overlay.delete(key.clone(), &self.limits)?;
+        }
+        Ok(exists)
+    }
+
+    fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<Field>, bool), Problem> {
+        let limit = limit.min(PAGE_ITEMS_MAX);
+        let mut after = after.to_owned();
+        loop {
+            let (page, more) = self.committed_page(prefix, &after, limit)?;
+            match self.overlay.merge(page, more, prefix, &after, limit) {
+                Merged::Page(items, more) => return Ok((items, more)),
+                Merged::Resume(key) => after = key,
+            }
+        }
+    }
+
+    fn clear(&mut self) -> Result<(), Problem> {
+        self.writable("clear")?;
+        self.overlay.clear();
+        Ok(())
+    }
+
+    fn read_other(&mut self, class: &ClassName, object: &ObjectId, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
+        let (class, reader) = self.other(class, object)?;
+        match reader.head(class, object)? {
+            Some(head) => Ok(reader.field(class, object, &head, key)?),
+            None => Ok(None),
+        }
+    }
+
+    fn list_objects(
+        &mut self,
+        class: &ClassName,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<ObjectEntry>, bool), Problem> {
+        let limit = limit.min(PAGE_ITEMS_MAX);
+        let view = self.odgm.catalog().view();
+        let known = view.class(class.as_str()).ok_or_else(|| no_class(class))?;
+        let grid = view.grid(&known.grid).ok_or_else(|| elsewhere(class))?;
+        let (mut items, mut more) = (Vec::new(), false);
+        for info in &grid.partitions {
+            let partition = self.odgm.partition(info.group).ok_or_else(|| elsewhere(class))?;
+            partition.leadership()?;
+            let (page, rest) = partition.reader().objects(known.id, prefix, after, limit)?;
+            items.extend(page);
+            more |= rest;
+        }
+        items.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        more |= items.len() > limit;
+        items.truncate(limit);
+        Ok((items, more))
+    }
+}
+
+fn no_class(class: &ClassName) -> Problem {
+    Problem::new(Code::NotFound, "no such class").on("read", class)
+}
+
+fn elsewhere(class: &ClassName) -> Problem {
+    Problem::new(Code::Unavailable, "the partition is not held by this host").on("read", class)
+}

@@ -1,0 +1,46 @@
+//! The end of a turn: propose what it wrote and tell what came of it.
+
+use oprc_mesh::id::ObjectId;
+use oprc_mesh::outcome::Problem;
+use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_odgm::{Change, Commit, CommitReply, Partition, Rejection};
+
+/// What a turn was computed from: the fence that its commit carries.
+pub(crate) struct Fence {
+    pub(crate) term: u64,
+    pub(crate) class: u64,
+    pub(crate) revision: u64,
+    pub(crate) base: Tag,
+}
+
+/// What came of a proposal.
+pub(crate) enum Committed {
+    /// It is durable and applied; the object stands there, or is gone.
+    Done(Option<Tag>),
+    /// It was rejected without effect because what it was computed from is out of date: run the turn again.
+    Again(Rejection),
+}
+
+/// Commits the writes of one turn. Dropping the future before it is polled cancels the turn; later it does not.
+pub(crate) async fn commit(
+    partition: &Partition,
+    fence: Fence,
+    object: ObjectId,
+    (change, writes): (Change, Vec<FieldWrite>),
+    invocation: &str,
+) -> Result<Committed, Problem> {
+    let commit = Commit {
+        term: fence.term,
+        class: fence.class,
+        revision: fence.revision,
+        object,
+        base: fence.base,
+        change,
+        writes,
+        invocation: invocation.to_owned(),
+    };
+    match partition.commit(commit).await? {
+        CommitReply::Committed(tag) => Ok(Committed::Done(tag)),
+        CommitReply::Rejected(rejection) => Ok(Committed::Again(rejection)),
+    }
+}

@@ -1,0 +1,216 @@
+//! Runs calls: a mutating method as a turn in its object's mailbox, a read-only method on a snapshot beside it, a
+//! function without an object.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Form, Invoke, Invoked};
+use oprc_odgm::{Odgm, Partition, Rejection};
+use tokio::time::Instant;
+
+use super::access::{Bound, Mode, TurnAccess};
+use super::commit::{Committed, Fence, commit};
+use super::mailbox::Mailboxes;
+use crate::classes::{Classes, LoadedClass};
+use crate::wasm::{Call, Output};
+
+/// A turn whose base moved under it is run again so often; then its caller is told to.
+const RUNS_MAX: usize = 16;
+
+/// Everything that a turn needs.
+pub(crate) struct Turns {
+    pub(super) odgm: Arc<Odgm>,
+    pub(super) classes: Arc<Classes>,
+    pub(super) mailboxes: Arc<Mailboxes>,
+    pub(super) commits: AtomicU64,
+}
+
+/// An object's place: its class as it is now and the partition that owns it.
+pub(super) struct Home {
+    pub(super) class: Arc<LoadedClass>,
+    pub(super) partition: Arc<Partition>,
+    pub(super) term: u64,
+}
+
+/// What one run of a turn came to.
+enum Ran {
+    Done(Invoked),
+    Again(Rejection),
+}
+
+impl Turns {
+    pub(crate) fn new(odgm: Arc<Odgm>, classes: Arc<Classes>) -> Self {
+        Self { odgm, classes, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
+    }
+
+    /// Turns that committed since start.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_commit(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Serves one call.
+    ///
+    /// # Errors
+    /// `not-found` for class or method, `invalid` for names and arguments, `not-leader`, `overloaded`, the function's own
+    /// error, and every limit of a turn.
+    pub(crate) async fn invoke(&self, invoke: Invoke, deadline: Instant) -> Result<Invoked, Problem> {
+        let class = ClassName::parse(&invoke.class)?;
+        let method = MethodName::parse(&invoke.method)?;
+        let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
+        match object {
+            Some(object) => {
+                let loaded = self.classes.resolve(&class).await?;
+                if loaded.is_readonly(&method) {
+                    self.read(&class, &object, &method, &invoke, deadline).await
+                } else {
+                    self.turn(&class, &object, &method, &invoke, deadline).await
+                }
+            }
+            None => self.function(&class, &method, &invoke, deadline).await,
+        }
+    }
+
+    /// A mutating method: queued, run, committed; run again when what it was computed from moved.
+    async fn turn(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Invoked, Problem> {
+        let class_id = self.home(class, object).await?.class.class.id;
+        let place = self.mailboxes.enter(class_id, object).await?;
+        for _ in 0..RUNS_MAX {
+            let home = self.home(class, object).await?;
+            match self.run_once(&home, object, method, invoke, deadline).await? {
+                Ran::Done(invoked) => return Ok(invoked),
+                Ran::Again(Rejection::Revision { current }) => self.classes.wait_for(current, deadline).await?,
+                Ran::Again(_) => {}
+            }
+        }
+        drop(place);
+        Err(moving())
+    }
+
+    async fn run_once(
+        &self,
+        home: &Home,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Ran, Problem> {
+        let class = &home.class;
+        let reader = home.partition.reader();
+        let head = reader.head(class.class.id, object)?;
+        let bound =
+            Bound { class: class.name.clone(), class_id: class.class.id, object: object.clone(), reader, head };
+        let access = TurnAccess::new(self.odgm.clone(), Some(bound), Mode::ReadWrite, class.class.settings.limits);
+        let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
+        let output = outcome?;
+        let base = access.base();
+        let Some(change) = access.into_change() else {
+            // Nothing was written. All that it read must be one committed state of this term: nobody committed meanwhile.
+            let now = home.partition.reader().head(class.class.id, object)?.map(|head| head.tag).unwrap_or_default();
+            let term = home.partition.leadership()?;
+            if now != base || term != home.term {
+                return Ok(Ran::Again(Rejection::Base { current: now }));
+            }
+            return Ok(Ran::Done(invoked(output, Some(base.version))));
+        };
+        let fence = Fence { term: home.term, class: class.class.id, revision: class.class.revision, base };
+        match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
+            Committed::Done(tag) => {
+                self.count_commit();
+                Ok(Ran::Done(invoked(output, Some(tag.map_or(0, |tag| tag.version)))))
+            }
+            Committed::Again(rejection) => Ok(Ran::Again(rejection)),
+        }
+    }
+
+    /// A read-only method: beside the mailbox, on a snapshot taken after the leadership was confirmed.
+    async fn read(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Invoked, Problem> {
+        let home = self.home(class, object).await?;
+        let class = &home.class;
+        let reader = home.partition.snapshot();
+        let head = reader.head(class.class.id, object)?;
+        let bound =
+            Bound { class: class.name.clone(), class_id: class.class.id, object: object.clone(), reader, head };
+        let access = TurnAccess::new(self.odgm.clone(), Some(bound), Mode::ReadOnly, class.class.settings.limits);
+        let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
+        Ok(invoked(outcome?, Some(access.base().version)))
+    }
+
+    /// A function: no object, no commit.
+    async fn function(
+        &self,
+        class: &ClassName,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Invoked, Problem> {
+        let class = self.classes.resolve(class).await?;
+        let access = TurnAccess::new(self.odgm.clone(), None, Mode::ReadOnly, class.class.settings.limits);
+        let (outcome, _) = class.module.call(call(&class, method, invoke, deadline), access).await;
+        Ok(invoked(outcome?, None))
+    }
+
+    /// Where `object` lives now. The term is read before any state, so that a commit computed from that state carries a
+    /// term no later than it.
+    pub(super) async fn home(&self, class: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
+        let loaded = self.classes.resolve(class).await?;
+        let partition = self.partition_of(&loaded, object)?;
+        let term = partition.leadership()?;
+        Ok(Home { class: loaded, partition, term })
+    }
+
+    pub(super) fn partition_of(&self, class: &LoadedClass, object: &ObjectId) -> Result<Arc<Partition>, Problem> {
+        let view = self.odgm.catalog().view();
+        let info = view.locate(&class.class, &class.name, object);
+        let partition = info.and_then(|info| self.odgm.partition(info.group));
+        partition.ok_or_else(|| {
+            Problem::new(Code::NotLeader, "this host does not hold the partition").with_effect(Effect::NotRun)
+        })
+    }
+}
+
+fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Instant) -> Call {
+    Call {
+        class: class.name.clone(),
+        method: method.clone(),
+        payload: invoke.payload.clone(),
+        form: invoke.form(),
+        accept: invoke.accept(),
+        invocation: invoke.invocation.clone(),
+        caller: invoke.caller.clone(),
+        headers: invoke.headers.clone(),
+        limits: class.class.settings.limits,
+        deadline,
+    }
+}
+
+fn invoked(output: Output, version: Option<u64>) -> Invoked {
+    let mut invoked = Invoked { payload: output.payload, form: Form::Json as i32, version };
+    invoked.set_form(output.form);
+    invoked
+}
+
+pub(super) fn moving() -> Problem {
+    Problem::new(Code::Unavailable, "the object's partition kept changing hands or code during the call")
+        .with_effect(Effect::NotRun)
+        .retry_after_ms(100)
+}

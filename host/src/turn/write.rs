@@ -1,0 +1,223 @@
+//! Reads and writes of objects from outside, without code. A write is a turn like any other: in the object's mailbox,
+//! fenced, one commit.
+
+use std::sync::Arc;
+
+use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
+use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::wire::{FieldWrite, Precondition, Tag, WriteMode, WriteObject, Written};
+use oprc_odgm::{Change, Head, Reader, Rejection};
+use tokio::time::Instant;
+
+use super::commit::{Committed, Fence, commit};
+use super::run::{Home, Turns, moving};
+
+/// As for turns with code.
+const RUNS_MAX: usize = 16;
+
+impl Turns {
+    /// Changes an object's fields, or deletes it.
+    ///
+    /// # Errors
+    /// `invalid` for names, `version-mismatch`, `not-found` when there is nothing to delete or to merge into,
+    /// `payload-too-large`, `write-limit`, and what a commit may fail with.
+    pub(crate) async fn write(&self, write: WriteObject, deadline: Instant) -> Result<Written, Problem> {
+        let class = ClassName::parse(&write.class)?;
+        let object = ObjectId::parse(&write.object)?;
+        check_fields(&write.fields)?;
+        let class_id = self.home(&class, &object).await?.class.class.id;
+        let place = self.mailboxes.enter(class_id, &object).await?;
+        for _ in 0..RUNS_MAX {
+            let home = self.home(&class, &object).await?;
+            match self.write_once(&home, &object, &write).await? {
+                Ok(written) => return Ok(written),
+                Err(Rejection::Revision { current }) => self.classes.wait_for(current, deadline).await?,
+                Err(_) => {}
+            }
+        }
+        drop(place);
+        Err(moving())
+    }
+
+    async fn write_once(
+        &self,
+        home: &Home,
+        object: &ObjectId,
+        write: &WriteObject,
+    ) -> Result<Result<Written, Rejection>, Problem> {
+        let class = &home.class.class;
+        let reader = home.partition.reader();
+        let head = reader.head(class.id, object)?;
+        let base = head.as_ref().map(|head| head.tag);
+        check(write.precondition.as_ref(), base)?;
+        let Some((change, writes)) = plan(write, &reader, class.id, object, head.as_ref())? else {
+            return Ok(Ok(Written { tag: base, created: false }));
+        };
+        check_size(&writes, &class.settings.limits)?;
+        let fence = Fence {
+            term: home.term,
+            class: class.id,
+            revision: class.revision,
+            base: base.unwrap_or_default(),
+        };
+        match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
+            Committed::Done(tag) => {
+                self.count_commit();
+                Ok(Ok(Written { tag, created: base.is_none() && tag.is_some() }))
+            }
+            Committed::Again(rejection) => Ok(Err(rejection)),
+        }
+    }
+
+    /// Confirms leadership, then reads an object on a snapshot.
+    ///
+    /// # Errors
+    /// `not-found`, `not-leader`, or what `read` gives.
+    pub(crate) async fn read_object<T>(
+        &self,
+        class: &str,
+        object: &str,
+        read: impl FnOnce(&Reader, u64, &ObjectId, &Head) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let class = ClassName::parse(class)?;
+        let object = ObjectId::parse(object)?;
+        let home = self.home(&class, &object).await?;
+        let reader = home.partition.snapshot();
+        let id = home.class.class.id;
+        let head = reader.head(id, &object)?.ok_or_else(|| not_found(&class, &object))?;
+        read(&reader, id, &object, &head)
+    }
+
+    /// One partition's reader and the class's number, for listings.
+    ///
+    /// # Errors
+    /// `not-found` for the class, `not-leader`.
+    pub(crate) async fn partition_reader(&self, class: &str, group: u64) -> Result<(Arc<Reader>, u64), Problem> {
+        let class = self.classes.resolve(&ClassName::parse(class)?).await?;
+        let partition = self
+            .odgm
+            .partition(group)
+            .ok_or_else(|| Problem::new(Code::NotLeader, format!("this host does not hold group {group}")))?;
+        partition.leadership()?;
+        Ok((Arc::new(partition.snapshot()), class.class.id))
+    }
+}
+
+fn not_found(class: &ClassName, object: &ObjectId) -> Problem {
+    Problem::new(Code::NotFound, "no such object").on("read", format_args!("{class}/{object}"))
+}
+
+fn check_fields(fields: &[FieldWrite]) -> Result<(), Problem> {
+    for field in fields {
+        FieldKey::parse(&field.key)?;
+        let bytes = field.value.as_ref().map_or(0, bytes::Bytes::len);
+        if bytes > FIELD_VALUE_BYTES_MAX {
+            let detail = format!("a value of {bytes} bytes; a field may have {FIELD_VALUE_BYTES_MAX}");
+            return Err(Problem::new(Code::PayloadTooLarge, detail).on("set", &field.key));
+        }
+    }
+    Ok(())
+}
+
+fn check_size(writes: &[FieldWrite], limits: &oprc_mesh::catalog::ClassLimits) -> Result<(), Problem> {
+    let bytes: usize =
+        writes.iter().map(|write| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len)).sum();
+    if writes.len() as u64 > limits.write_keys || bytes as u64 > limits.write_kib * 1024 {
+        let detail = format!(
+            "the write has {} fields and {bytes} bytes; the class allows {} fields and {} KiB at once",
+            writes.len(),
+            limits.write_keys,
+            limits.write_kib
+        );
+        return Err(Problem::new(Code::WriteLimit, detail));
+    }
+    Ok(())
+}
+
+fn check(precondition: Option<&Precondition>, at: Option<Tag>) -> Result<(), Problem> {
+    let Some(precondition) = precondition else { return Ok(()) };
+    let fails = if precondition.absent && at.is_some() {
+        "the object exists"
+    } else if precondition.present && at.is_none() {
+        "the object does not exist"
+    } else if !precondition.tags.is_empty() && !at.is_some_and(|at| precondition.tags.contains(&at)) {
+        "the object is at another version"
+    } else {
+        return Ok(());
+    };
+    let at = at.map_or_else(|| "absent".to_owned(), |tag| format!("\"{}.{}\"", tag.incarnation, tag.version));
+    Err(Problem::new(Code::VersionMismatch, format!("{fails}; its ETag is {at}")))
+}
+
+/// What to commit; none when the object is already so.
+fn plan(
+    write: &WriteObject,
+    reader: &Reader,
+    class: u64,
+    object: &ObjectId,
+    head: Option<&Head>,
+) -> Result<Option<(Change, Vec<FieldWrite>)>, Problem> {
+    let absent = || Problem::new(Code::NotFound, "no such object");
+    match write.mode() {
+        WriteMode::Delete => head.map(|_| Some((Change::Delete, Vec::new()))).ok_or_else(absent),
+        WriteMode::Replace => {
+            let sets = write.fields.iter().filter(|field| field.value.is_some()).cloned().collect();
+            Ok(Some((Change::Replace, sets)))
+        }
+        mode @ (WriteMode::Merge | WriteMode::DeleteField) => {
+            let mut writes = Vec::with_capacity(write.fields.len());
+            for field in &write.fields {
+                if field.value.is_some() || exists(reader, class, object, head, &field.key)? {
+                    writes.push(field.clone());
+                } else if mode == WriteMode::DeleteField {
+                    return Err(Problem::new(Code::NotFound, "no such field").on("delete", &field.key));
+                }
+            }
+            match (writes.is_empty(), head) {
+                (true, None) => Err(absent()),
+                (true, Some(_)) => Ok(None),
+                (false, _) => Ok(Some((Change::Merge, writes))),
+            }
+        }
+    }
+}
+
+fn exists(
+    reader: &Reader,
+    class: u64,
+    object: &ObjectId,
+    head: Option<&Head>,
+    key: &str,
+) -> Result<bool, Problem> {
+    let Some(head) = head else { return Ok(false) };
+    Ok(reader.field(class, object, head, &FieldKey::parse(key)?)?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Tag = Tag { incarnation: 7, version: 3 };
+
+    #[test]
+    fn preconditions_hold_or_say_where_the_object_stands() {
+        let tags = |tags: &[Tag]| Precondition { tags: tags.to_vec(), ..Precondition::default() };
+        let absent = Precondition { absent: true, ..Precondition::default() };
+        let present = Precondition { present: true, ..Precondition::default() };
+        let older = Tag { version: 2, ..AT };
+        for (precondition, at, holds) in [
+            (&tags(&[older, AT]), Some(AT), true),
+            (&tags(&[older]), Some(AT), false),
+            (&tags(&[AT]), None, false),
+            (&absent, None, true),
+            (&absent, Some(AT), false),
+            (&present, Some(AT), true),
+            (&present, None, false),
+        ] {
+            assert_eq!(check(Some(precondition), at).is_ok(), holds, "{precondition:?} at {at:?}");
+        }
+        let problem = check(Some(&tags(&[older])), Some(AT)).unwrap_err();
+        assert!(problem.detail.contains("\"7.3\""), "{problem}");
+    }
+}

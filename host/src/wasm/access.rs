@@ -1,0 +1,50 @@
+//! What a turn sees of the grid.
+
+use std::any::Any;
+
+use bytes::Bytes;
+use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::outcome::Problem;
+use oprc_mesh::wire;
+
+/// Why an access fails. It ends the turn, and the caller gets it as it is.
+pub(crate) type TurnError = Problem;
+
+/// The state that one turn reads and writes: the committed fields under the turn's own buffered writes. One per turn;
+/// every call is quick and does not wait.
+///
+/// The imports have checked keys, ids, value sizes and page limits before; the rest is up to the implementation: a write
+/// in a read-only method is `invalid`, too many writes are `write-limit`.
+pub(crate) trait ObjectAccess: Any + Send {
+    /// The object that the method is called on; `None` in a function. Without one, only [`Self::read_other`] and
+    /// [`Self::list_objects`] are called.
+    fn object(&self) -> Option<(&ClassName, &ObjectId)>;
+    /// The version that the turn started from; 0 when the object does not exist.
+    fn version(&self) -> u64;
+    /// A field's value.
+    fn get(&mut self, key: &FieldKey) -> Result<Option<Bytes>, TurnError>;
+    /// Sets a field.
+    fn set(&mut self, key: FieldKey, value: Bytes) -> Result<(), TurnError>;
+    /// Deletes a field and tells whether it was there.
+    fn delete(&mut self, key: &FieldKey) -> Result<bool, TurnError>;
+    /// Fields in key order from after `after` on, and whether more follow. May end early after at least one item.
+    fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<wire::Field>, bool), TurnError>;
+    /// Deletes the object.
+    fn clear(&mut self) -> Result<(), TurnError>;
+
+    /// A committed field of some object.
+    fn read_other(
+        &mut self,
+        class: &ClassName,
+        object: &ObjectId,
+        key: &FieldKey,
+    ) -> Result<Option<Bytes>, TurnError>;
+    /// A class's committed objects in id order from after `after` on, and whether more follow.
+    fn list_objects(
+        &mut self,
+        class: &ClassName,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<wire::ObjectEntry>, bool), TurnError>;
+}

@@ -1,0 +1,233 @@
+//! A compiled component, and one turn of it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use oprc_mesh::catalog::{ClassLimits, Method};
+use oprc_mesh::id::{ClassName, MethodName};
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Form, Header};
+use tokio::time::Instant;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Val};
+use wasmtime::{Engine, Store};
+
+use super::access::ObjectAccess;
+use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
+use super::contract::{Contract, Export, check_imports, invalid, names};
+use super::failure;
+use super::meter::{self, Meter};
+use super::state::{self, State};
+use super::ticker::Ticker;
+use crate::value::{Output, bytes_of, function_problem, is_json, reply_bytes};
+
+/// One call of a method or function.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The class.
+    pub(crate) class: ClassName,
+    /// The method's or function's name.
+    pub(crate) method: MethodName,
+    /// The arguments; empty is no arguments.
+    pub(crate) payload: Bytes,
+    /// What `payload` is.
+    pub(crate) form: Form,
+    /// What a `list<u8>` result should leave as.
+    pub(crate) accept: Form,
+    /// Names the call.
+    pub(crate) invocation: String,
+    /// Who calls; empty for nobody in particular.
+    pub(crate) caller: String,
+    /// Request headers that the guest may see.
+    pub(crate) headers: Vec<Header>,
+    /// The class's limits.
+    pub(crate) limits: ClassLimits,
+    /// The caller's own.
+    pub(crate) deadline: Instant,
+}
+
+/// A component ready to run: compiled, linked, its exports looked up.
+pub(crate) struct Module {
+    engine: Engine,
+    pre: InstancePre<State>,
+    contract: Contract,
+    ticker: Arc<Ticker>,
+}
+
+/// What a call comes to, decided before anything is instantiated.
+enum Plan<'a> {
+    Handler(&'a ComponentExportIndex),
+    Bytes(&'a Export, Bytes),
+    Values(&'a Export, Vec<Val>),
+}
+
+impl Module {
+    /// Checks and links a compiled component.
+    pub(super) fn new(component: &Component, linker: &Linker<State>, ticker: Arc<Ticker>) -> Result<Self, Problem> {
+        let engine = linker.engine().clone();
+        check_imports(component, &engine)?;
+        let pre = linker.instantiate_pre(component).map_err(|error| {
+            invalid(format!("the component's imports differ from what this host offers: {}", failure::chain(&error)))
+        })?;
+        let contract = Contract::of(component, &engine)?;
+        Ok(Self { engine, pre, contract, ticker })
+    }
+
+    /// The methods in name order, with those in `readonly` marked; none for a generic component.
+    ///
+    /// # Errors
+    /// `invalid-component` when `readonly` names a method that a typed component does not have.
+    pub(crate) fn methods(&self, readonly: &[String]) -> Result<Vec<Method>, Problem> {
+        self.contract.describe(readonly)
+    }
+
+    /// The component exports `oprc:odgm/handler`: any method name goes to it.
+    pub(crate) fn is_generic(&self) -> bool {
+        matches!(self.contract, Contract::Generic(_))
+    }
+
+    /// Runs one turn in a fresh instance, and gives `access` back with what the turn wrote into it. On a problem that
+    /// is to be thrown away.
+    ///
+    /// # Errors
+    /// `not-found` for an unknown method, `invalid` for arguments that do not fit (both before anything runs); then
+    /// `function-error`, `trap`, the limits' own codes, or the problem of a misused import.
+    pub(crate) async fn call<A: ObjectAccess>(&self, call: Call, access: A) -> (Result<Output, Problem>, A) {
+        let subject = subject(&call, &access);
+        let (result, access) = match self.plan(&call) {
+            Ok(plan) => {
+                let (result, access) = self.turn(plan, Arc::new(call), Box::new(access)).await;
+                (result, unbox(access))
+            }
+            Err(problem) => (Err(problem.with_effect(Effect::NotRun)), access),
+        };
+        (result.map_err(|problem| problem.on("invoke", subject())), access)
+    }
+
+    fn plan(&self, call: &Call) -> Result<Plan<'_>, Problem> {
+        let bytes_max = payload_bytes_max(call);
+        if call.payload.len() > bytes_max {
+            let detail = format!("the request has {} bytes; the class allows {bytes_max}", call.payload.len());
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
+        }
+        if call.deadline <= Instant::now() {
+            return Err(Problem::new(Code::Deadline, "the deadline passed before the function began"));
+        }
+        let methods = match &self.contract {
+            Contract::Generic(index) => return Ok(Plan::Handler(index)),
+            Contract::Typed(methods) => methods,
+        };
+        let export = methods.get(call.method.as_str()).ok_or_else(|| unknown(call, &names(methods)))?;
+        if export.bytes_to_bytes && call.form == Form::Raw {
+            return Ok(Plan::Bytes(export, call.payload.clone()));
+        }
+        let arguments = export.signature.arguments(&call.payload, call.form)?;
+        match arguments.as_slice() {
+            [Val::List(items)] if export.bytes_to_bytes => {
+                let bytes = bytes_of(items).unwrap_or_default();
+                Ok(Plan::Bytes(export, bytes.into()))
+            }
+            _ => Ok(Plan::Values(export, arguments)),
+        }
+    }
+
+    async fn turn(
+        &self,
+        plan: Plan<'_>,
+        call: Arc<Call>,
+        access: Box<dyn ObjectAccess>,
+    ) -> (Result<Output, Problem>, Box<dyn ObjectAccess>) {
+        let _running = self.ticker.running();
+        let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
+        let until = wall.min(call.deadline);
+        let meter = Arc::new(Meter::new());
+        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter);
+        let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
+            Some(Ok(output)) => within_limit(output, &call),
+            Some(Err(error)) => Err(failure::problem(&error, &store.data().memory)),
+            None => Err(late(&call, wall)),
+        };
+        (result, store.into_data().access)
+    }
+
+    async fn execute(&self, store: &mut Store<State>, plan: Plan<'_>, call: &Call) -> wasmtime::Result<Output> {
+        let instance = self.pre.instantiate_async(&mut *store).await?;
+        match plan {
+            Plan::Handler(index) => {
+                let invoke = instance
+                    .get_typed_func::<(&str, &[u8]), (Result<Vec<u8>, HandlerError>,)>(&mut *store, index)?;
+                let (result,) = invoke.call_async(&mut *store, (call.method.as_str(), &call.payload)).await?;
+                match result {
+                    Ok(bytes) => Ok(Output { payload: Some(bytes.into()), form: Form::Raw }),
+                    Err(HandlerError::UnknownMethod) => Err(unknown(call, "none of that name").into()),
+                    Err(HandlerError::Failed(text)) => Err(failed(&text).into()),
+                }
+            }
+            Plan::Bytes(export, bytes) => {
+                let func = instance.get_typed_func::<(&[u8],), (Vec<u8>,)>(&mut *store, &export.index)?;
+                let (result,) = func.call_async(&mut *store, (&bytes,)).await?;
+                Ok(reply_bytes(result, call.accept))
+            }
+            Plan::Values(export, arguments) => {
+                let func = instance.get_func(&mut *store, &export.index);
+                let func = func.ok_or_else(|| Problem::new(Code::Internal, "an export is gone"))?;
+                let mut results = vec![Val::Bool(false); usize::from(export.signature.result.is_some())];
+                func.call_async(&mut *store, &arguments, &mut results).await?;
+                Ok(export.signature.reply(results.first(), call.accept)?)
+            }
+        }
+    }
+}
+
+/// Gives a turn's access back as the type that it went in as.
+#[expect(clippy::panic, reason = "the box was made from this very type a few lines before")]
+fn unbox<A: ObjectAccess>(access: Box<dyn ObjectAccess>) -> A {
+    let access: Box<dyn Any> = access;
+    match access.downcast::<A>() {
+        Ok(access) => *access,
+        Err(_) => panic!("the turn's access changed its type"),
+    }
+}
+
+/// Names what is called, when somebody wants to know: `Counter/alice.increment`.
+fn subject<A: ObjectAccess>(call: &Call, access: &A) -> impl FnOnce() -> String + use<A> {
+    let (class, method) = (call.class.clone(), call.method.clone());
+    let object = access.object().map(|(_, id)| id.clone());
+    move || match object {
+        Some(id) => format!("{class}/{id}.{method}"),
+        None => format!("{class}.{method}"),
+    }
+}
+
+fn payload_bytes_max(call: &Call) -> usize {
+    usize::try_from(call.limits.payload_kib).unwrap_or(usize::MAX).saturating_mul(1024)
+}
+
+fn within_limit(output: Output, call: &Call) -> Result<Output, Problem> {
+    let (bytes, bytes_max) = (output.payload.as_ref().map_or(0, Bytes::len), payload_bytes_max(call));
+    if bytes <= bytes_max {
+        return Ok(output);
+    }
+    let detail = format!("the result has {bytes} bytes; the class allows {bytes_max}");
+    Err(Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less"))
+}
+
+fn late(call: &Call, wall: Instant) -> Problem {
+    if wall <= call.deadline {
+        let detail = format!("the function took longer than {} ms", call.limits.wall_ms);
+        Problem::new(Code::WallLimit, detail).hint("raise wall_ms in the manifest, or do less in one call")
+    } else {
+        Problem::new(Code::Deadline, "the caller's deadline passed while the function ran")
+    }
+}
+
+fn unknown(call: &Call, there: &str) -> Problem {
+    let detail = format!("class {} has no method `{}`", call.class, call.method);
+    Problem::new(Code::NotFound, detail).hint(format!("its methods: {there}"))
+}
+
+/// A handler's own failure: JSON text as it is, other text as a JSON string.
+fn failed(text: &str) -> Problem {
+    function_problem(if is_json(text) { text.to_owned() } else { serde_json::Value::from(text).to_string() })
+}

@@ -1,0 +1,143 @@
+//! What a turn's store holds: the way to its object, the circumstances of the call, its limits, and WASI.
+
+use std::sync::Arc;
+
+use oprc_mesh::outcome::{Code, Problem};
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::access::ObjectAccess;
+use super::meter::Meter;
+use super::module::Call;
+use super::stdio::{GuestLog, Origin, Stream};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Table elements of one turn, at the most.
+pub(super) const TABLE_ELEMENTS_MAX: usize = 128 * 1024;
+/// Random bytes that a guest may ask for at once.
+const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+/// What one call between guest and host may make the host allocate, beside the payload. The engine counts a list's items
+/// at the size of its own value type, some 40 bytes, when a result is not taken through a typed path.
+const HOSTCALL_BYTES: usize = 40 * MIB;
+
+/// One turn's store data.
+pub(super) struct State {
+    pub(super) access: Box<dyn ObjectAccess>,
+    pub(super) call: Arc<Call>,
+    /// When the turn ends at the latest.
+    pub(super) until: Instant,
+    pub(super) memory: Memory,
+    meter: Arc<Meter>,
+    /// Made when the guest first asks for something of it: seeding its random generators costs more than a small turn.
+    wasi: Option<Box<WasiCtx>>,
+    table: ResourceTable,
+}
+
+/// The turn's own limiter of memory and tables.
+#[derive(Debug)]
+pub(super) struct Memory {
+    bytes_max: usize,
+    bytes: usize,
+    /// The guest wanted more than it may have, or than there is.
+    pub(super) denied: bool,
+}
+
+/// A store for one turn, with every limit set.
+pub(super) fn store(
+    engine: &Engine,
+    call: Arc<Call>,
+    access: Box<dyn ObjectAccess>,
+    until: Instant,
+    meter: &Arc<Meter>,
+) -> Store<State> {
+    let limits = call.limits;
+    let cpu = std::time::Duration::from_millis(limits.cpu_ms);
+    let memory = Memory { bytes_max: usize_of(limits.memory_mib).saturating_mul(MIB), bytes: 0, denied: false };
+    let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
+    let state = State {
+        access,
+        call,
+        until,
+        memory,
+        meter: Arc::clone(meter),
+        wasi: None,
+        table: ResourceTable::new(),
+    };
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES.saturating_add(payload.saturating_mul(2)));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |store| {
+        if store.data().meter.used() > cpu {
+            let detail = format!("the function used up its processor time of {} ms", cpu.as_millis());
+            let hint = "raise cpu_ms in the manifest, or do less in one call";
+            return Err(Problem::new(Code::CpuLimit, detail).hint(hint).into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
+
+fn usize_of(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+impl Memory {
+    /// What the turn may have.
+    pub(super) fn mib_max(&self) -> usize {
+        self.bytes_max / MIB
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
+        let granted = bytes <= self.bytes_max;
+        if granted {
+            self.bytes = bytes;
+        } else {
+            self.denied = true;
+        }
+        Ok(granted)
+    }
+
+    /// Granted, but past the memory's own maximum or what the system gives.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.denied = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let Self { wasi, table, call, access, .. } = self;
+        let ctx = wasi.get_or_insert_with(|| Box::new(wasi_ctx(call, &**access)));
+        WasiCtxView { ctx, table }
+    }
+}
+
+/// Clocks, random and logs; no environment, arguments, files or network.
+fn wasi_ctx(call: &Call, access: &dyn ObjectAccess) -> WasiCtx {
+    let origin = Arc::new(Origin {
+        class: call.class.to_string(),
+        object: access.object().map(|(_, id)| id.to_string()).unwrap_or_default(),
+        method: call.method.to_string(),
+        invocation: call.invocation.clone(),
+    });
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(GuestLog::new(Arc::clone(&origin), Stream::Out))
+        .stderr(GuestLog::new(origin, Stream::Err))
+        .max_random_size(RANDOM_BYTES_MAX)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false);
+    wasi.build()
+}

@@ -1,0 +1,111 @@
+//! The catalog's state: a fold over its records, whether they come from the disk or from a change.
+
+use std::collections::BTreeMap;
+
+use oprc_mesh::catalog::{CatalogView, Class, Grid, Node};
+
+use super::keys::{CatalogEffect, CatalogKey};
+use crate::record::{CatalogItem, ClassRecord, Counters};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CatalogState {
+    pub(super) counters: Counters,
+    pub(super) nodes: BTreeMap<u64, Node>,
+    pub(super) grids: BTreeMap<String, Grid>,
+    pub(super) classes: BTreeMap<String, ClassEntry>,
+}
+
+/// A class and its deployments.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ClassEntry {
+    pub(super) record: ClassRecord,
+    /// Oldest first; the last is the current one.
+    pub(super) versions: Vec<Class>,
+}
+
+impl Default for CatalogState {
+    fn default() -> Self {
+        Self {
+            // class 0 is the groups' own records, group 0 the catalog
+            counters: Counters { revision: 0, next_class: 1, next_group: 1 },
+            nodes: BTreeMap::new(),
+            grids: BTreeMap::new(),
+            classes: BTreeMap::new(),
+        }
+    }
+}
+
+impl CatalogState {
+    /// Takes in one effect.
+    pub(crate) fn absorb(&mut self, effect: CatalogEffect) {
+        match effect {
+            CatalogEffect::Put(item) => self.put(item),
+            CatalogEffect::Drop(key) => self.drop_record(&key),
+        }
+    }
+
+    fn put(&mut self, item: CatalogItem) {
+        match item {
+            CatalogItem::Counters(counters) => self.counters = counters,
+            CatalogItem::Node(node) => {
+                self.nodes.insert(node.id, node);
+            }
+            CatalogItem::Grid(grid) => {
+                self.grids.insert(grid.name.clone(), grid);
+            }
+            CatalogItem::Class(record) => {
+                let versions = self.classes.remove(&record.name).map(|entry| entry.versions).unwrap_or_default();
+                self.classes.insert(record.name.clone(), ClassEntry { record, versions });
+            }
+            CatalogItem::Version(class) => {
+                if let Some(entry) = self.classes.get_mut(&class.name) {
+                    entry.versions.push(class);
+                }
+            }
+        }
+    }
+
+    fn drop_record(&mut self, key: &CatalogKey) {
+        match key {
+            CatalogKey::Counters => {}
+            CatalogKey::Node(id) => {
+                self.nodes.remove(id);
+            }
+            CatalogKey::Grid(name) => {
+                self.grids.remove(name);
+            }
+            CatalogKey::Class(name) => {
+                self.classes.remove(name);
+            }
+            CatalogKey::Version { class, version } => {
+                let mut entries = self.classes.values_mut();
+                if let Some(entry) = entries.find(|entry| entry.record.id == *class) {
+                    entry.versions.retain(|kept| kept.version != *version);
+                }
+            }
+        }
+    }
+
+    /// What the rest of the house sees: sorted by name and id, without removed classes.
+    pub(crate) fn view(&self) -> CatalogView {
+        let deployed = self.classes.values().filter(|entry| !entry.record.removed);
+        CatalogView {
+            revision: self.counters.revision,
+            nodes: self.nodes.values().cloned().collect(),
+            grids: self.grids.values().cloned().collect(),
+            classes: deployed.filter_map(|entry| entry.versions.last().cloned()).collect(),
+        }
+    }
+
+    /// The deployments of a class that is deployed, oldest first.
+    pub(crate) fn versions(&self, class: &str) -> Option<Vec<Class>> {
+        self.classes.get(class).filter(|entry| !entry.record.removed).map(|entry| entry.versions.clone())
+    }
+
+    /// Whether the number was given to a class that was purged since: nothing of it will ever be read again. A number
+    /// that was not given out yet, as far as this replica knows, is not.
+    pub(crate) fn is_purged(&self, class: u64) -> bool {
+        class < self.counters.next_class && !self.classes.values().any(|entry| entry.record.id == class)
+    }
+}

@@ -1,0 +1,73 @@
+//! Which groups this node leads, gathered from all of them.
+
+use std::sync::Arc;
+
+use oprc_mesh::id::NodeId;
+use oprc_mesh::wire::Leads;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::raft::{Follow, Standing};
+
+/// See the module.
+pub(crate) struct Leaderships {
+    node: NodeId,
+    leads: watch::Sender<Vec<Leads>>,
+}
+
+impl Leaderships {
+    pub(crate) fn new(node: NodeId) -> Self {
+        Self { node, leads: watch::Sender::new(Vec::new()) }
+    }
+
+    /// Notes that this node leads `group` in a term, or does not.
+    pub(crate) fn set(&self, group: u64, term: Option<u64>) {
+        let entry = term.map(|term| Leads { group, term, node: self.node.0 });
+        self.leads.send_if_modified(|leads| {
+            let at = leads.binary_search_by_key(&group, |lead| lead.group);
+            match (at, entry) {
+                (Ok(at), Some(entry)) if leads[at] == entry => return false,
+                (Ok(at), Some(entry)) => leads[at] = entry,
+                (Ok(at), None) => drop(leads.remove(at)),
+                (Err(at), Some(entry)) => leads.insert(at, entry),
+                (Err(_), None) => return false,
+            }
+            true
+        });
+    }
+
+    /// Follows one group until it stops, also into `standing`.
+    pub(crate) async fn follow(self: Arc<Self>, group: u64, mut follow: Follow, standing: Arc<RwLock<Standing>>) {
+        loop {
+            let now = follow.standing();
+            let before = std::mem::replace(&mut *standing.write(), now);
+            if before != now {
+                self.set(group, now.leads);
+            }
+            if !follow.changed().await {
+                break;
+            }
+        }
+        *standing.write() = Standing::default();
+        self.set(group, None);
+    }
+
+    /// The groups that this node leads, in group order.
+    pub(crate) fn watch(&self) -> watch::Receiver<Vec<Leads>> {
+        self.leads.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_one_entry_per_led_group_in_order() {
+        let all = Leaderships::new(NodeId(9));
+        for (group, term) in [(2, Some(1)), (1, Some(1)), (2, Some(3)), (5, None), (1, None)] {
+            all.set(group, term);
+        }
+        assert_eq!(*all.watch().borrow(), vec![Leads { group: 2, term: 3, node: 9 }]);
+    }
+}

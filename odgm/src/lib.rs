@@ -1,0 +1,37 @@
+//! The Object Data Grid Manager: durable, replicated objects with fields, in partitions that are Raft groups, over
+//! RocksDB.
+//!
+//! One commit's way through this crate: [`Partition::commit`] queues it with the partition's proposer, which gathers
+//! what waits into one Raft entry; openraft appends the entry; the one log-writer thread writes the entries of all
+//! partitions with one fsync; the entry is committed and applied: each of its commits is fenced and turned into effects
+//! by a pure function, the effects are written to the state database together with the applied index; the caller gets
+//! its [`CommitReply`]. After a crash the state is what its last flush held, and the rest is replayed from the log.
+
+mod apply;
+mod catalog;
+mod catalog_client;
+mod checkpoint;
+mod config;
+mod error;
+mod janitor;
+mod key;
+mod leadership;
+mod log_writer;
+mod node;
+mod partition;
+mod partitions;
+mod poison;
+mod problem;
+mod proposer;
+mod raft;
+mod record;
+mod store;
+mod types;
+
+pub use catalog_client::Catalog;
+pub use config::OdgmConfig;
+pub use error::OdgmError;
+pub use node::Odgm;
+pub use partition::Partition;
+pub use store::Reader;
+pub use types::{Change, Commit, CommitReply, Head, LogStats, NewRevision, Rejection};

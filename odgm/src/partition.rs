@@ -1,0 +1,105 @@
+//! One partition as callers see it.
+
+use std::sync::Arc;
+
+use oprc_mesh::outcome::{Effect, Problem};
+use oprc_mesh::wire::ReplicaStatus;
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::OdgmError;
+use crate::leadership::Leaderships;
+use crate::poison::Poison;
+use crate::problem::{not_decided, not_leader};
+use crate::proposer::{Proposer, WAITING_COMMITS_MAX, Waiting};
+use crate::raft::{Group, Standing};
+use crate::store::Reader;
+use crate::types::{Commit, CommitReply};
+
+/// One partition's replica on this host.
+pub struct Partition {
+    group: Arc<Group>,
+    poison: Poison,
+    standing: Arc<RwLock<Standing>>,
+    commits: mpsc::Sender<Waiting>,
+    /// Asks the proposer to finish.
+    stop: CancellationToken,
+    /// The proposer has.
+    finished: CancellationToken,
+}
+
+impl Partition {
+    /// The partition and what keeps it going, to be run by the caller.
+    pub(crate) fn new(group: Arc<Group>, poison: Poison, in_flight: usize, stop: CancellationToken) -> (Self, Proposer) {
+        let (commits, arrivals) = mpsc::channel(WAITING_COMMITS_MAX);
+        let finished = CancellationToken::new();
+        let proposer = Proposer::new(group.clone(), poison.clone(), arrivals, in_flight, finished.clone());
+        (Self { group, poison, standing: Arc::default(), commits, stop, finished }, proposer)
+    }
+
+    /// Keeps [`Self::leadership`] up to date until the group stops; to be run by the caller.
+    pub(crate) fn follow(&self, all: Arc<Leaderships>) -> impl Future<Output = ()> + Send + use<> {
+        all.follow(self.group.id(), self.group.follow(), self.standing.clone())
+    }
+
+    /// Its Raft group.
+    pub fn group(&self) -> u64 {
+        self.group.id()
+    }
+
+    /// The term in which this host leads the partition. Cheap: no round trip, no lease is checked.
+    ///
+    /// # Errors
+    /// `not-leader` with the leader if it is known; `unavailable` once storage failed. Nothing has run.
+    pub fn leadership(&self) -> Result<u64, Problem> {
+        self.poison.check().map_err(not_run)?;
+        let standing = *self.standing.read();
+        standing.leads.ok_or_else(|| not_leader(standing.leader))
+    }
+
+    /// Reads the newest committed state at each call.
+    pub fn reader(&self) -> Reader {
+        Reader::newest(self.group.state().clone())
+    }
+
+    /// Reads one moment of the committed state. To be short-lived: while it lives, what it sees stays on the disk.
+    pub fn snapshot(&self) -> Reader {
+        Reader::moment(self.group.state())
+    }
+
+    /// Commits a turn's writes; returns once they are durable and applied, or rejected. A caller that goes away before
+    /// its commit is proposed takes it back.
+    ///
+    /// # Errors
+    /// `not-leader`, `no-quorum` or `unavailable`, each with whether it may have taken effect.
+    pub async fn commit(&self, commit: Commit) -> Result<CommitReply, Problem> {
+        self.poison.check().map_err(not_run)?;
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting { commit: commit.into(), reply };
+        if self.commits.send(waiting).await.is_err() {
+            return Err(not_decided(&self.poison).with_effect(Effect::NotRun));
+        }
+        answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)))
+    }
+
+    /// How far this replica is.
+    pub fn status(&self) -> ReplicaStatus {
+        self.group.status()
+    }
+
+    pub(crate) fn raft(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// Takes no further commits, waits for those that were taken, and stops the group.
+    pub(crate) async fn shutdown(&self) {
+        self.stop.cancel();
+        self.finished.cancelled().await;
+        self.group.shutdown().await;
+    }
+}
+
+fn not_run(error: OdgmError) -> Problem {
+    Problem::from(error).with_effect(Effect::NotRun)
+}

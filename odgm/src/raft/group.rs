@@ -1,0 +1,175 @@
+//! One running Raft group.
+
+use std::sync::Arc;
+
+use openraft::Raft;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::ClientWriteError;
+use openraft::metrics::RaftServerMetrics;
+use openraft::raft::ClientWriteResult;
+use openraft::type_config::alias::WatchReceiverOf;
+use oprc_mesh::id::NodeId;
+use oprc_mesh::wire::ReplicaStatus;
+use tokio::sync::{Notify, watch};
+
+use super::config::config;
+use super::log_store::LogStore;
+use super::network::NoPeers;
+use super::state_machine::{Machine, StateMachine};
+use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
+use super::codec;
+use crate::error::OdgmError;
+use crate::log_writer::LogWriter;
+use crate::poison::Poison;
+use crate::store::{GroupState, Store};
+
+/// What all groups of a host share.
+#[derive(Clone)]
+pub(crate) struct GroupContext {
+    pub(crate) node: NodeId,
+    pub(crate) store: Arc<Store>,
+    pub(crate) writer: LogWriter,
+    pub(crate) poison: Poison,
+    /// Told when there is something to collect.
+    pub(crate) collect: Arc<Notify>,
+}
+
+/// See the module.
+pub(crate) struct Group {
+    id: u64,
+    raft: Raft<TypeConfig, StateMachine>,
+    state: Arc<GroupState>,
+    applied_term: watch::Receiver<u64>,
+}
+
+/// Who leads a group, as this replica knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// The term in which this node leads and has applied an entry of its own; `None` when it may serve nothing.
+    pub(crate) leads: Option<u64>,
+    /// The leader that it knows.
+    pub(crate) leader: Option<u64>,
+}
+
+impl Group {
+    /// Opens the group's log and state and starts it. A new group begins with this node as its only voter; one whose
+    /// only voter this node is asks for its own vote at once instead of waiting for a leader that cannot be.
+    pub(crate) async fn start(context: &GroupContext, id: u64, machine: Machine) -> Result<Self, OdgmError> {
+        let node = context.node.0;
+        let state = Arc::new(GroupState::open(&context.store.state, id)?);
+        let log = LogStore::open(&context.store.log, &context.writer, &context.poison, id)?;
+        let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
+        let applied_term = state_machine.applied_term();
+        let pristine = log.is_pristine();
+        let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
+        let raft = Raft::new(node, config(id)?, NoPeers, log, state_machine)
+            .await
+            .map_err(|error| failed("start the log")(&error))?;
+        if pristine {
+            let founded = raft.initialize(codec::sole_voter(node)).await;
+            founded.map_err(|error| failed("found the log")(&error))?;
+        } else if raft.voter_ids().eq([node]) {
+            raft.trigger().elect(false).await.map_err(|error| failed("lead the log")(&error))?;
+        }
+        Ok(Self { id, raft, state, applied_term })
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn state(&self) -> &Arc<GroupState> {
+        &self.state
+    }
+
+    /// Hands an entry to Raft; `done` is called once with its outcome, or dropped when the group stops.
+    pub(crate) async fn propose(
+        &self,
+        command: Command,
+        done: impl FnOnce(Result<Reply, ProposalError>) + Send + 'static,
+    ) -> Result<(), ProposalError> {
+        let completion = Completion::new(move |result: ClientWriteResult<TypeConfig>| {
+            done(result.map(|response| response.data).map_err(|error| proposal_error(&error)));
+        });
+        self.raft.client_write_ff(command, Some(completion)).await.map_err(|_| ProposalError::Stopped)
+    }
+
+    /// Follows who leads.
+    pub(crate) fn follow(&self) -> Follow {
+        Follow { server: self.raft.server_metrics(), applied_term: self.applied_term.clone() }
+    }
+
+    pub(crate) fn status(&self) -> ReplicaStatus {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        ReplicaStatus {
+            group: self.id,
+            term: metrics.current_term,
+            leader: metrics.current_leader.unwrap_or(0),
+            last: metrics.last_log_index.unwrap_or(0),
+            applied: metrics.last_applied.map_or(0, |applied| applied.index),
+        }
+    }
+
+    /// Whether it has applied entries since its last snapshot.
+    pub(crate) fn has_moved(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.last_applied > metrics.snapshot
+    }
+
+    /// Names what is applied as a snapshot, which lets the log before it be purged.
+    pub(crate) async fn checkpoint(&self) {
+        // a group that has stopped has nothing to purge
+        let _ = self.raft.trigger().snapshot().await;
+    }
+
+    /// The log index up to which entries are purged.
+    #[cfg(test)]
+    pub(crate) fn purged(&self) -> Option<u64> {
+        self.raft.metrics().borrow_watched().purged.map(|purged| purged.index)
+    }
+
+    /// Stops it. What was proposed and not answered yet is dropped.
+    pub(crate) async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = self.id, %error, "a raft group did not stop cleanly");
+        }
+    }
+}
+
+fn proposal_error(error: &ClientWriteError<TypeConfig>) -> ProposalError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => ProposalError::NotLeader { leader: forward.leader_id },
+        ClientWriteError::LogEntryDiscarded(forward) => ProposalError::Discarded { leader: forward.leader_id },
+        // no precondition is ever attached and no membership proposed this way; never appended in either case
+        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
+            ProposalError::NotLeader { leader: None }
+        }
+    }
+}
+
+/// See [`Group::follow`].
+pub(crate) struct Follow {
+    server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+    applied_term: watch::Receiver<u64>,
+}
+
+impl Follow {
+    /// Who leads now.
+    pub(crate) fn standing(&mut self) -> Standing {
+        let server = self.server.borrow_watched();
+        let term = server.vote.leader_id.term;
+        let applied_own = *self.applied_term.borrow_and_update() == term;
+        let leads = (server.state.is_leader() && server.vote.committed && applied_own).then_some(term);
+        Standing { leads, leader: server.current_leader }
+    }
+
+    /// Waits until that may have changed; `false` once the group has stopped.
+    pub(crate) async fn changed(&mut self) -> bool {
+        tokio::select! {
+            server = self.server.changed() => server.is_ok(),
+            applied = self.applied_term.changed() => applied.is_ok(),
+        }
+    }
+}

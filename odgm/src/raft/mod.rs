@@ -1,0 +1,18 @@
+//! Openraft behind this crate's own words: nothing outside this folder names its types.
+
+mod codec;
+mod config;
+mod group;
+mod log_reader;
+mod log_store;
+mod network;
+mod snapshot;
+mod state_machine;
+#[cfg(test)]
+mod suite_tests;
+mod tail;
+mod types;
+
+pub(crate) use self::group::{Follow, Group, GroupContext, Standing};
+pub(crate) use self::state_machine::Machine;
+pub(crate) use self::types::{Command, ProposalError, Reply};

@@ -1,0 +1,224 @@
+//! What lies on disk inside the keys of [`crate::key`]: protobuf, so that a field may be added and tags never change.
+//! A log record begins with [`FORMAT`] and its kind; an unknown one stops the node, because skipping a command that
+//! other replicas apply would make them differ.
+
+use oprc_mesh::catalog::{Class, ClassSettings, Grid, Method, Node};
+use oprc_mesh::wire::{FieldWrite, Tag};
+
+use crate::types::{Change, Commit};
+
+/// The format of every stored record and of the data directory.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A Raft log id.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct LogIdRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) index: u64,
+}
+
+/// A Raft vote.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct VoteRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    #[prost(uint64, tag = "2")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) node: u64,
+    #[prost(bool, tag = "4")]
+    pub(crate) committed: bool,
+}
+
+/// How far a group's log is purged.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct PurgedRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    #[prost(message, required, tag = "2")]
+    pub(crate) upto: LogIdRecord,
+}
+
+/// The members of a group: one voter set, or two during a joint change; other nodes learn.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct MembershipRecord {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) voters: Vec<VoterSet>,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(crate) nodes: Vec<u64>,
+}
+
+/// One set of voters.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct VoterSet {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(crate) nodes: Vec<u64>,
+}
+
+/// How far a replica generation has applied the log; written in the same batch as the data.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct StateRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) applied: Option<LogIdRecord>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) membership_at: Option<LogIdRecord>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) membership: Option<MembershipRecord>,
+}
+
+/// A number on its own: a generation, a revision.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct NumberRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) value: u64,
+}
+
+/// The commits of one Raft entry, each fenced on its own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CommitBatch {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) commits: Vec<CommitRecord>,
+}
+
+/// One commit in the log.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CommitRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) class: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) revision: u64,
+    #[prost(string, tag = "4")]
+    pub(crate) object: String,
+    #[prost(message, required, tag = "5")]
+    pub(crate) base: Tag,
+    #[prost(enumeration = "Change", tag = "6")]
+    pub(crate) change: i32,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) writes: Vec<FieldWrite>,
+    #[prost(string, tag = "8")]
+    pub(crate) invocation: String,
+}
+
+impl CommitRecord {
+    /// About what it takes up in the log.
+    pub(crate) fn bytes(&self) -> usize {
+        let field = |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
+        self.writes.iter().map(field).sum::<usize>() + self.object.len() + self.invocation.len() + 32
+    }
+}
+
+impl From<Commit> for CommitRecord {
+    fn from(commit: Commit) -> Self {
+        Self {
+            term: commit.term,
+            class: commit.class,
+            revision: commit.revision,
+            object: commit.object.as_str().to_owned(),
+            base: commit.base,
+            change: commit.change as i32,
+            writes: commit.writes,
+            invocation: commit.invocation,
+        }
+    }
+}
+
+/// One change of the catalog.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CatalogChange {
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3")]
+    pub(crate) command: Option<CatalogCommand>,
+}
+
+/// The catalog's commands.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum CatalogCommand {
+    /// A host is there, or its zone changed; the first one founds the default grid on itself.
+    #[prost(message, tag = "1")]
+    SetNode(Node),
+    /// Deploy a class.
+    #[prost(message, tag = "2")]
+    Deploy(DeployRecord),
+    /// Remove a class.
+    #[prost(message, tag = "3")]
+    Remove(RemoveRecord),
+}
+
+/// See [`crate::NewRevision`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct DeployRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) class: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) digest: bytes::Bytes,
+    #[prost(message, required, tag = "3")]
+    pub(crate) settings: ClassSettings,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) methods: Vec<Method>,
+    #[prost(bool, tag = "5")]
+    pub(crate) generic: bool,
+    #[prost(uint64, tag = "6")]
+    pub(crate) deployed_at_ms: u64,
+}
+
+/// Removes a class; `purge` forgets it and its objects for good.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct RemoveRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) class: String,
+    #[prost(bool, tag = "2")]
+    pub(crate) purge: bool,
+}
+
+/// One stored record of the catalog's state.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CatalogRecord {
+    #[prost(oneof = "CatalogItem", tags = "1, 2, 3, 4, 5")]
+    pub(crate) item: Option<CatalogItem>,
+}
+
+/// What the catalog's state consists of.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum CatalogItem {
+    #[prost(message, tag = "1")]
+    Counters(Counters),
+    #[prost(message, tag = "2")]
+    Node(Node),
+    #[prost(message, tag = "3")]
+    Grid(Grid),
+    #[prost(message, tag = "4")]
+    Class(ClassRecord),
+    #[prost(message, tag = "5")]
+    Version(Class),
+}
+
+/// Numbers that are never given out twice.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Counters {
+    /// The log index of the last change.
+    #[prost(uint64, tag = "1")]
+    pub(crate) revision: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) next_class: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) next_group: u64,
+}
+
+/// A class's name and number; its deployments are records of their own.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ClassRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) id: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) version: u64,
+    /// Removed, but its objects stay and a redeploy brings it back.
+    #[prost(bool, tag = "4")]
+    pub(crate) removed: bool,
+}

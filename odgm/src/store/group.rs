@@ -1,0 +1,254 @@
+//! One group's part of the state database: its current replica generation, how far it has applied the log, and the
+//! writes of effects.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use prost::Message;
+use rocksdb::WriteBatch;
+
+use super::snapshot::OwnedSnapshot;
+use super::state::StateDb;
+use crate::apply::{Effect, View};
+use crate::catalog::{CatalogEffect, CatalogKey};
+use crate::error::OdgmError;
+use crate::key::{OWN, Space, StateKey, parse_class, successor};
+use crate::record::{CatalogRecord, FORMAT, NumberRecord, StateRecord};
+use crate::types::Head;
+
+/// See the module.
+pub(crate) struct GroupState {
+    db: Arc<StateDb>,
+    id: u64,
+    generation: AtomicU64,
+    /// A view that a checkpoint has made durable, for the snapshot that it is about to ask for.
+    durable: Mutex<Option<(Arc<OwnedSnapshot>, Space)>>,
+}
+
+impl GroupState {
+    /// Reads the group's pointer; a group that is new here begins with generation 1.
+    pub(crate) fn open(db: &Arc<StateDb>, id: u64) -> Result<Self, OdgmError> {
+        let pointer = get::<NumberRecord>(db, &Space::pointer(id), "a generation pointer")?;
+        let generation = pointer.map_or(1, |pointer| pointer.value);
+        let state = Self { db: db.clone(), id, generation: AtomicU64::new(generation), durable: Mutex::new(None) };
+        state.drop_other_generations()?;
+        Ok(state)
+    }
+
+    pub(crate) fn db(&self) -> &Arc<StateDb> {
+        &self.db
+    }
+
+    /// Where the current generation's keys begin.
+    pub(crate) fn space(&self) -> Space {
+        Space { group: self.id, generation: self.generation.load(Ordering::Acquire) }
+    }
+
+    /// How far the log is applied.
+    pub(crate) fn state(&self) -> Result<StateRecord, OdgmError> {
+        checked(get::<StateRecord>(&self.db, &self.space().state(), "a group's state")?)
+    }
+
+    /// The same as a snapshot sees it.
+    pub(crate) fn state_in(snapshot: &OwnedSnapshot, space: Space) -> Result<StateRecord, OdgmError> {
+        let bytes = snapshot.view().get_pinned(space.state()).map_err(OdgmError::database("read the state"))?;
+        checked(bytes.map(|bytes| decode(&bytes, "a group's state")).transpose()?)
+    }
+
+    /// Writes a batch together with how far it brings the group.
+    pub(crate) fn write(&self, mut batch: WriteBatch, state: &StateRecord) -> Result<(), OdgmError> {
+        batch.put(self.space().state(), state.encode_to_vec());
+        self.db.write(batch)
+    }
+
+    /// The space that an installed snapshot is written to before [`Self::flip`].
+    pub(crate) fn next_space(&self) -> Space {
+        let space = self.space();
+        Space { generation: space.generation + 1, ..space }
+    }
+
+    /// Makes a filled generation the current one: pointer, applied index and membership in one flushed write. Blocks.
+    pub(crate) fn flip(&self, to: Space, state: &StateRecord) -> Result<(), OdgmError> {
+        let mut batch = WriteBatch::default();
+        batch.put(to.state(), state.encode_to_vec());
+        batch.put(Space::pointer(self.id), NumberRecord { value: to.generation }.encode_to_vec());
+        self.db.write(batch)?;
+        self.db.flush_through(self.db.sequence())?;
+        self.generation.store(to.generation, Ordering::Release);
+        *self.durable.lock() = None;
+        Ok(())
+    }
+
+    /// Offers a view that is durable to the next snapshot, which then needs no flush of its own.
+    pub(crate) fn offer_durable(&self, view: &Arc<OwnedSnapshot>, space: Space) {
+        *self.durable.lock() = Some((view.clone(), space));
+    }
+
+    pub(crate) fn take_durable(&self) -> Option<(Arc<OwnedSnapshot>, Space)> {
+        self.durable.lock().take()
+    }
+
+    /// Forgets what an interrupted installation left, and generations that were replaced. Not done at the flip itself:
+    /// a reader may still be in the old one.
+    pub(crate) fn drop_other_generations(&self) -> Result<(), OdgmError> {
+        let current = self.space();
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.set_iterate_upper_bound(Space::group(self.id + 1));
+        let mut keys = self.db.db.raw_iterator_opt(options);
+        keys.seek(Space { group: self.id, generation: 1 }.begin());
+        while let Some((space, _)) = keys.key().and_then(StateKey::parse) {
+            if space != current {
+                self.db.drop_range(space.begin())?;
+            }
+            keys.seek(Space { generation: space.generation + 1, ..space }.begin());
+        }
+        keys.status().map_err(OdgmError::database("read the state"))
+    }
+
+    /// The stored records of the catalog, in key order.
+    pub(crate) fn catalog_records(&self) -> Result<Vec<CatalogRecord>, OdgmError> {
+        let prefix = self.space().catalog();
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        options.set_iterate_upper_bound(successor(prefix.clone()).unwrap_or_default());
+        let mut records = Vec::new();
+        let mut stored = self.db.db.raw_iterator_opt(options);
+        stored.seek(&prefix);
+        while let Some(value) = stored.value() {
+            records.push(decode(value, "a catalog record")?);
+            stored.next();
+        }
+        stored.status().map_err(OdgmError::database("read the state"))?;
+        Ok(records)
+    }
+
+    /// Adds effects on the catalog to a batch.
+    pub(crate) fn put_catalog(&self, batch: &mut WriteBatch, effects: &[CatalogEffect]) {
+        let prefix = self.space().catalog();
+        let key = |key: &CatalogKey| [prefix.as_slice(), &key.to_bytes()].concat();
+        for effect in effects {
+            match effect {
+                CatalogEffect::Put(item) => {
+                    let record = CatalogRecord { item: Some(item.clone()) };
+                    batch.put(key(&CatalogKey::of(item)), record.encode_to_vec());
+                }
+                CatalogEffect::Drop(dropped) => batch.delete(key(dropped)),
+            }
+        }
+    }
+
+    /// Up to `limit` dead homes: the key of the note, and what the keys of the home's fields begin with.
+    pub(crate) fn dead_homes(&self, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+        let space = self.space();
+        let notes = self.keys(space.dead_homes(), limit)?;
+        let homes = notes.into_iter().map(|note| match StateKey::parse(&note) {
+            Some((_, StateKey::DeadHome { class, object, home })) => Ok((note, space.field(class, &object, home, ""))),
+            _ => Err(OdgmError::corrupt("a dead home", "its key")),
+        });
+        homes.collect()
+    }
+
+    /// Up to `limit` keys that begin with `prefix`, which holds at least a class's whole prefix.
+    pub(crate) fn keys(&self, prefix: Vec<u8>, limit: usize) -> Result<Vec<Vec<u8>>, OdgmError> {
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        options.fill_cache(false);
+        if let Some(end) = successor(prefix.clone()) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mut stored = self.db.db.raw_iterator_opt(options);
+        stored.seek(&prefix);
+        let mut keys = Vec::new();
+        while let Some(key) = stored.key().filter(|_| keys.len() < limit) {
+            keys.push(key.to_vec());
+            stored.next();
+        }
+        stored.status().map_err(OdgmError::database("read the state"))?;
+        Ok(keys)
+    }
+
+    /// The classes that it holds anything of.
+    pub(crate) fn classes(&self) -> Result<Vec<u64>, OdgmError> {
+        let space = self.space();
+        let mut classes: Vec<u64> = Vec::new();
+        // objects, found by seeking from class to class
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.set_iterate_upper_bound(Space { generation: space.generation + 1, ..space }.begin());
+        let mut stored = self.db.db.raw_iterator_opt(options);
+        stored.seek(space.class(OWN + 1));
+        while let Some(class) = stored.key().and_then(parse_class) {
+            classes.push(class);
+            let Some(next) = class.checked_add(1) else { break };
+            stored.seek(space.class(next));
+        }
+        stored.status().map_err(OdgmError::database("read the state"))?;
+        // and what is noted of them among the group's own records
+        for key in self.keys(space.revisions(), usize::MAX)? {
+            if let Some((_, StateKey::Revision { class })) = StateKey::parse(&key) {
+                classes.push(class);
+            }
+        }
+        classes.sort_unstable();
+        classes.dedup();
+        Ok(classes)
+    }
+
+    /// Forgets a class whole. Only for a class whose number is never used again.
+    pub(crate) fn drop_class(&self, class: u64) -> Result<(), OdgmError> {
+        let space = self.space();
+        self.db.drop_range(space.dead_homes_of(class))?;
+        self.db.drop_range(space.class(class))?;
+        let mut batch = WriteBatch::default();
+        batch.delete(space.revision(class));
+        self.db.write(batch)
+    }
+
+    /// Adds effects to a batch.
+    pub(crate) fn put(&self, batch: &mut WriteBatch, effects: &[Effect<'_>]) {
+        let space = self.space();
+        for effect in effects {
+            match *effect {
+                Effect::SetHead { class, object, head } => batch.put(space.head(class, object), head.encode_to_vec()),
+                Effect::DropHead { class, object } => batch.delete(space.head(class, object)),
+                Effect::SetField { class, object, home, key, value } => {
+                    batch.put(space.field(class, object, home, key), value);
+                }
+                Effect::DropField { class, object, home, key } => batch.delete(space.field(class, object, home, key)),
+                Effect::DeadHome { class, object, home } => batch.put(space.dead_home(class, object, home), []),
+                Effect::SetRevision { class, revision } => {
+                    batch.put(space.revision(class), NumberRecord { value: revision }.encode_to_vec());
+                }
+            }
+        }
+    }
+}
+
+impl View for GroupState {
+    fn head(&self, class: u64, object: &str) -> Result<Option<Head>, OdgmError> {
+        get::<Head>(&self.db, &self.space().head(class, object), "an object's head")
+    }
+
+    fn revision(&self, class: u64) -> Result<u64, OdgmError> {
+        let record = get::<NumberRecord>(&self.db, &self.space().revision(class), "a class's revision")?;
+        Ok(record.map_or(0, |record| record.value))
+    }
+}
+
+fn checked(state: Option<StateRecord>) -> Result<StateRecord, OdgmError> {
+    let state = state.unwrap_or(StateRecord { format: FORMAT, ..StateRecord::default() });
+    match state.format {
+        1..=FORMAT => Ok(state),
+        other => Err(OdgmError::corrupt("a group's state", format!("format version {other}"))),
+    }
+}
+
+fn get<R: Message + Default>(db: &StateDb, key: &[u8], what: &str) -> Result<Option<R>, OdgmError> {
+    db.get(key)?.map(|bytes| decode(&bytes, what)).transpose()
+}
+
+pub(super) fn decode<R: Message + Default>(bytes: &[u8], what: &str) -> Result<R, OdgmError> {
+    R::decode(bytes).map_err(|error| OdgmError::corrupt(what, error))
+}

@@ -1,0 +1,83 @@
+//! How the two databases are tuned, and why.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform,
+    WriteBufferManager,
+};
+
+use crate::config::OdgmConfig;
+use crate::key::STATE_PREFIX_BYTES;
+
+const MIB: usize = 1024 * 1024;
+/// Purged entries should die in the memtable, so it holds more than a checkpoint's worth of log.
+const LOG_WRITE_BUFFER_BYTES: usize = 48 * MIB;
+const STATE_WRITE_BUFFER_BYTES: usize = 24 * MIB;
+const STATE_BLOCK_BYTES: usize = 8 * 1024;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+const OPEN_FILES_MAX: i32 = 512;
+const WAL_FILES_KEPT: usize = 2;
+
+/// What both databases share: one budget for blocks, one for unwritten data.
+pub(super) struct Shared {
+    cache: Cache,
+    buffers: WriteBufferManager,
+}
+
+impl Shared {
+    pub(super) fn new(config: &OdgmConfig) -> Self {
+        Self {
+            cache: Cache::new_lru_cache(config.block_cache_mib.max(1) * MIB),
+            // without stalls: a full budget flushes early, it does not stop the log writer
+            buffers: WriteBufferManager::new_write_buffer_manager(config.write_buffer_mib.max(8) * MIB, false),
+        }
+    }
+
+    fn base(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_write_buffer_manager(&self.buffers);
+        options.set_max_open_files(OPEN_FILES_MAX);
+        options.set_max_background_jobs(2);
+        options.set_keep_log_file_num(2);
+        options.set_log_level(LogLevel::Warn);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    /// Entries live briefly: written once with a synced WAL, read from memory, purged soon.
+    pub(super) fn log(&self) -> Options {
+        let mut options = self.base();
+        options.set_write_buffer_size(LOG_WRITE_BUFFER_BYTES);
+        options.set_compression_type(DBCompressionType::None);
+        // a recycled WAL file has its blocks already, so that fdatasync need not write the inode as well
+        options.set_recycle_log_file_num(WAL_FILES_KEPT);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        options.set_block_based_table_factory(&table);
+        options
+    }
+
+    /// Many small keys under long equal beginnings, read by point and by range.
+    pub(super) fn state(&self) -> Options {
+        let mut options = self.base();
+        options.set_write_buffer_size(STATE_WRITE_BUFFER_BYTES);
+        options.set_max_write_buffer_number(3);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_prefix_extractor(SliceTransform::create_fixed_prefix(STATE_PREFIX_BYTES));
+        options.set_memtable_prefix_bloom_ratio(0.02);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_block_size(STATE_BLOCK_BYTES);
+        table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_cache_index_and_filter_blocks_with_high_priority(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_pin_top_level_index_and_filter(true);
+        options.set_block_based_table_factory(&table);
+        options
+    }
+}

@@ -1,0 +1,90 @@
+//! The state database: all groups' data. Its WAL is off: after a crash the tail is replayed from the log, so what
+//! matters is that each batch carries the applied index with the data, and that the log is purged only up to what a
+//! flush made durable.
+
+use std::path::Path;
+
+use parking_lot::Mutex;
+use rocksdb::{DB, FlushOptions, WriteBatch, WriteOptions};
+
+use super::options::Shared;
+use crate::error::OdgmError;
+use crate::key::{Space, parse_group, successor};
+use crate::poison::Poison;
+
+/// See the module.
+pub(crate) struct StateDb {
+    pub(super) db: DB,
+    unlogged: WriteOptions,
+    poison: Poison,
+    /// Everything written up to this sequence number is durable.
+    flushed: Mutex<u64>,
+}
+
+impl StateDb {
+    pub(super) fn open(path: &Path, shared: &Shared, poison: Poison) -> Result<Self, OdgmError> {
+        let db = DB::open(&shared.state(), path).map_err(OdgmError::database("open the state database"))?;
+        let mut unlogged = WriteOptions::default();
+        unlogged.disable_wal(true);
+        let flushed = Mutex::new(db.latest_sequence_number());
+        Ok(Self { db, unlogged, poison, flushed })
+    }
+
+    /// Writes a batch whole or not at all. A failure poisons the node.
+    pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), OdgmError> {
+        self.poison.check()?;
+        let written = self.db.write_opt(batch, &self.unlogged);
+        written.map_err(|error| self.poison.latch(&OdgmError::database("write the state")(error)))
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, OdgmError> {
+        self.db.get_pinned(key).map_err(OdgmError::database("read the state"))
+    }
+
+    /// A number that grows with every write; for [`Self::flush_through`].
+    pub(crate) fn sequence(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
+    /// Makes everything written up to `sequence` durable, of all groups at once. Blocks; a caller that finds it
+    /// covered by another's flush returns at once.
+    pub(crate) fn flush_through(&self, sequence: u64) -> Result<(), OdgmError> {
+        let mut flushed = self.flushed.lock();
+        if *flushed >= sequence {
+            return Ok(());
+        }
+        self.poison.check()?;
+        let covers = self.db.latest_sequence_number();
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        let done = self.db.flush_opt(&options);
+        done.map_err(|error| self.poison.latch(&OdgmError::database("flush the state")(error)))?;
+        *flushed = covers;
+        Ok(())
+    }
+
+    /// Forgets a range that nothing reads any more: a purged class, an old generation, a dropped group.
+    pub(crate) fn drop_range(&self, begin: Vec<u8>) -> Result<(), OdgmError> {
+        let Some(end) = successor(begin.clone()) else { return Ok(()) };
+        let mut batch = WriteBatch::default();
+        batch.delete_range(begin, end);
+        self.write(batch)
+    }
+
+    /// The groups that have anything in the state.
+    pub(crate) fn groups(&self) -> Result<Vec<u64>, OdgmError> {
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut keys = self.db.raw_iterator_opt(options);
+        let mut groups = Vec::new();
+        keys.seek_to_first();
+        while let Some(key) = keys.key() {
+            let group = parse_group(key).ok_or_else(|| OdgmError::corrupt("a state key", "its length"))?;
+            groups.push(group);
+            let Some(next) = group.checked_add(1) else { break };
+            keys.seek(Space::group(next));
+        }
+        keys.status().map_err(OdgmError::database("read the state"))?;
+        Ok(groups)
+    }
+}

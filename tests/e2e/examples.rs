@@ -1,0 +1,92 @@
+//! The examples that are shown to newcomers do what their pages say.
+
+use oprc_mesh::outcome::Code;
+use oprc_tests::{Class, Server, both, guests};
+use serde_json::json;
+
+both!(account, account_under_load, kv, kv_raw);
+
+/// A refused overdraft leaves the account untouched.
+async fn account(server: Server) {
+    let class = Class::deploy(&server, "Account", guests::account(), "readonly = [\"balance\"]").await;
+    let ada = class.object("ada");
+    assert_eq!(ada.invoke("deposit", json!({ "amount": 100 })).await.expect(200).json(), 100);
+    assert_eq!(ada.invoke("withdraw", json!({ "amount": 30 })).await.expect(200).json(), 70);
+    let before = ada.get().await.expect(200);
+    let problem = ada.invoke("withdraw", json!({ "amount": 71 })).await.problem(Code::FunctionError);
+    assert_eq!(problem["error"], json!({ "overdraft": { "balance": 70, "wanted": 71 } }));
+    let after = ada.get().await.expect(200);
+    assert_eq!((before.json(), before.etag()), (after.json(), after.etag()));
+    assert_eq!(ada.invoke("balance", json!({})).await.expect(200).json(), 70);
+    let problem = ada.invoke("deposit", json!({ "amount": u64::MAX })).await.problem(Code::FunctionError);
+    assert_eq!(problem["error"], "too-large");
+    class.object("nobody").invoke("withdraw", json!({ "amount": 1 })).await.problem(Code::FunctionError);
+    class.object("nobody").get().await.problem(Code::NotFound);
+}
+
+/// Whatever the order of many withdrawals, no more is taken than was there.
+async fn account_under_load(server: Server) {
+    let class = Class::deploy(&server, "Account", guests::account(), "").await;
+    let object = class.object("shared");
+    object.invoke("deposit", json!({ "amount": 1000 })).await.expect(200);
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let object = object.clone();
+        clients.spawn(async move {
+            let mut taken = 0;
+            for amount in [7, 11, 13, 17, 19, 23] {
+                let reply = object.invoke("withdraw", json!({ "amount": amount })).await;
+                if reply.status == 200 {
+                    taken += amount;
+                } else {
+                    reply.problem(Code::FunctionError);
+                }
+            }
+            taken
+        });
+    }
+    let taken: u64 = clients.join_all().await.into_iter().sum();
+    assert!(taken <= 1000 && taken > 900, "{taken} were taken of 1000");
+    assert_eq!(object.invoke("balance", json!({})).await.expect(200).json(), 1000 - taken);
+    let fields = object.fields().await;
+    assert_eq!(
+        fields["transfers"].as_u64().unwrap(),
+        object.version().await,
+        "only what was accepted is counted"
+    );
+}
+
+async fn kv(server: Server) {
+    let class = Class::deploy(&server, "Kv", guests::kv(), "").await;
+    let map = class.object("map");
+    assert_eq!(
+        map.invoke("set", json!({ "key": "a/é", "value": [1, { "x": null }] })).await.expect(200).json(),
+        true
+    );
+    assert_eq!(map.invoke("set", json!({ "key": "a/é", "value": 2 })).await.expect(200).json(), false);
+    assert_eq!(map.invoke("get", json!({ "key": "a/é" })).await.expect(200).json(), 2);
+    let problem = map.invoke("get", json!({ "key": "b" })).await.problem(Code::FunctionError);
+    assert_eq!(problem["error"], json!({ "missing": "b" }));
+    map.invoke("set", json!({ "key": "b", "value": 1 })).await.expect(200);
+    let listed = map.invoke("list", json!({ "prefix": "a" })).await.expect(200).json();
+    assert_eq!(listed, json!({ "items": { "a/é": 2 }, "more": false }));
+    assert_eq!(map.invoke("delete", json!({ "key": "b" })).await.expect(200).json(), true);
+    assert_eq!(map.fields().await, json!({ "a/é": 2 }));
+    map.invoke("no-such-method", json!({})).await.problem(Code::NotFound);
+    map.method("get").json_text("{").send().await.problem(Code::FunctionError);
+    assert_eq!(map.version().await, 4);
+}
+
+/// A handler gets the body as it came, whatever its type.
+async fn kv_raw(server: Server) {
+    let class = Class::deploy(&server, "Kv", guests::kv(), "").await;
+    let map = class.object("map");
+    let set = map.method("set").octets("{\"key\":\"k\",\"value\":\"raw\"}").send().await.expect(200);
+    assert_eq!(set.body, "true");
+    let listed = map.method("list").send().await.expect(200);
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&listed.body).unwrap()["items"],
+        json!({ "k": "raw" })
+    );
+    class.function("list").send().await.problem(Code::Invalid);
+}

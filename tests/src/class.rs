@@ -1,0 +1,169 @@
+//! Classes and objects by their paths.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::{Call, Http, Reply, Server};
+
+/// A name that no other test uses: `stem`, then a number.
+pub fn unique(stem: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A deployed class.
+#[derive(Clone)]
+pub struct Class {
+    /// The client through which it is used.
+    pub http: Http,
+    /// Its name.
+    pub name: String,
+}
+
+impl Class {
+    /// Deploys `component` under a name of its own beginning with `stem`. `limits` and the rest of `manifest` is TOML
+    /// below the line `name = ...` of the table `[class]`; it may be empty.
+    pub async fn deploy(server: &Server, stem: &str, component: Bytes, manifest: &str) -> Self {
+        let class = Self { http: server.http(), name: unique(stem) };
+        class.redeploy(component, manifest).await.expect(201);
+        class
+    }
+
+    /// Deploys again, and gives the answer.
+    #[must_use]
+    pub async fn redeploy(&self, component: Bytes, manifest: &str) -> Reply {
+        let manifest = format!("[class]\nname = \"{}\"\n{manifest}\n", self.name);
+        self.upload(component, Some(&manifest)).send().await
+    }
+
+    /// A deployment with the manifest as given, or a plain body without one.
+    pub fn upload(&self, component: Bytes, manifest: Option<&str>) -> Call {
+        let call = self.http.put(self.path());
+        match manifest {
+            None => call.body("application/wasm", component),
+            Some(manifest) => {
+                multipart(call, &[("component", &component), ("manifest", manifest.as_bytes())])
+            }
+        }
+    }
+
+    /// The class's path.
+    pub fn path(&self) -> String {
+        format!("/api/v1/classes/{}", self.name)
+    }
+
+    /// An object of it.
+    pub fn object(&self, id: impl Into<String>) -> Object {
+        Object { class: self.clone(), id: id.into() }
+    }
+
+    /// Calls a function.
+    pub fn function(&self, function: &str) -> Call {
+        self.http.post(format!("{}/functions/{function}", self.path()))
+    }
+
+    /// The same class seen through another client.
+    #[must_use]
+    pub fn through(&self, http: &Http) -> Self {
+        Self { http: http.clone(), name: self.name.clone() }
+    }
+}
+
+/// Makes `call` carry `parts` as `multipart/form-data`.
+pub fn multipart(call: Call, parts: &[(&str, &[u8])]) -> Call {
+    let boundary = "oprc-test-7MA4YWxkTrZu0gW";
+    let mut body = Vec::new();
+    for (name, content) in parts {
+        body.extend_from_slice(
+            format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n"
+            )
+            .as_bytes(),
+        );
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    call.body(&format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+/// An object, which may not exist.
+#[derive(Clone)]
+pub struct Object {
+    /// Its class.
+    pub class: Class,
+    /// Its id, as it stands in paths.
+    pub id: String,
+}
+
+impl Object {
+    /// The object's path.
+    pub fn path(&self) -> String {
+        format!("{}/objects/{}", self.class.path(), self.id)
+    }
+
+    /// A call of `method`, without arguments so far.
+    pub fn method(&self, method: &str) -> Call {
+        self.class.http.post(format!("{}/invoke/{method}", self.path()))
+    }
+
+    /// Calls `method` with JSON arguments.
+    #[must_use]
+    pub async fn invoke(&self, method: &str, arguments: Value) -> Reply {
+        self.method(method).json(&arguments).send().await
+    }
+
+    /// GET of the whole object.
+    #[must_use]
+    pub async fn get(&self) -> Reply {
+        self.class.http.get(self.path()).send().await
+    }
+
+    /// The fields of an object that must be there.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn fields(&self) -> Value {
+        self.get().await.expect(200).json()["fields"].take()
+    }
+
+    /// The version of an object that must be there.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn version(&self) -> u64 {
+        self.get().await.expect(200).json()["version"].as_u64().expect("a version is a number")
+    }
+
+    /// PUT of the whole object.
+    pub fn put(&self, fields: &Value) -> Call {
+        self.class.http.put(self.path()).json(&json!({ "fields": fields }))
+    }
+
+    /// PATCH of the object.
+    pub fn patch(&self, fields: &Value) -> Call {
+        self.class.http.patch(self.path()).json(&json!({ "fields": fields }))
+    }
+
+    /// DELETE of the whole object.
+    pub fn delete(&self) -> Call {
+        self.class.http.delete(self.path())
+    }
+
+    /// Any request for one field; `key` is encoded.
+    pub fn field(&self, method: &str, key: &str) -> Call {
+        self.class.http.call(method, format!("{}/fields/{}", self.path(), encode(key)))
+    }
+}
+
+/// Percent-encodes all but letters, digits, `-` and `_`: dots too, since clients take `.` and `..` for directions.
+pub fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

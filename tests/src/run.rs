@@ -1,0 +1,65 @@
+//! Running a test: one runtime for all of them, conditions instead of times, logs when one fails.
+
+use std::future::Future;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::{Kind, Server};
+
+/// How long a condition may take to come true before the test gives up. Generous: it is only ever waited out by a test
+/// that fails, and the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be made")
+});
+
+/// Runs a test's future to its end.
+pub fn run<T>(test: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(test)
+}
+
+/// Runs a test against the server of `kind` that all such tests share; shows its logs when the test fails.
+pub fn run_on<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(Server) -> F) {
+    run(async {
+        let server = Server::shared(kind).await;
+        let _shown = server.show_logs_on_panic();
+        test(server.clone()).await;
+    });
+}
+
+/// Waits until `condition` gives something.
+///
+/// # Panics
+/// When it has not done so within [`PATIENCE`]; the message says `what` was waited for.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Makes two tests of each `async fn name(server: Server)`: `name::embedded` runs it against `oprc up`, `name::apart`
+/// against `oprc host` and `oprc gateway` joined over TCP.
+#[macro_export]
+macro_rules! both {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn embedded() {
+                $crate::run_on($crate::Kind::Embedded, super::$name);
+            }
+
+            #[test]
+            fn apart() {
+                $crate::run_on($crate::Kind::Apart, super::$name);
+            }
+        }
+    )+};
+}

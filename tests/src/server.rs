@@ -1,0 +1,296 @@
+//! The product, running: in one process or in two.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use crate::run::PATIENCE;
+use crate::{Cli, Http, Process, eventually, free_port};
+
+/// How the product runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `oprc up`: everything in one process.
+    Embedded,
+    /// `oprc host` and `oprc gateway`, joined over loopback TCP.
+    Apart,
+}
+
+/// A server on a port and a data directory of its own, which survive its processes. A clone is the same server; the
+/// last one dropped kills its processes and removes its directory.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    dir: TempDir,
+    port: u16,
+    mesh_port: u16,
+    health_port: u16,
+    processes: Mutex<Processes>,
+}
+
+/// Embedded, the one process is `host`.
+#[derive(Default)]
+struct Processes {
+    host: Option<Process>,
+    gateway: Option<Process>,
+}
+
+impl Server {
+    /// A server of which nothing runs yet.
+    ///
+    /// # Panics
+    /// When there is no directory or port for it.
+    pub fn prepare(kind: Kind) -> Self {
+        let dir = TempDir::with_prefix("oprc-test-").expect("a temporary directory can be made");
+        let [port, mesh_port, health_port] = [free_port(), free_port(), free_port()];
+        Self(Arc::new(Inner { kind, dir, port, mesh_port, health_port, processes: Mutex::default() }))
+    }
+
+    /// A server of the test's own, running and ready.
+    pub async fn start(kind: Kind) -> Self {
+        let server = Self::prepare(kind);
+        server.launch().await;
+        server
+    }
+
+    /// The server of `kind` that all tests share which do it no harm.
+    pub async fn shared(kind: Kind) -> Self {
+        static SHARED: [OnceCell<Server>; 2] = [OnceCell::const_new(), OnceCell::const_new()];
+        SHARED[kind as usize].get_or_init(|| Self::start(kind)).await.clone()
+    }
+
+    /// Starts what does not run, and waits until it is ready.
+    pub async fn launch(&self) {
+        self.start_host();
+        if self.0.kind == Kind::Apart {
+            self.start_gateway();
+        }
+        self.ready().await;
+    }
+
+    /// Starts the host (embedded: everything) unless it runs.
+    pub fn start_host(&self) {
+        let mut processes = self.processes();
+        if processes.host.is_none() {
+            let args = self.host_args();
+            processes.host = Some(Process::spawn("host", &args, &self.log_path("host")));
+        }
+    }
+
+    /// The command line of the host (embedded: of everything).
+    pub fn host_args(&self) -> Vec<String> {
+        let data = self.data_dir().to_str().expect("a temporary path is UTF-8").to_owned();
+        let inner = &self.0;
+        match inner.kind {
+            Kind::Embedded => ["up", "--listen", &format!("127.0.0.1:{}", inner.port), "--data-dir", &data]
+                .map(str::to_owned)
+                .into(),
+            Kind::Apart => {
+                let health = format!("127.0.0.1:{}", inner.health_port);
+                let mesh = self.mesh_endpoint();
+                ["host", "--data-dir", &data, "--mesh-listen", &mesh, "--listen", &health]
+                    .map(str::to_owned)
+                    .into()
+            }
+        }
+    }
+
+    /// Starts the gateway unless it runs.
+    pub fn start_gateway(&self) {
+        let mut processes = self.processes();
+        if processes.gateway.is_none() {
+            let listen = format!("127.0.0.1:{}", self.0.port);
+            let args = ["gateway", "--listen", &listen, "--join", &self.mesh_endpoint()].map(str::to_owned);
+            processes.gateway = Some(Process::spawn("gateway", &args, &self.log_path("gateway")));
+        }
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Panics
+    /// When a process ends, or time runs out.
+    pub async fn ready(&self) {
+        let http = self.http();
+        eventually("/readyz answers 200", || async {
+            self.assert_running();
+            let reply = http.get("/readyz").try_send().await.ok()?;
+            (reply.status == 200).then_some(())
+        })
+        .await;
+    }
+
+    fn assert_running(&self) {
+        let mut processes = self.processes();
+        let Processes { host, gateway } = &mut *processes;
+        for process in [host, gateway].into_iter().flatten() {
+            if let Some(status) = process.status() {
+                panic!("a process ended: {status}\n{}", tail(&process.log()));
+            }
+        }
+    }
+
+    /// SIGKILL to the host (embedded: to everything).
+    pub fn kill_host(&self) {
+        // dropping kills and waits
+        self.processes().host = None;
+    }
+
+    /// SIGKILL to the gateway.
+    pub fn kill_gateway(&self) {
+        self.processes().gateway = None;
+    }
+
+    /// SIGTERM to the gateway and then to the host; waits for their ends, and gives the host's.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub async fn stop(&self) -> ExitStatus {
+        let gateway = self.processes().gateway.take();
+        if let Some(mut gateway) = gateway {
+            gateway.terminate();
+            let status = gateway.ended(PATIENCE).await;
+            assert!(status.success(), "the gateway ended with {status}\n{}", tail(&gateway.log()));
+        }
+        let mut host = self.take_host();
+        host.terminate();
+        host.ended(PATIENCE).await
+    }
+
+    /// Takes the host's process into the caller's hands.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn take_host(&self) -> Process {
+        self.processes().host.take().expect("the host runs")
+    }
+
+    /// Takes the gateway's process into the caller's hands; embedded, the one process that there is.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn take_gateway(&self) -> Process {
+        match self.0.kind {
+            Kind::Embedded => self.take_host(),
+            Kind::Apart => self.processes().gateway.take().expect("the gateway runs"),
+        }
+    }
+
+    /// The host's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn host_pid(&self) -> u32 {
+        self.processes().host.as_ref().expect("the host runs").pid()
+    }
+
+    /// A client of this server.
+    pub fn http(&self) -> Http {
+        Http::to(self.0.port)
+    }
+
+    /// A client of the host's own health port, which only a host apart has.
+    pub fn health(&self) -> Http {
+        Http::to(self.0.health_port)
+    }
+
+    /// Runs a client command against this server, in an empty environment.
+    pub async fn cli(&self, args: &[&str]) -> Cli {
+        self.cli_with(args, &[], None).await
+    }
+
+    /// The same with more environment, or an input.
+    pub async fn cli_with(&self, args: &[&str], env: &[(&str, &str)], stdin: Option<&Path>) -> Cli {
+        let url = self.url();
+        let mut all = vec![("OPRC_SERVER", url.as_str())];
+        all.extend_from_slice(env);
+        Cli::run(args, self.0.dir.path(), &all, stdin).await
+    }
+
+    /// What clients take as `--server`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Where gateways join.
+    pub fn mesh_endpoint(&self) -> String {
+        format!("tcp/127.0.0.1:{}", self.0.mesh_port)
+    }
+
+    /// How it runs.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// Where the host keeps its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.0.dir.path().join("data")
+    }
+
+    /// A directory for the test's own files, in which client commands run.
+    pub fn scratch(&self) -> &Path {
+        self.0.dir.path()
+    }
+
+    /// What the host printed over all its lives.
+    pub fn host_log(&self) -> String {
+        std::fs::read_to_string(self.log_path("host")).unwrap_or_default()
+    }
+
+    /// Waits until a line of the host's log holds all of `parts`, and gives it.
+    pub async fn logged(&self, parts: &[&str]) -> String {
+        eventually(&format!("a log line with {parts:?}"), || async {
+            let log = self.host_log();
+            log.lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Prints the ends of the logs when the test panics while the guard lives.
+    pub fn show_logs_on_panic(&self) -> impl Drop + use<> {
+        ShowLogs(self.clone())
+    }
+
+    fn log_path(&self, name: &str) -> PathBuf {
+        self.0.dir.path().join(format!("{name}.log"))
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Processes> {
+        // a test that panicked while it looked at a process left nothing half done
+        self.0.processes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+struct ShowLogs(Server);
+
+impl Drop for ShowLogs {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["host", "gateway"] {
+                let path = self.0.log_path(name);
+                if let Ok(log) = std::fs::read(&path) {
+                    eprintln!(
+                        "---- end of {} ----\n{}",
+                        path.display(),
+                        tail(&String::from_utf8_lossy(&log))
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The last lines of a log.
+fn tail(log: &str) -> String {
+    const LINES: usize = 60;
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}
+
+/// How long a stopping process may take; it drains in less than its longest call.
+pub const STOP_PATIENCE: Duration = Duration::from_secs(30);

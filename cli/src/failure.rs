@@ -130,10 +130,19 @@ impl Failure {
             Self::Transport { .. } => {
                 Some("the call may have taken effect; read the state before trying again")
             }
+            Self::Role { source, .. } if address_in_use(source.as_ref()) => {
+                Some("another process listens there: stop it, or choose another address with --listen")
+            }
             Self::Protocol { .. } => Some("check that --server names an oprc gateway of the same version"),
             _ => None,
         }
     }
+}
+
+/// Whether an address that is taken is at the bottom of it.
+fn address_in_use(error: &(dyn Error + 'static)) -> bool {
+    let in_use = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    error.downcast_ref::<io::Error>().is_some_and(in_use) || error.source().is_some_and(address_in_use)
 }
 
 /// A server as people write it.

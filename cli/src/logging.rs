@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Common, LogFormat};
 use crate::failure::Failure;
 
-/// Zenoh and openraft tell at `info` what only they themselves need to know.
-const ROLE_FILTER: &str = "info,zenoh=warn,zenoh_transport=warn,zenoh_link=warn,openraft=warn";
+/// Zenoh tells at `info`, and openraft at `warn` (at every start), what only they themselves need to know.
+const ROLE_FILTER: &str = "info,zenoh=warn,zenoh_transport=warn,zenoh_link=warn,openraft=error";
 const CLIENT_FILTER: &str = "warn";
 
 /// Starts logging: `--log`, else `RUST_LOG`, else what suits the command.

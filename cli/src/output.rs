@@ -12,14 +12,58 @@ use crate::failure::Failure;
 /// Columns between table cells.
 const GAP: u16 = 2;
 
-/// Prints a JSON document; indented when a person looks on.
+/// Prints a JSON document.
 pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
-    let text = if io::stdout().is_terminal() {
-        serde_json::to_string_pretty(document)
-    } else {
-        serde_json::to_string(document)
-    };
-    line(&text.map_err(io::Error::from)?)
+    json_text(&serde_json::to_vec(document).map_err(io::Error::from)?)
+}
+
+/// Prints JSON text as it came, members in their order and numbers with all their digits; indented when a person looks
+/// on. No text at all is null.
+pub(crate) fn json_text(text: &[u8]) -> Result<(), Failure> {
+    let text = String::from_utf8_lossy(text);
+    match text.trim() {
+        "" => line("null"),
+        text if io::stdout().is_terminal() => line(&indented(text)),
+        text => line(text),
+    }
+}
+
+/// Breaks JSON text into lines.
+fn indented(text: &str) -> String {
+    let mut out = String::with_capacity(2 * text.len());
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for c in text.chars() {
+        if in_string {
+            (in_string, escaped) = (escaped || c != '"', !escaped && c == '\\');
+            out.push(c);
+            continue;
+        }
+        match c {
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                // nothing inside: the brackets stay together
+                if !out.ends_with(['{', '[']) {
+                    break_line(&mut out, depth);
+                }
+            }
+            c if c.is_whitespace() => continue,
+            _ if out.ends_with(['{', '[', ',']) => break_line(&mut out, depth),
+            _ => {}
+        }
+        out.push(c);
+        match c {
+            '"' => in_string = true,
+            '{' | '[' => depth += 1,
+            ':' => out.push(' '),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn break_line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
 }
 
 /// Prints a line of text.
@@ -28,10 +72,13 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints bytes as they are.
+/// Prints bytes as they are; a person's terminal gets the line ended.
 pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
+    if stdout.is_terminal() && !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        stdout.write_all(b"\n")?;
+    }
     stdout.flush()?;
     Ok(())
 }
@@ -87,6 +134,28 @@ mod tests {
     fn a_table_lines_up_without_trailing_space() {
         let rows = [["alice".to_owned(), "5".to_owned()], ["b".to_owned(), "12".to_owned()]];
         assert_eq!(table(["id", "version"], rows), "id     version\nalice  5\nb      12");
+    }
+
+    #[test]
+    fn json_is_indented_without_being_changed() {
+        let text = r#"{"b":{"$text":"a,\\\"{:"},"a":[1.50,18446744073709551616],"e":[],"o":{ },"n":null}"#;
+        let lines = indented(text);
+        let expected = [
+            "{",
+            r#"  "b": {"#,
+            r#"    "$text": "a,\\\"{:""#,
+            "  },",
+            r#"  "a": ["#,
+            "    1.50,",
+            "    18446744073709551616",
+            "  ],",
+            r#"  "e": [],"#,
+            r#"  "o": {},"#,
+            r#"  "n": null"#,
+            "}",
+        ];
+        assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(indented(&lines), lines);
     }
 
     #[test]

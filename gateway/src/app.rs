@@ -86,7 +86,6 @@ impl App {
         let mut looked = false;
         let mut named = None;
         loop {
-            let directory = self.mesh.directory();
             let picked = match named.take() {
                 Some(node) => Pick::Ask(node, self.group_of(target)),
                 None => self.pick(target, start.wrapping_add(misses as usize)),
@@ -104,34 +103,47 @@ impl App {
                 Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
                 Pick::Ask(node, group) => match self.mesh.call(node, op(), deadline).await {
                     Ok(answer) => {
-                        if let Some(group) =
-                            group.filter(|&group| misses > 0 && directory.leader(group).is_none())
-                        {
-                            // found by asking around: remembered until the leader itself speaks up with its term
-                            directory.learn_leader(Leads { group, term: 0, node: node.0 });
-                        }
+                        self.remember(node, group);
                         return Ok(answer);
                     }
                     Err(problem) => {
-                        if let Some(group) = group.filter(|_| leads_no_more(&problem)) {
-                            directory.forget_leader(group, node);
-                        }
+                        self.forget(node, group, &problem);
                         Miss::Failed(node, problem)
                     }
                 },
             };
             let left = deadline.saturating_duration_since(Instant::now());
-            let step = Step { repeatable: repeatable(&self.view()), misses, left };
+            let fixed = matches!(target, Target::Node(_));
+            let step = Step { repeatable: repeatable(&self.view()), fixed, misses, left };
             match next(step, miss) {
                 Next::Answer(problem) => return Err((*problem).into()),
                 Next::Again(pause, node) => {
                     named = node;
                     misses += 1;
-                    if !pause.is_zero() {
-                        sleep(pause).await;
-                    }
+                    sleep(pause).await;
                 }
             }
+        }
+    }
+
+    /// A host that answered for a group leads it. If that was found by asking around, it is kept until the leader itself
+    /// speaks up with its term.
+    fn remember(&self, node: NodeId, group: Option<u64>) {
+        let directory = self.mesh.directory();
+        if let Some(group) = group.filter(|&group| directory.leader(group).is_none()) {
+            directory.learn_leader(Leads { group, term: 0, node: node.0 });
+        }
+    }
+
+    /// A host that says that it does not lead a group, or is not to be reached, is not asked for it again at once.
+    fn forget(&self, node: NodeId, group: Option<u64>, problem: &Problem) {
+        let leads_no_more = match problem.kind() {
+            Code::NotLeader => true,
+            Code::Unavailable => problem.effect() == Effect::NotRun,
+            _ => false,
+        };
+        if let Some(group) = group.filter(|_| leads_no_more) {
+            self.mesh.directory().forget_leader(group, node);
         }
     }
 
@@ -249,15 +261,6 @@ impl App {
         let mut view = self.mesh.directory().watch_view();
         let seen = view.wait_for(|view| view.revision >= revision);
         matches!(timeout_at(deadline, seen).await, Ok(Ok(_)))
-    }
-}
-
-/// The node does not lead the group any more, or is not to be reached.
-fn leads_no_more(problem: &Problem) -> bool {
-    match problem.kind() {
-        Code::NotLeader => true,
-        Code::Unavailable => problem.effect() == Effect::NotRun,
-        _ => false,
     }
 }
 

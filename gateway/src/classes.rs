@@ -129,27 +129,25 @@ pub(crate) async fn list(call: &Call<'_>) -> Result<Reply, Refusal> {
     let items: Vec<Entry> = rest.by_ref().take(limit).map(Entry::from).collect();
     let more = rest.next().is_some();
     let next = items.last().filter(|_| more).map(|last| cursor::encode(Kind::Class, &last.class));
-    json(StatusCode::OK, &Listing { items, next })
+    Ok(json(StatusCode::OK, &Listing { items, next })?)
 }
 
 /// `GET /classes/{class}`.
 pub(crate) async fn describe(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
     let (_, class) = call.app.class(name, call.deadline.at).await?;
-    json(
-        StatusCode::OK,
-        &Description {
-            class: &class.name,
-            version: class.version,
-            digest: hex(&class.digest),
-            deployed_at_ms: class.deployed_at_ms,
-            grid: &class.grid,
-            generic: class.generic,
-            readonly: &class.settings.readonly,
-            limits: class.settings.limits.into(),
-            methods: methods(&class),
-        },
-    )
+    let description = Description {
+        class: &class.name,
+        version: class.version,
+        digest: hex(&class.digest),
+        deployed_at_ms: class.deployed_at_ms,
+        grid: &class.grid,
+        generic: class.generic,
+        readonly: &class.settings.readonly,
+        limits: class.settings.limits.into(),
+        methods: methods(&class),
+    };
+    Ok(json(StatusCode::OK, &description)?)
 }
 
 /// `GET /classes/{class}/versions`: oldest first.
@@ -170,7 +168,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
     let more = rest.next().is_some();
     let next =
         items.last().filter(|_| more).map(|last| cursor::encode(Kind::Version, &last.version.to_string()));
-    json(StatusCode::OK, &Listing { items, next })
+    Ok(json(StatusCode::OK, &Listing { items, next })?)
 }
 
 /// `DELETE /classes/{class}?purge=true`. Answers once this gateway sees it gone.

@@ -82,7 +82,7 @@ pub(crate) async fn read(call: &Call<'_>) -> Result<Reply, Refusal> {
     });
     let told: HashMap<NodeId, NodeStatus> = join_all(asked).await.into_iter().flatten().collect();
     let known = |group| call.app.mesh.directory().leader(group);
-    json(StatusCode::OK, &picture(&view, |node| alive.contains(&node), &told, known))
+    Ok(json(StatusCode::OK, &picture(&view, |node| alive.contains(&node), &told, known))?)
 }
 
 /// Puts together what the catalog says and what hosts told.

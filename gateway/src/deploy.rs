@@ -74,7 +74,7 @@ fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
         digest: hex(&class.digest),
         methods: methods(class),
     };
-    json(status, &answered)
+    Ok(json(status, &answered)?)
 }
 
 /// A body that is the component, with the manifest in the query.

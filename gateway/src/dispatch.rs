@@ -19,6 +19,9 @@ use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
 use crate::{classes, cluster, deploy, fields, forms, health, invoke, listing, objects};
 
+/// Of a path that names nothing, so much is shown in the problem.
+const SHOWN_CHARS_MAX: usize = 256;
+
 /// Answers one request.
 pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
@@ -28,7 +31,8 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Reply {
         Err(Refusal::new(Code::Internal, "the gateway failed on this request").effect(Effect::Unknown))
     });
     let reply = outcome.unwrap_or_else(|refusal| {
-        let refusal = refusal.on(parts.method.as_str(), parts.uri.path());
+        let path: String = parts.uri.path().chars().take(SHOWN_CHARS_MAX).collect();
+        let refusal = refusal.on(parts.method.as_str(), path);
         if refusal.problem().kind() == Code::Internal {
             tracing::error!(problem = %refusal.problem(), "a request failed");
         }

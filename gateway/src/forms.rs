@@ -350,7 +350,7 @@ mod tests {
             (r#"{"fields":{"a":1}} x"#, "trailing"),
             (r#"{"class":"B","fields":{}}"#, "class"),
             (r#"{"id":"c","fields":{}}"#, "id"),
-            (r#"{"version":"7","fields":{}}"#, "version"),
+            (r#"{"version":"7","fields":{}}"#, "u64"),
         ] {
             assert!(refused(body, Kind::Replace).contains(names), "{body}");
         }

@@ -15,7 +15,7 @@ struct Health {
 
 /// `GET /healthz`: 200 for as long as the process answers at all.
 pub(crate) fn health() -> Result<Reply, Refusal> {
-    json(StatusCode::OK, &Health { status: "ok" })
+    Ok(json(StatusCode::OK, &Health { status: "ok" })?)
 }
 
 /// `GET /readyz`: 200 when the catalog is known and a host is alive, and the gateway is not shutting down.
@@ -27,7 +27,7 @@ pub(crate) fn ready(app: &App) -> Result<Reply, Refusal> {
     } else if app.view().revision == 0 {
         "the catalog is not known yet"
     } else {
-        return json(StatusCode::OK, &Health { status: "ready" });
+        return Ok(json(StatusCode::OK, &Health { status: "ready" })?);
     };
     Err(Refusal::new(Code::Unavailable, missing).effect(Effect::NotRun))
 }

@@ -59,7 +59,7 @@ pub(crate) async fn objects(call: &Call<'_>, class: &ClassName) -> Result<Reply,
     }
     let next = taken.last().filter(|_| merge.more()).map(|last| cursor::encode(Kind::Object, &last.id));
     let items = taken.into_iter().map(|entry| Item { id: entry.id, version: entry.tag.version }).collect();
-    json(StatusCode::OK, &Listing { items, next })
+    Ok(json(StatusCode::OK, &Listing { items, next })?)
 }
 
 /// Asks the partitions of `lanes` for what comes next in each.

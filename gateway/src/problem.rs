@@ -10,7 +10,7 @@ use oprc_mesh::outcome::{Code, Effect, Problem};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::reply::{Reply, bytes};
+use crate::reply::{Reply, Unwritable, bytes};
 
 /// Seconds after which an overloaded client is told to come back when nothing better is known.
 const RETRY_AFTER_S: u64 = 1;
@@ -36,6 +36,12 @@ impl From<Problem> for Refusal {
 impl From<IdError> for Refusal {
     fn from(error: IdError) -> Self {
         Problem::from(error).hint("correct the name in the path or body").into()
+    }
+}
+
+impl From<Unwritable> for Refusal {
+    fn from(error: Unwritable) -> Self {
+        Self::new(Code::Internal, error.to_string()).effect(Effect::Unknown)
     }
 }
 

@@ -4,10 +4,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use oprc_mesh::outcome::Code;
 use serde::Serialize;
-
-use crate::problem::Refusal;
 
 /// What a handler gives.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -25,12 +22,14 @@ pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) 
     reply
 }
 
+/// What was to be said does not go into a response.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer could not be written: {0}")]
+pub(crate) struct Unwritable(#[from] serde_json::Error);
+
 /// A JSON body made of `value`.
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Refusal> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        Refusal::new(Code::Internal, format!("writing the answer as JSON failed: {error}"))
-    })?;
-    Ok(bytes(status, JSON, Bytes::from(body)))
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Unwritable> {
+    Ok(bytes(status, JSON, Bytes::from(serde_json::to_vec(value)?)))
 }
 
 /// No body.

@@ -107,6 +107,8 @@ pub(crate) enum Miss {
 pub(crate) struct Step {
     /// Running it twice changes nothing: a read.
     pub(crate) repeatable: bool,
+    /// Only this host can do it, because of what it was sent before: there is nobody else to turn to.
+    pub(crate) fixed: bool,
     /// Misses before this one.
     pub(crate) misses: u32,
     /// What is left until the deadline.
@@ -129,7 +131,7 @@ pub(crate) fn next(step: Step, miss: Miss) -> Next {
             .with_effect(Effect::NotRun)
             .hint("start a host, or see GET /api/v1/cluster for the hosts' state"),
         Miss::Failed(asked, problem) => {
-            if !retriable(&problem, step.repeatable) {
+            if step.fixed || !retriable(&problem, step.repeatable) {
                 return Next::Answer(Box::new(settle(problem, step.repeatable)));
             }
             let named = NodeId(problem.leader);
@@ -158,7 +160,8 @@ fn retriable(problem: &Problem, repeatable: bool) -> bool {
 }
 
 fn backoff_ms(misses: u32) -> u64 {
-    BACKOFF_MS_MIN.checked_shl(misses).map_or(BACKOFF_MS_MAX, |ms| ms.clamp(BACKOFF_MS_MIN, BACKOFF_MS_MAX))
+    let doubled = 1u64.checked_shl(misses).unwrap_or(u64::MAX);
+    BACKOFF_MS_MIN.saturating_mul(doubled).min(BACKOFF_MS_MAX)
 }
 
 /// Says in the answer whether the call may have taken effect, where the host or the mesh left that open.
@@ -186,7 +189,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(5);
 
     fn step(repeatable: bool, misses: u32) -> Step {
-        Step { repeatable, misses, left: SOON }
+        Step { repeatable, fixed: false, misses, left: SOON }
     }
 
     fn failed(code: Code, effect: Effect) -> Miss {
@@ -244,6 +247,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_alone_could_do_it_is_not_asked_again() {
+        let fixed = Step { fixed: true, ..step(false, 0) };
+        for code in [Code::NotLeader, Code::StaleClass, Code::Unavailable] {
+            assert_eq!(outcome(next(fixed, failed(code, Effect::NotRun))), Some(Effect::NotRun), "{code:?}");
+        }
+    }
+
+    #[test]
     fn pauses_grow_within_their_bounds_and_never_pass_the_deadline() {
         let mut last = Duration::ZERO;
         for misses in [0, 1, 5, 31, 32, 63, 64, u32::MAX] {
@@ -253,7 +264,8 @@ mod tests {
             assert!(pause >= last && pause <= Duration::from_millis(BACKOFF_MS_MAX), "{misses}: {pause:?}");
             last = pause;
         }
-        let late = Step { repeatable: true, misses: 9, left: Duration::from_millis(BACKOFF_MS_MAX) };
+        let late =
+            Step { repeatable: true, fixed: false, misses: 9, left: Duration::from_millis(BACKOFF_MS_MAX) };
         assert_eq!(outcome(next(late, Miss::Nobody)), Some(Effect::NotRun));
         assert_eq!(outcome(next(late, failed(Code::NotLeader, Effect::Unsaid))), Some(Effect::NotRun));
         // a host that says when to come back is believed

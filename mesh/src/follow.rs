@@ -54,13 +54,12 @@ async fn subscribe(
     mesh: Weak<Inner>,
     take: impl Fn(&Mesh, &Sample) + Send + Sync + 'static,
 ) -> Result<(), MeshError> {
-    let receive = move |sample: Sample| {
+    link.subscribe(key, move |sample| {
         if let Some(mesh) = Mesh::upgrade(&mesh) {
             take(&mesh, &sample);
         }
-    };
-    let declared = link.session.declare_subscriber(key).callback(receive).background().await;
-    declared.map_err(|source| MeshError::Declare { key: key.into(), source })
+    })
+    .await
 }
 
 async fn watch_nodes(link: &Link, mesh: Weak<Inner>, ask: mpsc::Sender<NodeId>) -> Result<(), MeshError> {

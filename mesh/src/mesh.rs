@@ -10,7 +10,6 @@ use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zenoh::sample::Sample;
 
 use crate::catalog::CatalogView;
 use crate::directory::Directory;
@@ -19,8 +18,8 @@ use crate::id::NodeId;
 use crate::outcome::{Code, Effect, Problem};
 use crate::pending::Pending;
 use crate::serve::Server;
-use crate::session::{Link, alive_key, call_key, catalog_key, group_key, reply_key};
-use crate::wire::{Answer, Leads, Op, Reply, Request, Revision, VERSION};
+use crate::session::{Link, alive_key, call_key, cancel_key, catalog_key, group_key, reply_key};
+use crate::wire::{Answer, Cancel, Leads, Op, Reply, Request, Revision, VERSION};
 
 /// How long [`Mesh::close`] waits for replies under way.
 const CLOSE_MS: u64 = 5_000;
@@ -140,21 +139,14 @@ impl Mesh {
     async fn receive_replies(&self, link: &Link) -> Result<(), MeshError> {
         let key = reply_key(&self.inner.inbox);
         let inner = Arc::downgrade(&self.inner);
-        let receive = move |sample: Sample| {
+        link.subscribe(key, move |sample| {
             let Some(inner) = inner.upgrade() else { return };
             match Reply::decode(&*sample.payload().to_bytes()) {
-                Ok(reply) => {
-                    inner.pending.complete(reply.correlation, outcome_of(reply.answer, reply.problem));
-                }
+                Ok(reply) => inner.pending.complete(reply.correlation, outcome_of(reply.answer, reply.problem)),
                 Err(error) => tracing::warn!(%error, "dropped a malformed reply"),
             }
-        };
-        link.session
-            .declare_subscriber(key.clone())
-            .callback(receive)
-            .background()
-            .await
-            .map_err(|source| MeshError::Declare { key, source })
+        })
+        .await
     }
 
     /// Makes this process the host `config.node`: its operations are `handler`'s. Local calls go to it directly.
@@ -165,15 +157,11 @@ impl Mesh {
         let node = self.inner.node.ok_or(MeshError::NoNode)?;
         *self.inner.local.write() = Some(handler.clone());
         if let Some(link) = &self.inner.link {
-            let key = call_key(node);
+            // the subscribers come before the token, so that whoever sees the node alive reaches it
             let server = Server::new(self.downgrade(), handler);
-            // the subscriber comes before the token, so that whoever sees the node alive reaches it
-            link.session
-                .declare_subscriber(key.clone())
-                .callback(move |sample: Sample| server.accept(&sample.payload().to_bytes()))
-                .background()
-                .await
-                .map_err(|source| MeshError::Declare { key, source })?;
+            let canceller = server.clone();
+            link.subscribe(call_key(node), move |sample| server.accept(&sample.payload().to_bytes())).await?;
+            link.subscribe(cancel_key(node), move |sample| canceller.cancel(&sample.payload().to_bytes())).await?;
             let key = alive_key(node);
             let token = link.session.liveliness().declare_token(key.clone()).await;
             link.keep_alive(token.map_err(|source| MeshError::Declare { key, source })?);
@@ -214,9 +202,13 @@ impl Mesh {
         if let Err(error) = link.publish(&call_key(node), request.encode_to_vec()).await {
             return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::Unknown));
         }
+        // from here on the node is told when this call is given up, by its deadline or by whoever dropped it
+        let abandon = Abandon { inner: &self.inner, node, correlation: ticket.correlation };
         match timeout_at(deadline, &mut ticket.reply).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(lost(node)),
+            Ok(reply) => {
+                std::mem::forget(abandon);
+                reply.unwrap_or_else(|_| Err(lost(node)))
+            }
             Err(_) => Err(too_late()),
         }
     }
@@ -276,6 +268,26 @@ impl Mesh {
     }
 }
 
+/// Dropped with a call that was given up before its reply came: tells the node.
+struct Abandon<'a> {
+    inner: &'a Arc<Inner>,
+    node: NodeId,
+    correlation: u64,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        let cancel = Cancel { correlation: self.correlation, reply_to: self.inner.inbox.clone() };
+        let (inner, key) = (self.inner.clone(), cancel_key(self.node));
+        self.inner.tasks.spawn(async move {
+            if let Some(link) = &inner.link {
+                // a hint: the node's own deadline ends the request as well
+                let _ = link.publish(&key, cancel.encode_to_vec()).await;
+            }
+        });
+    }
+}
+
 fn outcome_of(answer: Option<Answer>, problem: Option<Problem>) -> Result<Answer, Problem> {
     match (problem, answer) {
         (Some(problem), _) => Err(problem),
@@ -296,6 +308,6 @@ pub(crate) fn lost(node: NodeId) -> Problem {
         .with_effect(Effect::Unknown)
 }
 
-fn too_late() -> Problem {
+pub(crate) fn too_late() -> Problem {
     Problem::new(Code::Deadline, "no answer before the deadline").with_effect(Effect::Unknown)
 }

@@ -1,38 +1,47 @@
 //! The serving side of a mesh call: decode, run the handler in a task of its own, publish the reply. The Zenoh callback
 //! itself only moves bytes and never blocks.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::limits::DEADLINE_MS_MAX;
-use crate::mesh::{Handler, Inner};
+use crate::mesh::{Handler, Inner, too_late};
 use crate::outcome::{Code, Effect, Problem};
 use crate::session::reply_key;
-use crate::wire::{Op, Reply, Request, VERSION};
+use crate::wire::{Cancel, Op, Reply, Request, VERSION};
 
 /// Requests from the mesh under way at once; one more is `overloaded`.
 const REQUESTS_MAX: usize = 8_192;
 
-/// What the Zenoh callback needs.
+/// What the Zenoh callbacks need.
+#[derive(Clone)]
 pub(crate) struct Server {
-    inner: Weak<Inner>, // weakly: the session owns the callback and `Inner` owns the session
+    inner: Weak<Inner>, // weakly: the session owns the callbacks and `Inner` owns the session
     handler: Arc<dyn Handler>,
     admission: Arc<Semaphore>,
+    /// What is under way, by the caller's inbox and correlation id.
+    running: Arc<Mutex<HashMap<Caller, CancellationToken>>>,
     runtime: tokio::runtime::Handle,
 }
+
+type Caller = (String, u64);
 
 impl Server {
     pub(crate) fn new(inner: Weak<Inner>, handler: Arc<dyn Handler>) -> Self {
         let admission = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Self { inner, handler, admission, runtime: tokio::runtime::Handle::current() }
+        let runtime = tokio::runtime::Handle::current();
+        Self { inner, handler, admission, running: Arc::default(), runtime }
     }
 
-    /// Takes one encoded request. Bytes that are no request are counted as noise and dropped: without a correlation id
-    /// there is nobody to answer.
+    /// Takes one encoded request. Bytes that are no request are dropped: without a correlation id there is nobody to
+    /// answer.
     pub(crate) fn accept(&self, payload: &[u8]) {
         let Some(inner) = self.inner.upgrade() else { return };
         let request = match Request::decode(payload) {
@@ -47,15 +56,30 @@ impl Server {
             inner.tasks.spawn_on(refusal, &self.runtime);
             return;
         };
-        let handler = self.handler.clone();
+        let caller = (request.reply_to.clone(), request.correlation);
+        let cancelled = CancellationToken::new();
+        self.running.lock().insert(caller.clone(), cancelled.clone());
+        let (handler, running) = (self.handler.clone(), self.running.clone());
         inner.tasks.clone().spawn_on(
             async move {
-                let outcome = run(&*handler, request.version, request.op, request.timeout_ms).await;
-                reply(inner, request.reply_to, request.correlation, outcome).await;
+                let work = run(&*handler, request.version, request.op, request.timeout_ms);
+                let outcome = cancelled.run_until_cancelled(work).await;
+                running.lock().remove(&caller);
+                if let Some(outcome) = outcome {
+                    reply(inner, request.reply_to, request.correlation, outcome).await;
+                }
                 drop(permit);
             },
             &self.runtime,
         );
+    }
+
+    /// Takes word that a caller waits no more: its request is dropped where it stands.
+    pub(crate) fn cancel(&self, payload: &[u8]) {
+        let Ok(Cancel { correlation, reply_to }) = Cancel::decode(payload) else { return };
+        if let Some(running) = self.running.lock().get(&(reply_to, correlation)) {
+            running.cancel();
+        }
     }
 }
 
@@ -74,7 +98,7 @@ async fn run(
         return Err(problem.with_effect(Effect::NotRun));
     };
     let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(DEADLINE_MS_MAX));
-    handler.handle(op, deadline).await
+    timeout_at(deadline, handler.handle(op, deadline)).await.unwrap_or_else(|_| Err(too_late()))
 }
 
 async fn reply(

@@ -3,6 +3,7 @@
 //! | key expression | what travels |
 //! | --- | --- |
 //! | `oprc/n/<node>/call` | requests to a node |
+//! | `oprc/n/<node>/cancel` | word that a caller waits no more |
 //! | `oprc/r/<inbox>` | replies to a process |
 //! | `oprc/n/<node>/alive` | liveliness token of a node |
 //! | `oprc/g/<group>` | a leader's announcement of a group |
@@ -20,6 +21,7 @@ use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::sample::Sample;
 
 use crate::id::NodeId;
 use crate::mesh::{MeshConfig, MeshError};
@@ -35,6 +37,10 @@ pub(crate) const GROUPS: &str = "oprc/g/*";
 
 pub(crate) fn call_key(node: NodeId) -> String {
     format!("oprc/n/{node}/call")
+}
+
+pub(crate) fn cancel_key(node: NodeId) -> String {
+    format!("oprc/n/{node}/cancel")
 }
 
 pub(crate) fn reply_key(inbox: &str) -> String {
@@ -101,6 +107,17 @@ impl Link {
             publisher
         };
         publisher.put(payload).await.map_err(failed)
+    }
+
+    /// Hands every sample on `key` to `receive`, which must not block, until the session closes.
+    pub(crate) async fn subscribe(
+        &self,
+        key: impl Into<String>,
+        receive: impl Fn(Sample) + Send + Sync + 'static,
+    ) -> Result<(), MeshError> {
+        let key = key.into();
+        let declared = self.session.declare_subscriber(key.clone()).callback(receive).background().await;
+        declared.map_err(|source| MeshError::Declare { key, source })
     }
 
     /// Keeps the token that shows this process alive for as long as the session is open.

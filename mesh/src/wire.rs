@@ -30,6 +30,17 @@ pub struct Request {
     pub op: Option<Op>,
 }
 
+/// Nobody waits for the answer to a request any more: what of it has not taken effect need not.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Cancel {
+    /// The request's own.
+    #[prost(uint64, tag = "1")]
+    pub correlation: u64,
+    /// The request's own.
+    #[prost(string, tag = "2")]
+    pub reply_to: String,
+}
+
 /// The answer to a request.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Reply {

@@ -63,7 +63,7 @@ async fn pass(group: Arc<GroupState>, catalog: Arc<CatalogShared>) -> Result<(),
 }
 
 /// Deletes up to `limit` fields of dead homes, and the notes of homes that are empty then; says whether there is more.
-pub(crate) fn collect_homes(group: &GroupState, limit: usize) -> Result<bool, OdgmError> {
+fn collect_homes(group: &GroupState, limit: usize) -> Result<bool, OdgmError> {
     let mut batch = WriteBatch::default();
     for (note, prefix) in group.dead_homes(limit)? {
         let left = limit.saturating_sub(batch.len());
@@ -83,7 +83,7 @@ pub(crate) fn collect_homes(group: &GroupState, limit: usize) -> Result<bool, Od
 }
 
 /// Forgets all that a group holds of purged classes.
-pub(crate) fn collect_purged(group: &GroupState, catalog: &CatalogShared) -> Result<(), OdgmError> {
+fn collect_purged(group: &GroupState, catalog: &CatalogShared) -> Result<(), OdgmError> {
     let classes = group.classes()?;
     let purged = catalog.with(|state| classes.into_iter().filter(|class| state.is_purged(*class)).collect::<Vec<_>>());
     for class in purged {
@@ -91,3 +91,7 @@ pub(crate) fn collect_purged(group: &GroupState, catalog: &CatalogShared) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "janitor_tests.rs"]
+mod tests;

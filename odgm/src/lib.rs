@@ -26,6 +26,8 @@ mod proposer;
 mod raft;
 mod record;
 mod store;
+#[cfg(test)]
+mod testing;
 mod types;
 
 pub use catalog_client::Catalog;

@@ -248,3 +248,7 @@ impl Shared {
         self.db.write(batch, sync)
     }
 }
+
+#[cfg(test)]
+#[path = "log_writer_tests.rs"]
+mod tests;

@@ -202,3 +202,7 @@ async fn follow_catalog(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "node_tests.rs"]
+mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::{join_all, try_join_all};
 use oprc_mesh::catalog::CatalogView;
 use parking_lot::RwLock;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,9 @@ pub(crate) struct Partitions {
     leaderships: Arc<Leaderships>,
     tasks: TaskTracker,
     in_flight: usize,
+    /// Held while partitions start and stop; `true` once the node shuts down, after which none may start: a catalog
+    /// change on its way would otherwise find nothing running and start everything again.
+    closed: Mutex<bool>,
 }
 
 impl Partitions {
@@ -34,7 +38,7 @@ impl Partitions {
         tasks: TaskTracker,
         in_flight: usize,
     ) -> Self {
-        Self { context, running: RwLock::default(), leaderships, tasks, in_flight }
+        Self { context, running: RwLock::default(), leaderships, tasks, in_flight, closed: Mutex::default() }
     }
 
     pub(crate) fn get(&self, group: u64) -> Option<Arc<Partition>> {
@@ -48,6 +52,10 @@ impl Partitions {
 
     /// Brings what runs in line with the catalog.
     pub(crate) async fn reconcile(&self, view: &CatalogView) -> Result<(), OdgmError> {
+        let closed = self.closed.lock().await;
+        if *closed {
+            return Ok(());
+        }
         let wanted = placed_here(view, self.context.node.0);
         let running: BTreeSet<u64> = self.running.read().keys().copied().collect();
         let started = try_join_all(wanted.difference(&running).map(|group| self.start(*group))).await;
@@ -94,7 +102,9 @@ impl Partitions {
         dropped.map_err(|error| OdgmError::raft("forget the log", group, error))
     }
 
+    /// Stops all of them; none is started any more.
     pub(crate) async fn shutdown(&self) {
+        *self.closed.lock().await = true;
         let running = std::mem::take(&mut *self.running.write());
         join_all(running.values().map(|partition| partition.shutdown())).await;
     }

@@ -68,7 +68,7 @@ async fn unknown(server: Server) {
     ] {
         let problem = reply.problem(Code::NotFound);
         assert!(
-            problem["detail"].as_str().unwrap().contains("NoSuchClass"),
+            problem["subject"].as_str().unwrap().contains("NoSuchClass"),
             "it says what is not there: {problem}"
         );
     }

@@ -189,7 +189,7 @@ async fn names_that_are_no_methods(server: Server) {
         (func $go (canon lift (core func $i \"go\"))) (export \"{long}\" (func $go)))"
     );
     let detail = refused_text(&server, &component).await;
-    assert!(detail.contains(&long), "the export is named: {detail}");
+    assert!(detail.contains(&long[..64]), "the export is named: {detail}");
     let empty = refused_text(&server, "(component)").await;
     assert!(!empty.is_empty());
 }

@@ -208,7 +208,7 @@ async fn method_names(server: Server) {
             continue;
         }
         let problem = class.object("o").invoke(name, json!({})).await.problem(Code::NotFound);
-        assert!(problem["detail"].as_str().unwrap().contains(name), "it names what is not there: {problem}");
+        assert!(problem["subject"].as_str().unwrap().contains(name), "it names what is not there: {problem}");
     }
     class.object("o").get().await.expect(404);
 }

@@ -120,7 +120,13 @@ async fn memory_pages(server: Server) {
     let class = Class::deploy(&server, "Limits", guests::prober(), "[class.limits]\nmemory_mib = 16").await;
     let object = class.object("o");
     assert_eq!(object.invoke("grow-to", json!({ "pages": 256 })).await.expect(200).json(), 256);
-    object.invoke("grow-to", json!({ "pages": 257 })).await.problem(Code::MemoryLimit);
+    // WebAssembly lets a guest ask and hear no; it then has what it had. One that cannot go on is in `faults`.
+    let asked = object.invoke("grow-to", json!({ "pages": 257 })).await;
+    if asked.status == 200 {
+        assert!(asked.json().as_u64() <= Some(256), "{asked:?}");
+    } else {
+        asked.problem(Code::MemoryLimit);
+    }
 }
 
 /// What no class could allow is refused by its size, before it is read to the end.

@@ -196,9 +196,9 @@ async fn fields(server: Server) {
 async fn large_fields(server: Server) {
     let object = Class::deploy(&server, "Fields", guests::prober(), "").await.object("o");
     for n in 0..6 {
-        object.field("PUT", &format!("k{n}")).octets(vec![b'1'; 400_000]).send().await.ok();
+        object.field("PUT", &format!("k{n}")).octets(vec![b'x'; 400_000]).send().await.ok();
     }
-    object.field("PUT", "k6").octets(vec![b'1'; 1024 * 1024]).send().await.ok();
+    object.field("PUT", "k6").octets(vec![b'x'; 1024 * 1024]).send().await.ok();
     let path = format!("{}/fields", object.path());
     let first = object.class.http.get(format!("{path}?limit=1000")).send().await.expect(200).json();
     let count = first["items"].as_array().unwrap().len();

@@ -79,7 +79,6 @@ async fn no_writes(server: Server) {
     for step in [
         json!({ "set": ["a", "1"] }),
         json!({ "set-many": [["a", "1"]] }),
-        json!({ "set-many": [] }),
         json!({ "delete": "n" }),
         json!({ "delete": "absent" }),
         json!({ "increment": ["n", 1] }),

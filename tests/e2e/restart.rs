@@ -1,5 +1,7 @@
 //! Stopping and starting the parts on their own: order does not matter, and each finds the others again.
 
+use std::time::Duration;
+
 use oprc_mesh::outcome::Code;
 use oprc_tests::{Class, Kind, Server, eventually, guests, run};
 use serde_json::json;
@@ -20,6 +22,12 @@ fn the_gateway_may_come_first() {
         })
         .await;
         let early = http.get("/api/v1/classes/A/objects/o").send().await;
+        assert_eq!(early.problem(Code::Unavailable)["outcome"], "not-run");
+        // nobody waits for ever for a host, a deployment neither
+        let class = Class { http: http.clone(), name: "Early".into() };
+        let early =
+            tokio::time::timeout(Duration::from_secs(30), class.upload(guests::counter(), None).send()).await;
+        let early = early.expect("a deployment without a host fails within the usual deadline");
         assert_eq!(early.problem(Code::Unavailable)["outcome"], "not-run");
         server.start_host();
         server.ready().await;

@@ -117,7 +117,8 @@ fn deploy(server: &Server) -> tokio::task::JoinHandle<Vec<String>> {
         let mut deployed = Vec::new();
         loop {
             let class = Class { http: http.clone(), name: unique("Late") };
-            match class.upload(guests::counter(), None).try_send().await {
+            let upload = class.upload(guests::counter(), None).header("x-request-timeout-ms", 2000);
+            match upload.try_send().await {
                 Ok(reply) if reply.status == 201 => deployed.push(class.name),
                 _ => return deployed,
             }

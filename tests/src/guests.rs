@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
@@ -59,27 +59,40 @@ pub fn generation(number: u32) -> String {
 fn built(folder: &str, name: &str) -> Bytes {
     static BUILT: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    built.entry(folder.to_owned()).or_insert_with(|| build(&root().join(folder), name).into()).clone()
+    let build = || {
+        build(&["build", "--target", "wasm32-wasip2"], folder, &format!("wasm32-wasip2/release/{name}.wasm"))
+    };
+    built.entry(folder.to_owned()).or_insert_with(build).clone()
 }
 
-fn build(folder: &Path, name: &str) -> Vec<u8> {
-    let target = target_folder();
+/// The counter built by `cargo component`, if that is installed.
+pub fn counter_by_cargo_component() -> Option<Bytes> {
+    let installed = clean_cargo().args(["component", "--version"]).output();
+    let is_installed = installed.is_ok_and(|done| done.status.success());
+    is_installed.then(|| {
+        build(&["component", "build"], "guest-examples/counter", "wasm32-wasip1/release/counter.wasm")
+    })
+}
+
+/// Runs `cargo` with `command` in `folder`, and reads `file` of what it built.
+fn build(command: &[&str], folder: &str, file: &str) -> Bytes {
+    let home = std::env::var_os("HOME").expect("HOME is set");
+    let target = Path::new(&home).join(".cache/oprc/guests");
     fs::create_dir_all(&target).expect("the guests' target folder can be made");
-    // from build to read: another clone may build another component of the same name into the same place
+    // from build to read, as scripts/guests does: another clone may build its own counter.wasm into the same place
     let lock = File::create(target.join(".oprc-tests.lock")).expect("the lock file opens");
     lock.lock().expect("the lock can be waited for");
     let mut cargo = clean_cargo();
-    cargo.args(["build", "--release", "--target", "wasm32-wasip2"]);
-    cargo.current_dir(folder).env("CARGO_TARGET_DIR", &target);
+    cargo.args(command).args(["--release", "--locked"]);
+    cargo.current_dir(root().join(folder)).env("CARGO_TARGET_DIR", &target);
     let done = cargo.output().expect("cargo runs");
-    let complaint = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{} does not build:\n{complaint}", folder.display());
-    let file = target.join("wasm32-wasip2/release").join(format!("{name}.wasm"));
-    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    assert!(done.status.success(), "{folder} does not build:\n{}", String::from_utf8_lossy(&done.stderr));
+    let file = target.join(file);
+    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).into()
 }
 
 /// `cargo` as a user would run it: without what the outer cargo set for this test.
-pub fn clean_cargo() -> Command {
+fn clean_cargo() -> Command {
     let mut cargo = Command::new("cargo");
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -89,10 +102,4 @@ pub fn clean_cargo() -> Command {
         }
     }
     cargo
-}
-
-/// Where guests are built.
-pub fn target_folder() -> PathBuf {
-    let home = std::env::var_os("HOME").expect("HOME is set");
-    Path::new(&home).join(".cache/oprc/guests")
 }

@@ -59,6 +59,15 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
+    /// The body as JSON, whatever its label: a handler's result is bytes that leave as they are.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn bytes_as_json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+
     /// Checks that it is the problem `code`, complete in every member that all problems have, and gives the document.
     ///
     /// # Panics

@@ -253,7 +253,11 @@ impl Server {
 
     /// Prints the ends of the logs when the test panics while the guard lives.
     pub fn show_logs_on_panic(&self) -> impl Drop + use<> {
-        ShowLogs(self.clone())
+        ShowLogs(self.clone(), [self.log_bytes("host"), self.log_bytes("gateway")])
+    }
+
+    fn log_bytes(&self, name: &str) -> u64 {
+        std::fs::metadata(self.log_path(name)).map_or(0, |about| about.len())
     }
 
     fn log_path(&self, name: &str) -> PathBuf {
@@ -266,19 +270,17 @@ impl Server {
     }
 }
 
-struct ShowLogs(Server);
+/// With the sizes of the logs when the test began: what stands before it is of other tests.
+struct ShowLogs(Server, [u64; 2]);
 
 impl Drop for ShowLogs {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for name in ["host", "gateway"] {
+            for (name, begin) in ["host", "gateway"].into_iter().zip(self.1) {
                 let path = self.0.log_path(name);
                 if let Ok(log) = std::fs::read(&path) {
-                    eprintln!(
-                        "---- end of {} ----\n{}",
-                        path.display(),
-                        tail(&String::from_utf8_lossy(&log))
-                    );
+                    let log = String::from_utf8_lossy(log.get(begin as usize..).unwrap_or(&log)).into_owned();
+                    eprintln!("---- end of {} ----\n{}\n----", path.display(), tail(&log));
                 }
             }
         }
@@ -287,7 +289,7 @@ impl Drop for ShowLogs {
 
 /// The last lines of a log.
 fn tail(log: &str) -> String {
-    const LINES: usize = 60;
+    const LINES: usize = 40;
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

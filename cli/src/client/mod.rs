@@ -10,7 +10,6 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::failure::Failure;
 
@@ -43,11 +42,6 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON; null for none, and for one that is not JSON.
-    pub(crate) fn document(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
     /// Whether the body is JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.headers
@@ -80,19 +74,14 @@ impl Client {
         self.http.request(method, api_url(&self.server, path)).header(ACCEPT, accept)
     }
 
-    /// A GET, its body parsed.
-    pub(crate) async fn get_json<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<T, Failure> {
-        let answer = self.send(self.request(Method::GET, path).query(query)).await?;
-        self.understand(answer.document())
+    /// A GET.
+    pub(crate) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.send(self.request(Method::GET, path).query(query)).await
     }
 
-    /// Takes what matters out of an answer's document.
-    pub(crate) fn understand<T: DeserializeOwned>(&self, document: Value) -> Result<T, Failure> {
-        serde_json::from_value(document).map_err(|error| self.misunderstood(&error.to_string()))
+    /// Takes what matters out of an answer's JSON.
+    pub(crate) fn understand<T: DeserializeOwned>(&self, json: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(json).map_err(|error| self.misunderstood(&error.to_string()))
     }
 
     /// Sends an upload.

@@ -29,7 +29,7 @@ impl Problem {
         }
         match self.member("outcome") {
             "unknown" => text.push_str("\nnote: it may have taken effect"),
-            "not-run" => text.push_str("\nnote: it did not run; trying again is safe"),
+            "not-run" if self.may_pass() => text.push_str("\nnote: it did not run; trying again is safe"),
             _ => {}
         }
         if !self.member("hint").is_empty() {
@@ -39,6 +39,11 @@ impl Problem {
             let _ = write!(text, "\nbacktrace:\n{}", self.member("backtrace").trim_end());
         }
         text
+    }
+
+    /// Whether the same request may succeed later: it is not at fault.
+    fn may_pass(&self) -> bool {
+        self.0.get("status").and_then(Value::as_u64).is_some_and(|status| status >= 429)
     }
 
     fn member(&self, name: &str) -> &str {
@@ -99,6 +104,16 @@ mod tests {
         );
         let body = br#"{"code":"unavailable","detail":"lost","outcome":"unknown"}"#;
         assert!(Problem::parse(body).unwrap().text().contains("may have taken effect"));
+    }
+
+    #[test]
+    fn only_what_may_pass_is_to_be_tried_again() {
+        let text = |status| {
+            let body = format!(r#"{{"code":"x","detail":"y","outcome":"not-run","status":{status}}}"#);
+            Problem::parse(body.as_bytes()).unwrap().text()
+        };
+        assert!(text(503).contains("trying again is safe"));
+        assert!(!text(400).contains("trying again"));
     }
 
     #[test]

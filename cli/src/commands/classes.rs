@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::args::{ClassArgs, ClientArgs, Format};
@@ -49,7 +50,7 @@ struct Method {
 /// A page of a listing.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Page {
-    pub(crate) items: Vec<Value>,
+    pub(crate) items: Vec<Box<RawValue>>,
     pub(crate) next: Option<String>,
 }
 
@@ -95,10 +96,10 @@ pub(crate) async fn versions(args: ClassArgs) -> Result<(), Failure> {
 
 pub(crate) async fn describe(args: ClassArgs) -> Result<(), Failure> {
     let client = Client::new(&args.client.server)?;
-    let document: Value = client.get_json(&["classes", args.class.as_str()], &[]).await?;
+    let answer = client.get(&["classes", args.class.as_str()], &[]).await?;
     match args.client.output {
-        Format::Json => output::json(&document),
-        Format::Table => output::line(&client.understand::<Description>(document)?.text()),
+        Format::Json => output::json_text(&answer.body),
+        Format::Table => output::line(&client.understand::<Description>(&answer.body)?.text()),
     }
 }
 
@@ -108,7 +109,7 @@ async fn all(client: &Client, path: &[&str]) -> Result<Page, Failure> {
     loop {
         let cursor = all.next.take();
         let query: Vec<_> = cursor.as_deref().map(|cursor| ("cursor", cursor)).into_iter().collect();
-        let page: Page = client.get_json(path, &query).await?;
+        let page: Page = client.understand(&client.get(path, &query).await?.body)?;
         all.items.extend(page.items);
         all.next = page.next;
         if all.next.is_none() {
@@ -123,7 +124,7 @@ fn show(client: &Client, format: Format, page: &Page) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     for item in &page.items {
-        let Entry { name, version, digest, deployed_at_ms } = client.understand(item.clone())?;
+        let Entry { name, version, digest, deployed_at_ms } = client.understand(item.get().as_bytes())?;
         let digest = digest.chars().take(DIGEST_DIGITS).collect();
         rows.push([name, version.to_string(), digest, age(deployed_at_ms)]);
     }

@@ -45,9 +45,9 @@ pub(crate) async fn run(args: DeployArgs) -> Result<(), Failure> {
     let client = Client::new(&args.client.server)?;
     let answer = deploy(&client, &plan.class, component, plan.manifest).await?;
     if args.client.output == Format::Json {
-        return output::json(&answer.document());
+        return output::json_text(&answer.body);
     }
-    let deployed: Deployed = client.understand(answer.document())?;
+    let deployed: Deployed = client.understand(&answer.body)?;
     let unchanged = if answer.status == StatusCode::OK { ", unchanged" } else { "" };
     let with = manifest_path.map(|path| format!(" with {}", path.display())).unwrap_or_default();
     output::line(&format!(

@@ -2,7 +2,8 @@
 
 use oprc_mesh::id::FieldKey;
 use reqwest::Method;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::address::ObjectAddress;
 use crate::args::{Format, GetArgs};
@@ -16,7 +17,7 @@ pub(crate) async fn run(args: GetArgs) -> Result<(), Failure> {
     let ObjectAddress { class, object } = &args.address;
     let object = ["classes", class.as_str(), "objects", object.as_str()];
     let Some(field) = &args.field else {
-        return output::json(&client.get_json::<Value>(&object, &[]).await?);
+        return output::json_text(&client.get(&object, &[]).await?.body);
     };
     let path = field_path(&object, field)?;
     let bytes = client.send(client.request_as(Method::GET, &path, OCTETS)).await?.body;
@@ -39,10 +40,17 @@ pub(crate) fn field_path<'a>(object: &[&'a str; 4], field: &'a FieldKey) -> Resu
 }
 
 /// The field's value in the form that it has within its object's JSON: the first with its key as the prefix.
-async fn form(client: &Client, object: &[&str; 4], field: &FieldKey) -> Result<Value, Failure> {
+async fn form(client: &Client, object: &[&str; 4], field: &FieldKey) -> Result<Box<RawValue>, Failure> {
+    #[derive(Deserialize)]
+    struct Item {
+        value: Box<RawValue>,
+    }
     let path = [&object[..], &["fields"]].concat();
-    let page: Page = client.get_json(&path, &[("prefix", field.as_str()), ("limit", "1")]).await?;
-    Ok(page.items.into_iter().next().map(|mut item| item["value"].take()).unwrap_or_default())
+    let answer = client.get(&path, &[("prefix", field.as_str()), ("limit", "1")]).await?;
+    let page: Page = client.understand(&answer.body)?;
+    // it may have gone since its bytes were read
+    let item = page.items.first().map_or("{\"value\":null}", |item| item.get());
+    Ok(client.understand::<Item>(item.as_bytes())?.value)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::address::Source;
 use crate::args::{Format, InvokeArgs};
-use crate::client::{Answer, Client, JSON, OCTETS};
+use crate::client::{Client, JSON, OCTETS};
 use crate::commands::input;
 use crate::failure::Failure;
 use crate::output;
@@ -36,42 +36,25 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
     }
     let answer = client.send(request).await?;
     match args.client.output {
-        Format::Json => output::json(&result(&answer)),
-        Format::Table if answer.is_json() => output::line(&String::from_utf8_lossy(&answer.body)),
-        Format::Table => output::raw(&answer.body),
+        Format::Table if !answer.is_json() => output::raw(&answer.body),
+        Format::Json if !answer.is_json() && !answer.body.is_empty() => {
+            output::json(&bytes_form(&answer.body))
+        }
+        Format::Table | Format::Json => output::json_text(&answer.body),
     }
 }
 
-/// The result as one JSON value: null for none, `$base64` for bytes.
-fn result(answer: &Answer) -> Value {
-    if answer.is_json() {
-        return answer.document();
-    }
-    match answer.body.as_ref() {
-        [] => Value::Null,
-        bytes => json!({ "$base64": STANDARD.encode(bytes) }),
-    }
+/// Bytes as one JSON value.
+fn bytes_form(bytes: &[u8]) -> Value {
+    json!({ "$base64": STANDARD.encode(bytes) })
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-    use bytes::Bytes;
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderMap;
-
-    fn answer(media: &str, body: &'static [u8]) -> Answer {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, media.parse().unwrap())]);
-        Answer { status: StatusCode::OK, headers, body: Bytes::from_static(body) }
-    }
 
     #[test]
-    fn every_result_is_one_json_value() {
-        assert_eq!(result(&answer(JSON, b"5")), json!(5));
-        assert_eq!(result(&answer(OCTETS, &[0, 255])), json!({ "$base64": "AP8=" }));
-        let nothing =
-            Answer { status: StatusCode::NO_CONTENT, headers: HeaderMap::new(), body: Bytes::new() };
-        assert_eq!(result(&nothing), Value::Null);
+    fn bytes_are_one_json_value_too() {
+        assert_eq!(bytes_form(&[0, 255]), json!({ "$base64": "AP8=" }));
     }
 }

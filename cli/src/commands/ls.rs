@@ -1,7 +1,7 @@
 //! `oprc ls`: the objects of a class.
 
 use oprc_mesh::limits::PAGE_ITEMS_MAX;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::args::{Format, LsArgs};
 use crate::client::Client;
@@ -9,13 +9,24 @@ use crate::commands::classes::Page;
 use crate::failure::Failure;
 use crate::output;
 
+/// An object in a listing.
+#[derive(Debug, Deserialize)]
+struct Object {
+    id: String,
+    version: u64,
+}
+
 pub(crate) async fn run(args: LsArgs) -> Result<(), Failure> {
     let client = Client::new(&args.client.server)?;
     let page = collect(&client, &args).await?;
     if args.client.output == Format::Json {
         return output::json(&page);
     }
-    let rows = page.items.iter().map(|item| [text(&item["id"]), text(&item["version"])]);
+    let mut rows = Vec::new();
+    for item in &page.items {
+        let Object { id, version } = client.understand(item.get().as_bytes())?;
+        rows.push([id, version.to_string()]);
+    }
     output::line(&output::table(["id", "version"], rows))?;
     if let Some(next) = &page.next {
         eprintln!("more follow: raise --limit, or go on with --cursor {next}");
@@ -33,16 +44,11 @@ async fn collect(client: &Client, args: &LsArgs) -> Result<Page, Failure> {
         let mut query = vec![("limit", wanted.as_str())];
         query.extend(args.prefix.as_deref().map(|prefix| ("prefix", prefix)));
         query.extend(all.next.as_deref().map(|cursor| ("cursor", cursor)));
-        let page: Page = client.get_json(&path, &query).await?;
+        let page: Page = client.understand(&client.get(&path, &query).await?.body)?;
         all.items.extend(page.items);
         all.next = page.next;
         if all.next.is_none() || all.items.len() >= limit {
             return Ok(all);
         }
     }
-}
-
-/// A string without its quotes, anything else as JSON.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

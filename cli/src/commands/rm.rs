@@ -31,6 +31,6 @@ pub(crate) async fn run(args: RmArgs) -> Result<(), Failure> {
     let answer = client.send(request).await?;
     match args.client.output {
         Format::Table => Ok(()),
-        Format::Json => output::json(&answer.document()),
+        Format::Json => output::json_text(&answer.body),
     }
 }

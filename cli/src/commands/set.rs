@@ -24,7 +24,7 @@ pub(crate) async fn run(args: SetArgs) -> Result<(), Failure> {
     let answer = client.send(request).await?;
     match args.client.output {
         Format::Table => Ok(()),
-        Format::Json => output::json(&answer.document()),
+        Format::Json => output::json_text(&answer.body),
     }
 }
 

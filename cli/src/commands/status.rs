@@ -45,11 +45,11 @@ struct Replica {
 
 pub(crate) async fn run(args: ClientArgs) -> Result<(), Failure> {
     let client = Client::new(&args.server)?;
-    let document: Value = client.get_json(&["cluster"], &[]).await?;
+    let answer = client.get(&["cluster"], &[]).await?;
     if args.output == Format::Json {
-        return output::json(&document);
+        return output::json_text(&answer.body);
     }
-    let cluster: Cluster = client.understand(document)?;
+    let cluster: Cluster = client.understand(&answer.body)?;
     output::line(&format!("{}\n\n{}", node_table(&cluster.nodes), partition_table(&cluster.partitions)))
 }
 

@@ -28,7 +28,13 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
     let node = Node::start(args.store, mesh, String::new(), None).await?;
-    let gateway = bind(args.listen, node.mesh().clone()).await?;
+    let gateway = match bind(args.listen, node.mesh().clone()).await {
+        Ok(gateway) => gateway,
+        Err(failure) => {
+            node.close().await;
+            return Err(failure);
+        }
+    };
     announce(gateway.local_addr(), &data_dir);
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -93,9 +99,7 @@ async fn serve(
 
 async fn bind(listen: SocketAddr, mesh: Mesh) -> Result<Gateway, Failure> {
     let config = GatewayConfig { listen, ..GatewayConfig::default() };
-    Gateway::bind(config, mesh)
-        .await
-        .map_err(|error| Failure::role(format!("starting the gateway on {listen}"), error))
+    Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 
 async fn open_mesh(config: MeshConfig) -> Result<Mesh, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -41,7 +41,9 @@ pub(crate) struct Fake {
     /// Partitions answer listings with at most so many items.
     pub(crate) page_max: AtomicU64,
     /// A new catalog is kept from the gateway's directory: it has to ask.
-    pub(crate) silent: std::sync::atomic::AtomicBool,
+    pub(crate) silent: AtomicBool,
+    /// Operations are not kept in `seen`.
+    pub(crate) forgetful: AtomicBool,
 }
 
 impl Fake {
@@ -73,6 +75,7 @@ impl Fake {
             gate: Semaphore::new(0),
             page_max: AtomicU64::new(u64::MAX),
             silent: false.into(),
+            forgetful: false.into(),
         }
     }
 
@@ -322,11 +325,13 @@ fn holds(precondition: Option<&Precondition>, at: Option<Tag>) -> bool {
 
 impl Handler for Fake {
     fn handle(&self, op: Op, _deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        let mut record = op.clone();
-        if let Op::PutChunk(chunk) = &mut record {
-            chunk.data = Bytes::new();
+        if !self.forgetful.load(Ordering::Relaxed) {
+            let mut record = op.clone();
+            if let Op::PutChunk(chunk) = &mut record {
+                chunk.data = Bytes::new();
+            }
+            self.seen.lock().unwrap().push(record);
         }
-        self.seen.lock().unwrap().push(record);
         let failing =
             if matches!(op, Op::ReadCatalog(_)) { None } else { self.failing.lock().unwrap().pop_front() };
         async move {

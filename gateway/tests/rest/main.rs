@@ -16,3 +16,4 @@ mod objects;
 mod retries;
 mod running;
 mod shutdown;
+mod speed;

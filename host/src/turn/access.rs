@@ -195,9 +195,9 @@ impl ObjectAccess for TurnAccess {
 }
 
 fn no_class(class: &ClassName) -> Problem {
-    Problem::new(Code::NotFound, "no such class").on("read", class)
+    Problem::new(Code::NotFound, format!("class {class} is not deployed"))
 }
 
 fn elsewhere(class: &ClassName) -> Problem {
-    Problem::new(Code::Unavailable, "the partition is not held by this host").on("read", class)
+    Problem::new(Code::Unavailable, format!("objects of {class} lie on another host"))
 }

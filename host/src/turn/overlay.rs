@@ -48,8 +48,9 @@ impl Overlay {
     /// written then.
     pub(crate) fn set(&mut self, key: FieldKey, value: Bytes, limits: &ClassLimits) -> Result<(), Problem> {
         if value.len() > FIELD_VALUE_BYTES_MAX {
-            let detail = format!("a value of {} bytes; a field may have {FIELD_VALUE_BYTES_MAX}", value.len());
-            return Err(Problem::new(Code::PayloadTooLarge, detail).on("set", &key));
+            let bytes = value.len();
+            let detail = format!("{key}: a value of {bytes} bytes; a field may have {FIELD_VALUE_BYTES_MAX}");
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
         }
         self.put(key, Some(value), limits)
     }
@@ -75,11 +76,11 @@ impl Overlay {
         let bytes = self.bytes - old.map_or(0, size) + size(&value);
         if keys as u64 > limits.write_keys {
             let detail = format!("the turn writes more than write_keys = {} fields", limits.write_keys);
-            return Err(Problem::new(Code::WriteLimit, detail).on("set", &key));
+            return Err(Problem::new(Code::WriteLimit, detail).hint("write less per call, or raise the limit in the manifest"));
         }
         if bytes as u64 > limits.write_kib * 1024 {
             let detail = format!("the turn writes more than write_kib = {} KiB", limits.write_kib);
-            return Err(Problem::new(Code::WriteLimit, detail).on("set", &key));
+            return Err(Problem::new(Code::WriteLimit, detail).hint("write less per call, or raise the limit in the manifest"));
         }
         self.bytes = bytes;
         self.writes.insert(key, value);

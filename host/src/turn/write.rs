@@ -105,7 +105,7 @@ impl Turns {
 }
 
 fn not_found(class: &ClassName, object: &ObjectId) -> Problem {
-    Problem::new(Code::NotFound, "no such object").on("read", format_args!("{class}/{object}"))
+    Problem::new(Code::NotFound, format!("there is no object {class}/{object}"))
 }
 
 fn check_fields(fields: &[FieldWrite]) -> Result<(), Problem> {
@@ -113,8 +113,9 @@ fn check_fields(fields: &[FieldWrite]) -> Result<(), Problem> {
         FieldKey::parse(&field.key)?;
         let bytes = field.value.as_ref().map_or(0, bytes::Bytes::len);
         if bytes > FIELD_VALUE_BYTES_MAX {
-            let detail = format!("a value of {bytes} bytes; a field may have {FIELD_VALUE_BYTES_MAX}");
-            return Err(Problem::new(Code::PayloadTooLarge, detail).on("set", &field.key));
+            let key = &field.key;
+            let detail = format!("{key}: a value of {bytes} bytes; a field may have {FIELD_VALUE_BYTES_MAX}");
+            return Err(Problem::new(Code::PayloadTooLarge, detail));
         }
     }
     Ok(())
@@ -171,7 +172,7 @@ fn plan(
                 if field.value.is_some() || exists(reader, class, object, head, &field.key)? {
                     writes.push(field.clone());
                 } else if mode == WriteMode::DeleteField {
-                    return Err(Problem::new(Code::NotFound, "no such field").on("delete", &field.key));
+                    return Err(Problem::new(Code::NotFound, format!("the object has no field {}", field.key)));
                 }
             }
             match (writes.is_empty(), head) {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use wasmtime::component::Val;
 
-use super::decode::Path;
+use super::path::Path;
 use super::wit::Wit;
 
 /// Why a value cannot be written.

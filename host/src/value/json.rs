@@ -72,7 +72,8 @@ impl<'a> Reader<'a> {
     /// A number's text, as it stands.
     pub(super) fn number(&mut self) -> Result<&'a str, Syntax> {
         self.peek();
-        let length = number_length(&self.text.as_bytes()[self.at..]).ok_or_else(|| self.error("a malformed number"))?;
+        let length = number_length(&self.text.as_bytes()[self.at..])
+            .ok_or_else(|| self.error("a malformed number"))?;
         let number = &self.text[self.at..self.at + length];
         self.at += length;
         Ok(number)

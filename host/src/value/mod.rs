@@ -21,12 +21,13 @@
 mod decode;
 mod encode;
 mod json;
+mod path;
 mod signature;
 #[cfg(test)]
 mod tests;
 mod wit;
 
-pub(crate) use json::is_json;
 pub(crate) use encode::bytes_of;
+pub(crate) use json::is_json;
 pub(crate) use signature::{Output, Signature, function_problem, reply_bytes};
 pub(crate) use wit::{NODES_MAX, Wit};

@@ -6,9 +6,10 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::Form;
 use wasmtime::component::Val;
 
-use super::decode::{Path, Refused, bytes_val, decode, members};
+use super::decode::{bytes_val, decode, members};
 use super::encode::{Unwritable, base64_bytes, bytes_of, encode};
 use super::json::{Kind, Reader};
+use super::path::{Path, Refused};
 use super::wit::Wit;
 
 /// What a call gave.
@@ -57,12 +58,13 @@ impl Signature {
                 }
             };
         }
-        self.from_json(payload).map_err(|refused| self.invalid(&refused))
+        self.json_arguments(payload).map_err(|refused| self.invalid(&refused))
     }
 
-    fn from_json(&self, payload: &[u8]) -> Result<Vec<Val>, Refused> {
+    fn json_arguments(&self, payload: &[u8]) -> Result<Vec<Val>, Refused> {
         let text = std::str::from_utf8(payload);
-        let text = text.map_err(|error| Refused(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
+        let text =
+            text.map_err(|error| Refused(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
         let mut reader = Reader::new(text);
         let arguments = match reader.kind() {
             Kind::End => return self.without_body(),
@@ -70,7 +72,8 @@ impl Signature {
             Kind::Array => self.positional(&mut reader)?,
             _ => {
                 let found = reader.found();
-                let expected = "the body must be a JSON object with the parameters by name, or an array in their order";
+                let expected =
+                    "the body must be a JSON object with the parameters by name, or an array in their order";
                 return Err(Refused(format!("{expected}, found {found}")));
             }
         };
@@ -85,7 +88,11 @@ impl Signature {
         let mut first = true;
         while reader.item(&mut first, b']')? {
             let Some((name, ty)) = self.params.get(arguments.len()) else {
-                let wrap = if self.params.len() == 1 { "; a list as the only argument is written [[...]]" } else { "" };
+                let wrap = if self.params.len() == 1 {
+                    "; a list as the only argument is written [[...]]"
+                } else {
+                    ""
+                };
                 let count = self.params.len();
                 return Err(Refused(format!("too many arguments, expected {count}{wrap}")));
             };
@@ -103,7 +110,8 @@ impl Signature {
 
     fn invalid(&self, refused: &Refused) -> Problem {
         let params: Vec<_> = self.params.iter().map(|(name, ty)| format!("{name}: {ty}")).collect();
-        Problem::new(Code::Invalid, refused.to_string()).hint(format!("the parameters are ({})", params.join(", ")))
+        Problem::new(Code::Invalid, refused.to_string())
+            .hint(format!("the parameters are ({})", params.join(", ")))
     }
 
     /// The reply for what the method gave. A `result` at the top is taken apart: its error becomes a problem.
@@ -146,7 +154,11 @@ pub(crate) fn reply_bytes(bytes: Vec<u8>, accept: Form) -> Output {
 }
 
 fn absent(name: &str, ty: &Wit) -> Result<Val, Refused> {
-    if ty.is_option() { Ok(Val::Option(None)) } else { Err(Refused(format!("{name}: missing, expected {ty}"))) }
+    if ty.is_option() {
+        Ok(Val::Option(None))
+    } else {
+        Err(Refused(format!("{name}: missing, expected {ty}")))
+    }
 }
 
 fn text_of(value: &Val, ty: &Wit, root: &str) -> Result<Vec<u8>, Problem> {
@@ -168,7 +180,8 @@ fn function_error(value: Option<&Val>, ty: Option<&Wit>) -> Problem {
 
 /// The problem for a function's own error, as JSON text.
 pub(crate) fn function_problem(error: String) -> Problem {
-    let mut problem = Problem::new(Code::FunctionError, "the function returned an error; nothing was written");
+    let mut problem =
+        Problem::new(Code::FunctionError, "the function returned an error; nothing was written");
     problem.error = error;
     problem
 }

@@ -28,7 +28,12 @@ pub(crate) trait ObjectAccess: Any + Send {
     /// Deletes a field and tells whether it was there.
     fn delete(&mut self, key: &FieldKey) -> Result<bool, TurnError>;
     /// Fields in key order from after `after` on, and whether more follow. May end early after at least one item.
-    fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<wire::Field>, bool), TurnError>;
+    fn list(
+        &mut self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<wire::Field>, bool), TurnError>;
     /// Deletes the object.
     fn clear(&mut self) -> Result<(), TurnError>;
 

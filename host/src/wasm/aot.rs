@@ -15,8 +15,8 @@ use oprc_mesh::id::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::error::RuntimeError;
 use super::failure;
-use super::runtime::RuntimeError;
 
 const CHECKSUM_BYTES: usize = 32;
 
@@ -29,7 +29,8 @@ pub(super) struct AotCache {
 impl AotCache {
     /// Opens the folder, and removes code of other engine versions and what a crash left half written.
     pub(super) fn open(dir: &Path, engine: &Engine) -> Result<Self, RuntimeError> {
-        let failed = |source| RuntimeError::Io { operation: "make the private folder", path: dir.to_owned(), source };
+        let failed =
+            |source| RuntimeError::Io { operation: "make the private folder", path: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         let mut hasher = DefaultHasher::new();
@@ -53,12 +54,15 @@ impl AotCache {
     pub(super) fn get(&self, digest: &Digest, engine: &Engine) -> Option<Component> {
         let path = self.path(digest);
         let file = fs::read(&path).ok()?;
-        let sound = file.split_at_checked(CHECKSUM_BYTES).filter(|(sum, code)| Digest::of(code).as_bytes() == sum);
-        let loaded = sound.map(|(_, code)| self.load(code, engine));
+        let sound =
+            file.split_at_checked(CHECKSUM_BYTES).filter(|(sum, code)| Digest::of(code).as_bytes() == sum);
+        let loaded = sound.map(|(_, code)| Self::load(code, engine));
         if let Some(Ok(component)) = loaded {
             return Some(component);
         }
-        let why = loaded.and_then(Result::err).map_or_else(|| "wrong checksum".into(), |error| failure::chain(&error));
+        let why = loaded
+            .and_then(Result::err)
+            .map_or_else(|| "wrong checksum".into(), |error| failure::chain(&error));
         tracing::warn!(%digest, why, "compiled code is not usable; compiling again");
         drop(fs::remove_file(&path));
         None
@@ -74,7 +78,8 @@ impl AotCache {
     fn write(&self, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
         let path = self.path(digest);
         let temporary = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(Digest::of(code).as_bytes())?;
         file.write_all(code)?;
         // No fsync: after a crash a file that is not whole fails its checksum and is made anew.
@@ -87,7 +92,7 @@ impl AotCache {
         reason = "running compiled code trusts that this engine made it: it comes from `precompile_component` in this \
                   process, or from a private file that this program wrote, for the same engine, checked by digest"
     )]
-    pub(super) fn load(&self, code: &[u8], engine: &Engine) -> wasmtime::Result<Component> {
+    pub(super) fn load(code: &[u8], engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: see the reason above; the engine itself refuses code of another version or configuration.
         unsafe { Component::deserialize(engine, code) }
     }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, Digest, FieldKey, MethodName, ObjectId};
-use oprc_mesh::limits::{CALL_DEPTH, COMPONENT_CHUNK_BYTES, CPU_MS, MEMORY_MIB, PAYLOAD_KIB, SENDS, WALL_MS, WRITE_KEYS, WRITE_KIB};
+use oprc_mesh::limits::{
+    CALL_DEPTH, COMPONENT_CHUNK_BYTES, CPU_MS, MEMORY_MIB, PAYLOAD_KIB, SENDS, WALL_MS, WRITE_KEYS, WRITE_KIB,
+};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
 use super::access::{ObjectAccess, TurnError};
-use super::module::{Call, Module};
+use super::call::Call;
+use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
 
 /// A loaded component, ready to be called again and again.
@@ -43,7 +46,8 @@ impl Bench {
         let form = if raw { Form::Raw } else { Form::Json };
         let method = MethodName::parse(method).map_err(|error| error.to_string())?;
         let deadline = Instant::now() + Duration::from_secs(10);
-        let call = Call { method, payload: payload.clone(), form, accept: form, deadline, ..self.call.clone() };
+        let call =
+            Call { method, payload: payload.clone(), form, accept: form, deadline, ..self.call.clone() };
         let (result, _) = self.module.call(call, Fields::default()).await;
         result.map(|output| output.payload).map_err(|problem| problem.to_string())
     }
@@ -94,7 +98,7 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
 #[derive(Debug, Clone)]
 pub(super) struct Fields {
     pub(super) object: Option<(ClassName, ObjectId)>,
-    pub(super) fields: BTreeMap<String, Bytes>,
+    pub(super) map: BTreeMap<String, Bytes>,
     pub(super) readonly: bool,
     pub(super) version: u64,
 }
@@ -102,8 +106,8 @@ pub(super) struct Fields {
 impl Default for Fields {
     fn default() -> Self {
         let object = ClassName::parse("Bench").ok().zip(ObjectId::parse("object").ok());
-        let fields = BTreeMap::from([("count".to_owned(), Bytes::from_static(b"41"))]);
-        Self { object, fields, readonly: false, version: 7 }
+        let map = BTreeMap::from([("count".to_owned(), Bytes::from_static(b"41"))]);
+        Self { object, map, readonly: false, version: 7 }
     }
 }
 
@@ -123,22 +127,22 @@ impl ObjectAccess for Fields {
     }
 
     fn get(&mut self, key: &FieldKey) -> Result<Option<Bytes>, TurnError> {
-        Ok(self.fields.get(key.as_str()).cloned())
+        Ok(self.map.get(key.as_str()).cloned())
     }
 
     fn set(&mut self, key: FieldKey, value: Bytes) -> Result<(), TurnError> {
         self.writable()?;
-        self.fields.insert(key.as_str().to_owned(), value);
+        self.map.insert(key.as_str().to_owned(), value);
         Ok(())
     }
 
     fn delete(&mut self, key: &FieldKey) -> Result<bool, TurnError> {
         self.writable()?;
-        Ok(self.fields.remove(key.as_str()).is_some())
+        Ok(self.map.remove(key.as_str()).is_some())
     }
 
     fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<Field>, bool), TurnError> {
-        let mut matching = self.fields.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        let mut matching = self.map.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
         let page = matching.by_ref().take(limit);
         let items = page.map(|(key, value)| Field { key: key.clone(), value: value.clone() }).collect();
         Ok((items, matching.next().is_some()))
@@ -146,11 +150,16 @@ impl ObjectAccess for Fields {
 
     fn clear(&mut self) -> Result<(), TurnError> {
         self.writable()?;
-        self.fields.clear();
+        self.map.clear();
         Ok(())
     }
 
-    fn read_other(&mut self, _: &ClassName, id: &ObjectId, key: &FieldKey) -> Result<Option<Bytes>, TurnError> {
+    fn read_other(
+        &mut self,
+        _: &ClassName,
+        id: &ObjectId,
+        key: &FieldKey,
+    ) -> Result<Option<Bytes>, TurnError> {
         Ok(Some(Bytes::from(format!("{id}/{key}"))))
     }
 

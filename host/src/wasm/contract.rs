@@ -106,7 +106,8 @@ pub(super) fn check_imports(component: &Component, engine: &Engine) -> Result<()
     let named: Vec<_> = unknown.iter().take(NAMED_MAX).map(|name| format!("`{name}`")).collect();
     let more = if unknown.len() > NAMED_MAX { " and more" } else { "" };
     let detail = format!("the component imports {}{more}, which this host does not offer", named.join(", "));
-    Err(invalid(detail).hint("offered are WASI 0.2 (cli, clocks, filesystem, io, random, sockets) and oprc:odgm@0.1"))
+    Err(invalid(detail)
+        .hint("offered are WASI 0.2 (cli, clocks, filesystem, io, random, sockets) and oprc:odgm@0.1"))
 }
 
 impl Contract {
@@ -122,7 +123,12 @@ impl Contract {
                 ComponentItem::ComponentInstance(instance) => {
                     let parent = component.get_export_index(None, name);
                     if name.starts_with(HANDLER) {
-                        handler = Some(handler_index(component, parent.as_ref(), name, instance.get_export(engine, "invoke").map(|item| item.ty))?);
+                        handler = Some(handler_index(
+                            component,
+                            parent.as_ref(),
+                            name,
+                            instance.get_export(engine, "invoke").map(|item| item.ty),
+                        )?);
                         continue;
                     }
                     for (inner, item) in instance.exports(engine) {
@@ -137,7 +143,10 @@ impl Contract {
         Self::choose(exports.found, handler)
     }
 
-    fn choose(methods: BTreeMap<String, Export>, handler: Option<ComponentExportIndex>) -> Result<Self, Problem> {
+    fn choose(
+        methods: BTreeMap<String, Export>,
+        handler: Option<ComponentExportIndex>,
+    ) -> Result<Self, Problem> {
         match (handler, methods.first_key_value()) {
             (Some(handler), None) => Ok(Self::Generic(handler)),
             (None, Some(_)) => Ok(Self::Typed(methods)),
@@ -158,9 +167,13 @@ impl Contract {
         let Self::Typed(methods) = self else { return Ok(Vec::new()) };
         if let Some(absent) = readonly.iter().find(|name| !methods.contains_key(*name)) {
             let hint = format!("the component exports {}", names(methods));
-            return Err(invalid(format!("the manifest lists `{absent}` as read-only, but there is no such method")).hint(hint));
+            return Err(invalid(format!(
+                "the manifest lists `{absent}` as read-only, but there is no such method"
+            ))
+            .hint(hint));
         }
-        let described = methods.iter().map(|(name, export)| export.signature.describe(name, readonly.contains(name)));
+        let described =
+            methods.iter().map(|(name, export)| export.signature.describe(name, readonly.contains(name)));
         Ok(described.collect())
     }
 }
@@ -181,12 +194,20 @@ struct Exports<'a> {
 }
 
 impl Exports<'_> {
-    fn add(&mut self, parent: Option<&ComponentExportIndex>, name: &str, func: &ComponentFunc) -> Result<(), Problem> {
+    fn add(
+        &mut self,
+        parent: Option<&ComponentExportIndex>,
+        name: &str,
+        func: &ComponentFunc,
+    ) -> Result<(), Problem> {
         let signature = signature_of(name, func)?;
-        MethodName::parse(name).map_err(|error| invalid(format!("a function cannot be a method: {error}")))?;
+        MethodName::parse(name)
+            .map_err(|error| invalid(format!("a function cannot be a method: {error}")))?;
         self.text_bytes += signature.describe(name, false).signature().len();
         if self.text_bytes > SIGNATURES_BYTES_MAX {
-            return Err(invalid(format!("the signatures together take more than {SIGNATURES_BYTES_MAX} bytes")));
+            return Err(invalid(format!(
+                "the signatures together take more than {SIGNATURES_BYTES_MAX} bytes"
+            )));
         }
         if self.found.len() == METHODS_MAX {
             return Err(invalid(format!("the component exports more than {METHODS_MAX} functions")));

@@ -1,5 +1,7 @@
 //! The one engine of the process, with its pool of instance slots. Everything a turn could exhaust is bounded here.
 
+use std::num::NonZeroUsize;
+
 use oprc_mesh::limits::MEMORY_MIB;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -19,6 +21,9 @@ const TABLE_KEPT_BYTES: usize = 64 * 1024;
 /// Slots without a turn that keep a module's pages: the bound of what idle code costs.
 const WARM_SLOTS_MAX: u32 = 64;
 
+/// Frames that the backtrace of a trap shows.
+const BACKTRACE_FRAMES_MAX: usize = 32;
+
 /// Makes the engine, for at most `turns` turns at the same time.
 pub(super) fn engine(turns: u32) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
@@ -26,7 +31,7 @@ pub(super) fn engine(turns: u32) -> wasmtime::Result<Engine> {
         .epoch_interruption(true)
         // WASI 0.2 only: the asynchronous component model costs every small call.
         .concurrency_support(false)
-        .wasm_backtrace(true)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(turns)));
     Engine::new(&config)
 }

@@ -31,11 +31,14 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
     }
     let detail = match (error.downcast_ref::<I32Exit>(), error.downcast_ref::<Trap>()) {
         (Some(I32Exit(status)), _) => format!("the function called exit with status {status}"),
-        (None, Some(trap)) => format!("the function trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")),
+        (None, Some(trap)) => {
+            format!("the function trapped: {}", trap.to_string().trim_start_matches("wasm trap: "))
+        }
         (None, None) => format!("the function trapped: {cause}"),
     };
-    let mut problem = Problem::new(Code::Trap, detail)
-        .hint("what the function wrote to its standard error is in the host's log, under the invocation's id");
+    let mut problem = Problem::new(Code::Trap, detail).hint(
+        "what the function wrote to its standard error is in the host's log, under the invocation's id",
+    );
     problem.backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     problem
 }

@@ -19,7 +19,8 @@ impl State {
     /// The bound object's fields, for `operation`.
     fn bound(&mut self, operation: &str) -> Result<&mut dyn ObjectAccess, Problem> {
         if self.access.object().is_none() {
-            let detail = format!("the function used {operation}, but no object is bound: it was called as a function");
+            let detail =
+                format!("the function used {operation}, but no object is bound: it was called as a function");
             return Err(Problem::new(Code::Invalid, detail).hint("call it as a method of an object"));
         }
         Ok(&mut *self.access)
@@ -64,14 +65,17 @@ impl fields::Host for State {
         let operation = "fields.get-many";
         let fields = self.bound(operation)?;
         if keys.len() > PAGE_ITEMS_MAX {
-            return Err(misuse(operation, &format!("{} keys; allowed are {PAGE_ITEMS_MAX}", keys.len())).into());
+            return Err(
+                misuse(operation, &format!("{} keys; allowed are {PAGE_ITEMS_MAX}", keys.len())).into()
+            );
         }
         let mut left = GET_MANY_BYTES_MAX;
         let mut values = Vec::with_capacity(keys.len());
         for name in keys {
             let value = fields.get(&key(&name, operation)?)?;
             left = left.checked_sub(value.as_ref().map_or(0, Bytes::len)).ok_or_else(|| {
-                let detail = format!("the function asked {operation} for more than {GET_MANY_BYTES_MAX} bytes");
+                let detail =
+                    format!("the function asked {operation} for more than {GET_MANY_BYTES_MAX} bytes");
                 Problem::new(Code::PayloadTooLarge, detail).hint("ask for fewer keys at once")
             })?;
             values.push(value.map(Vec::from));
@@ -104,7 +108,8 @@ impl fields::Host for State {
     fn list(&mut self, prefix: String, after: String, limit: u32) -> wasmtime::Result<fields::Page> {
         let fields = self.bound("fields.list")?;
         let (items, more) = fields.list(&prefix, &after, page_limit(limit, "fields.list")?)?;
-        let items = items.into_iter().map(|field| fields::Field { key: field.key, value: field.value.into() });
+        let items =
+            items.into_iter().map(|field| fields::Field { key: field.key, value: field.value.into() });
         Ok(fields::Page { items: items.collect(), more })
     }
 
@@ -117,7 +122,10 @@ impl fields::Host for State {
             Some(value) => decimal(&value).ok_or_else(|| misuse(operation, &not_a_number(&key, &value)))?,
         };
         let sum = current.checked_add(delta).ok_or_else(|| {
-            misuse(operation, &format!("field {key:?} holds {current}; adding {delta} leaves the range of s64"))
+            misuse(
+                operation,
+                &format!("field {key:?} holds {current}; adding {delta} leaves the range of s64"),
+            )
         })?;
         fields.set(key, sum.to_string().into())?;
         Ok(sum)
@@ -181,11 +189,19 @@ impl objects::Host for State {
         Ok(value.map(Vec::from))
     }
 
-    fn list(&mut self, class_name: String, prefix: String, after: String, limit: u32) -> wasmtime::Result<objects::Page> {
+    fn list(
+        &mut self,
+        class_name: String,
+        prefix: String,
+        after: String,
+        limit: u32,
+    ) -> wasmtime::Result<objects::Page> {
         let operation = "objects.list";
         let class = class(&class_name, operation)?;
-        let (items, more) = self.access.list_objects(&class, &prefix, &after, page_limit(limit, operation)?)?;
-        let items = items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });
+        let (items, more) =
+            self.access.list_objects(&class, &prefix, &after, page_limit(limit, operation)?)?;
+        let items =
+            items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });
         Ok(objects::Page { items: items.collect(), more })
     }
 }

@@ -44,7 +44,11 @@ impl Meter {
 
 /// Runs `future` on the meter, until `until` at the latest: then it is dropped and `None` comes back. Most turns are over
 /// with their first poll; only the others pay for a timer.
-pub(super) async fn run<F: Future>(future: F, meter: &Meter, until: tokio::time::Instant) -> Option<F::Output> {
+pub(super) async fn run<F: Future>(
+    future: F,
+    meter: &Meter,
+    until: tokio::time::Instant,
+) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut timer = None;
     std::future::poll_fn(|cx| {
@@ -70,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn waiting_is_not_counted_and_running_is() {
         let meter = Meter::new();
-        let far = tokio::time::Instant::now() + Duration::from_secs(60);
+        let far = tokio::time::Instant::now() + Duration::from_mins(1);
         let work = async {
             tokio::time::sleep(Duration::from_millis(60)).await;
             let begun = Instant::now();

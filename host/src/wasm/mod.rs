@@ -14,8 +14,10 @@ mod aot;
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
+mod call;
 mod contract;
 mod engine;
+mod error;
 mod failure;
 mod imports;
 mod meter;
@@ -28,9 +30,9 @@ mod store;
 mod tests;
 mod ticker;
 
-pub(crate) use access::{ObjectAccess, TurnError};
-pub(crate) use module::{Call, Module};
-pub(crate) use runtime::{Runtime, RuntimeConfig, RuntimeError};
-pub(crate) use store::Components;
+pub(crate) use access::ObjectAccess;
+pub(crate) use call::Call;
+pub(crate) use module::Module;
+pub(crate) use runtime::{Runtime, RuntimeConfig};
 
 pub(crate) use crate::value::Output;

@@ -5,47 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oprc_mesh::catalog::{ClassLimits, Method};
-use oprc_mesh::id::{ClassName, MethodName};
+use oprc_mesh::catalog::Method;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Form, Header};
+use oprc_mesh::wire::Form;
 use tokio::time::Instant;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Val};
 use wasmtime::{Engine, Store};
 
 use super::access::ObjectAccess;
 use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
+use super::call::Call;
 use super::contract::{Contract, Export, check_imports, invalid, names};
 use super::failure;
 use super::meter::{self, Meter};
 use super::state::{self, State};
 use super::ticker::Ticker;
 use crate::value::{Output, bytes_of, function_problem, is_json, reply_bytes};
-
-/// One call of a method or function.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    /// The class.
-    pub(crate) class: ClassName,
-    /// The method's or function's name.
-    pub(crate) method: MethodName,
-    /// The arguments; empty is no arguments.
-    pub(crate) payload: Bytes,
-    /// What `payload` is.
-    pub(crate) form: Form,
-    /// What a `list<u8>` result should leave as.
-    pub(crate) accept: Form,
-    /// Names the call.
-    pub(crate) invocation: String,
-    /// Who calls; empty for nobody in particular.
-    pub(crate) caller: String,
-    /// Request headers that the guest may see.
-    pub(crate) headers: Vec<Header>,
-    /// The class's limits.
-    pub(crate) limits: ClassLimits,
-    /// The caller's own.
-    pub(crate) deadline: Instant,
-}
 
 /// A component ready to run: compiled, linked, its exports looked up.
 pub(crate) struct Module {
@@ -64,11 +39,18 @@ enum Plan<'a> {
 
 impl Module {
     /// Checks and links a compiled component.
-    pub(super) fn new(component: &Component, linker: &Linker<State>, ticker: Arc<Ticker>) -> Result<Self, Problem> {
+    pub(super) fn new(
+        component: &Component,
+        linker: &Linker<State>,
+        ticker: Arc<Ticker>,
+    ) -> Result<Self, Problem> {
         let engine = linker.engine().clone();
         check_imports(component, &engine)?;
         let pre = linker.instantiate_pre(component).map_err(|error| {
-            invalid(format!("the component's imports differ from what this host offers: {}", failure::chain(&error)))
+            invalid(format!(
+                "the component's imports differ from what this host offers: {}",
+                failure::chain(&error)
+            ))
         })?;
         let contract = Contract::of(component, &engine)?;
         Ok(Self { engine, pre, contract, ticker })
@@ -108,7 +90,8 @@ impl Module {
     fn plan(&self, call: &Call) -> Result<Plan<'_>, Problem> {
         let bytes_max = payload_bytes_max(call);
         if call.payload.len() > bytes_max {
-            let detail = format!("the request has {} bytes; the class allows {bytes_max}", call.payload.len());
+            let detail =
+                format!("the request has {} bytes; the class allows {bytes_max}", call.payload.len());
             return Err(Problem::new(Code::PayloadTooLarge, detail));
         }
         if call.deadline <= Instant::now() {
@@ -151,7 +134,12 @@ impl Module {
         (result, store.into_data().access)
     }
 
-    async fn execute(&self, store: &mut Store<State>, plan: Plan<'_>, call: &Call) -> wasmtime::Result<Output> {
+    async fn execute(
+        &self,
+        store: &mut Store<State>,
+        plan: Plan<'_>,
+        call: &Call,
+    ) -> wasmtime::Result<Output> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
         match plan {
             Plan::Handler(index) => {
@@ -159,7 +147,7 @@ impl Module {
                     .get_typed_func::<(&str, &[u8]), (Result<Vec<u8>, HandlerError>,)>(&mut *store, index)?;
                 let (result,) = invoke.call_async(&mut *store, (call.method.as_str(), &call.payload)).await?;
                 match result {
-                    Ok(bytes) => Ok(Output { payload: Some(bytes.into()), form: Form::Raw }),
+                    Ok(bytes) => Ok(handled(bytes, call.accept)),
                     Err(HandlerError::UnknownMethod) => Err(unknown(call, "none of that name").into()),
                     Err(HandlerError::Failed(text)) => Err(failed(&text).into()),
                 }
@@ -170,7 +158,7 @@ impl Module {
                 Ok(reply_bytes(result, call.accept))
             }
             Plan::Values(export, arguments) => {
-                let func = instance.get_func(&mut *store, &export.index);
+                let func = instance.get_func(&mut *store, export.index);
                 let func = func.ok_or_else(|| Problem::new(Code::Internal, "an export is gone"))?;
                 let mut results = vec![Val::Bool(false); usize::from(export.signature.result.is_some())];
                 func.call_async(&mut *store, &arguments, &mut results).await?;
@@ -180,14 +168,17 @@ impl Module {
     }
 }
 
+/// A handler's result leaves as it is; its bytes say whether they are JSON.
+fn handled(bytes: Vec<u8>, accept: Form) -> Output {
+    let json = accept == Form::Json && std::str::from_utf8(&bytes).is_ok_and(is_json);
+    Output { payload: Some(bytes.into()), form: if json { Form::Json } else { Form::Raw } }
+}
+
 /// Gives a turn's access back as the type that it went in as.
 #[expect(clippy::panic, reason = "the box was made from this very type a few lines before")]
 fn unbox<A: ObjectAccess>(access: Box<dyn ObjectAccess>) -> A {
     let access: Box<dyn Any> = access;
-    match access.downcast::<A>() {
-        Ok(access) => *access,
-        Err(_) => panic!("the turn's access changed its type"),
-    }
+    *access.downcast::<A>().unwrap_or_else(|_| panic!("the turn's access changed its type"))
 }
 
 /// Names what is called, when somebody wants to know: `Counter/alice.increment`.

@@ -14,6 +14,7 @@ use super::aot::AotCache;
 use super::bindings::Generic;
 use super::contract::{check_header, invalid};
 use super::engine;
+use super::error::RuntimeError;
 use super::failure;
 use super::module::Module;
 use super::state::State;
@@ -36,24 +37,6 @@ impl RuntimeConfig {
     pub(crate) fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self { data_dir: data_dir.into(), turns_max: 1_000, modules_max: 256 }
     }
-}
-
-/// Why a runtime does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RuntimeError {
-    /// The engine or its thread cannot be made; usually address space is missing.
-    #[error("start the WebAssembly engine: {0}")]
-    Engine(String),
-    /// A folder cannot be made or read.
-    #[error("{operation} {}", path.display())]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
 }
 
 /// Loads and runs components. Clones share everything.
@@ -126,12 +109,12 @@ impl Shared {
         let bytes = self.components.read(digest)?;
         check_header(&bytes)?;
         let begun = std::time::Instant::now();
-        let code = engine
-            .precompile_component(&bytes)
-            .map_err(|error| invalid(format!("the component does not compile: {}", failure::chain(&error))))?;
+        let code = engine.precompile_component(&bytes).map_err(|error| {
+            invalid(format!("the component does not compile: {}", failure::chain(&error)))
+        })?;
         tracing::info!(%digest, bytes = bytes.len(), ms = begun.elapsed().as_millis(), "compiled a component");
         self.aot.put(digest, &code);
-        self.aot.load(&code, engine).map_err(|error| {
+        AotCache::load(&code, engine).map_err(|error| {
             invalid(format!("the component does not fit this host: {}", failure::chain(&error)))
         })
     }

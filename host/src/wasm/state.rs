@@ -9,8 +9,8 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::access::ObjectAccess;
+use super::call::Call;
 use super::meter::Meter;
-use super::module::Call;
 use super::stdio::{GuestLog, Origin, Stream};
 
 const KIB: usize = 1024;
@@ -56,7 +56,8 @@ pub(super) fn store(
 ) -> Store<State> {
     let limits = call.limits;
     let cpu = std::time::Duration::from_millis(limits.cpu_ms);
-    let memory = Memory { bytes_max: usize_of(limits.memory_mib).saturating_mul(MIB), bytes: 0, denied: false };
+    let memory =
+        Memory { bytes_max: usize_of(limits.memory_mib).saturating_mul(MIB), bytes: 0, denied: false };
     let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
     let state = State {
         access,

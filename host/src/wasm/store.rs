@@ -15,7 +15,7 @@ use oprc_mesh::wire::{ChunkStored, PutChunk};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-use super::runtime::RuntimeError;
+use super::error::RuntimeError;
 
 /// Uploads at the same time; one more is `overloaded`, unless an idle one can make room.
 const UPLOADS_MAX: usize = 16;
@@ -53,7 +53,11 @@ struct Upload {
 impl Components {
     /// Opens the folder, makes it if need be, and removes what unfinished uploads left.
     pub(super) fn open(dir: &Path) -> Result<Self, RuntimeError> {
-        let failed = |source| RuntimeError::Io { operation: "open the component folder", path: dir.to_owned(), source };
+        let failed = |source| RuntimeError::Io {
+            operation: "open the component folder",
+            path: dir.to_owned(),
+            source,
+        };
         fs::create_dir_all(dir).map_err(failed)?;
         for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
@@ -65,7 +69,8 @@ impl Components {
     }
 
     /// The component is here, whole and durable.
-    pub(crate) fn contains(&self, digest: &Digest) -> bool {
+    #[cfg(test)]
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
         self.0.path(digest).is_file()
     }
 
@@ -78,7 +83,8 @@ impl Components {
     pub(crate) async fn put(&self, chunk: PutChunk) -> Result<ChunkStored, Problem> {
         let shared = Arc::clone(&self.0);
         let stored = tokio::task::spawn_blocking(move || shared.put(&chunk)).await;
-        stored.map_err(|error| Problem::new(Code::Internal, format!("storing a component failed: {error}")))?
+        stored
+            .map_err(|error| Problem::new(Code::Internal, format!("storing a component failed: {error}")))?
     }
 
     /// A component's bytes. Blocks on the file system.
@@ -87,11 +93,16 @@ impl Components {
     /// `not-found`; `internal` when the file cannot be read or is not what it was.
     pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
         let bytes = fs::read(self.0.path(digest)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Problem::new(Code::NotFound, format!("this host does not hold component {digest}")),
+            io::ErrorKind::NotFound => {
+                Problem::new(Code::NotFound, format!("this host does not hold component {digest}"))
+            }
             _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
         })?;
         if Digest::of(&bytes) != *digest {
-            return Err(Problem::new(Code::Internal, format!("component {digest} is damaged on this host's disk")));
+            return Err(Problem::new(
+                Code::Internal,
+                format!("component {digest} is damaged on this host's disk"),
+            ));
         }
         Ok(bytes)
     }
@@ -125,7 +136,9 @@ impl Shared {
         uploads.remove(key);
         if uploads.len() >= UPLOADS_MAX {
             // One whose lock is taken is being written to right now.
-            uploads.retain(|_, upload| upload.try_lock().is_none_or(|upload| upload.used.elapsed() < UPLOAD_IDLE));
+            uploads.retain(|_, upload| {
+                upload.try_lock().is_none_or(|upload| upload.used.elapsed() < UPLOAD_IDLE)
+            });
         }
         if uploads.len() >= UPLOADS_MAX {
             let detail = format!("{UPLOADS_MAX} components are being uploaded already");
@@ -143,7 +156,8 @@ impl Shared {
     fn find(&self, key: &Key) -> Result<Arc<Mutex<Upload>>, Problem> {
         let found = self.uploads.lock().get(key).cloned();
         found.ok_or_else(|| {
-            Problem::new(Code::Invalid, "no such upload is under way").hint("begin anew with the piece at offset 0")
+            Problem::new(Code::Invalid, "no such upload is under way")
+                .hint("begin anew with the piece at offset 0")
         })
     }
 
@@ -151,7 +165,10 @@ impl Shared {
     fn finish(&self, upload: &mut Upload, digest: &Digest) -> Result<(), Problem> {
         let found = upload.hash.clone().finalize();
         if found.as_slice() != digest.as_bytes() {
-            return Err(Problem::new(Code::Invalid, "the component does not have the digest that was announced"));
+            return Err(Problem::new(
+                Code::Invalid,
+                "the component does not have the digest that was announced",
+            ));
         }
         upload.file.sync_all().map_err(|error| disk(&error))?;
         fs::rename(&upload.path, self.path(digest)).map_err(|error| disk(&error))?;
@@ -163,11 +180,13 @@ impl Shared {
 fn check(chunk: &PutChunk) -> Result<Digest, Problem> {
     let digest = Digest::from_bytes(&chunk.digest)?;
     if chunk.size > COMPONENT_BYTES_MAX as u64 {
-        let detail = format!("the component has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", chunk.size);
+        let detail =
+            format!("the component has {} bytes; at most {COMPONENT_BYTES_MAX} are allowed", chunk.size);
         return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
     if chunk.data.len() > COMPONENT_CHUNK_BYTES {
-        let detail = format!("a piece has {} bytes; at most {COMPONENT_CHUNK_BYTES} are allowed", chunk.data.len());
+        let detail =
+            format!("a piece has {} bytes; at most {COMPONENT_CHUNK_BYTES} are allowed", chunk.data.len());
         return Err(Problem::new(Code::PayloadTooLarge, detail));
     }
     if chunk.data.is_empty() {
@@ -184,7 +203,10 @@ impl Upload {
     fn append(&mut self, chunk: &PutChunk) -> Result<(), Problem> {
         let end = chunk.offset.saturating_add(chunk.data.len() as u64);
         if chunk.offset != self.written || chunk.size != self.size || end > self.size {
-            let detail = format!("a piece at {} to {end} of {} does not continue {} of {}", chunk.offset, chunk.size, self.written, self.size);
+            let detail = format!(
+                "a piece at {} to {end} of {} does not continue {} of {}",
+                chunk.offset, chunk.size, self.written, self.size
+            );
             return Err(Problem::new(Code::Invalid, detail).hint("begin anew with the piece at offset 0"));
         }
         self.file.write_all(&chunk.data).map_err(|error| disk(&error))?;

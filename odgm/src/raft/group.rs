@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openraft::Raft;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, Fatal};
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::WatchReceiverOf;
@@ -68,7 +68,7 @@ impl Group {
         if pristine {
             let founded = raft.initialize(codec::sole_voter(node)).await;
             founded.map_err(|error| failed("found the log")(&error))?;
-        } else if raft.voter_ids().eq([node]) {
+        } else if sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))? {
             raft.trigger().elect(false).await.map_err(|error| failed("lead the log")(&error))?;
         }
         Ok(Self { id, raft, state, applied_term })
@@ -136,6 +136,11 @@ impl Group {
             tracing::warn!(group = self.id, %error, "a raft group did not stop cleanly");
         }
     }
+}
+
+/// Whether the group has no other voter. Asked of the running core: its metrics may not be published yet.
+async fn sole_voter(raft: &Raft<TypeConfig, StateMachine>, node: u64) -> Result<bool, Fatal<TypeConfig>> {
+    raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([node])).await
 }
 
 fn proposal_error(error: &ClientWriteError<TypeConfig>) -> ProposalError {

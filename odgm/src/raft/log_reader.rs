@@ -40,47 +40,54 @@ impl GroupLog {
             let stop = {
                 let inner = self.inner.lock();
                 let end = end.min(inner.last.map_or(0, |last| last.index + 1));
-                if found.is_empty() {
-                    at = at.max(inner.purged.map_or(0, |purged| purged.index + 1));
+                if let Some(purged) = inner.purged {
+                    at = at.max(purged.index + 1);
                 }
                 if at >= end {
                     return Ok(found);
                 }
                 match inner.tail.first() {
                     Some(first) if first <= at => {
-                        found.extend(inner.tail.read(at..end, left));
-                        return self.without_hole(start, found);
+                        let newest = inner.tail.read(at..end, left);
+                        self.extend(&mut found, newest)?;
+                        return Ok(found);
                     }
                     Some(first) => first.min(end),
                     None => end,
                 }
             };
+            // the lock is free: what is below the tail changes only by purges, which openraft orders with reads
             let stored = self.db.read(self.group, at, stop, left)?;
-            let size = stored.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-            at = stored.last().map_or(stop, |(last, _)| last + 1);
-            for (index, bytes) in stored {
-                found.push(codec::decode_entry(index, bytes)?);
-            }
-            if at < stop || size >= left {
-                return self.without_hole(start, found);
-            }
-            left -= size;
+            left -= stored.iter().map(|(_, bytes)| bytes.len()).sum::<usize>().min(left);
+            let decoded = stored.into_iter().map(|(index, bytes)| codec::decode_entry(index, bytes));
+            self.extend(&mut found, decoded.collect::<Result<_, _>>()?)?;
+            at = match found.last() {
+                Some(last) if last.log_id.index + 1 < stop && bytes == usize::MAX => {
+                    return Err(self.missing(last.log_id.index + 1));
+                }
+                Some(last) if last.log_id.index + 1 < stop || left == 0 => return Ok(found),
+                Some(last) => last.log_id.index + 1,
+                // a log that was never purged may begin later than it is asked for
+                None => stop,
+            };
         }
     }
 
-    /// A log begins at 0 or after what was purged; inside it every index is there.
-    fn without_hole(&self, start: u64, found: Vec<RaftEntry>) -> Result<Vec<RaftEntry>, OdgmError> {
-        let mut expected = found.first().map_or(start, |first| first.log_id.index);
-        for entry in &found {
-            if entry.log_id.index != expected {
-                return Err(OdgmError::corrupt(
-                    format!("the log of group {}", self.group),
-                    format!("entry {expected} is missing"),
-                ));
+    /// Appends entries that must follow on.
+    fn extend(&self, found: &mut Vec<RaftEntry>, more: Vec<RaftEntry>) -> Result<(), OdgmError> {
+        for entry in more {
+            if let Some(last) = found.last()
+                && last.log_id.index + 1 != entry.log_id.index
+            {
+                return Err(self.missing(last.log_id.index + 1));
             }
-            expected += 1;
+            found.push(entry);
         }
-        Ok(found)
+        Ok(())
+    }
+
+    fn missing(&self, index: u64) -> OdgmError {
+        OdgmError::corrupt(format!("the log of group {}", self.group), format!("entry {index} is missing"))
     }
 
     /// The same; an entry that cannot be read stops the node.
@@ -178,8 +185,6 @@ impl RaftLogReader<TypeConfig> for LogReader {
             led(&log)?;
             Ok(entries)
         };
-        let lost = read(start, start).err();
-        let checked = stream::iter(lost.map(Err));
-        futures::StreamExt::chain(checked, chunked(start, end, read))
+        chunked(start, end, read)
     }
 }

@@ -101,7 +101,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 inner.tail.push(entry, size);
                 encoded.push((index, bytes));
             }
-            inner.last = inner.last.max(last);
+            inner.last = last.or(inner.last);
         }
         let op = LogOp::Append { group: log.group, entries: encoded };
         let writer = log.writer.clone();
@@ -135,7 +135,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             // what the log never held need not be deleted: after a snapshot `upto` may be far ahead of it
             let last = inner.last.map_or(0, |last| last.index.min(upto.index));
             inner.purged = inner.purged.max(Some(upto));
-            inner.last = inner.last.max(Some(upto));
+            if inner.last.is_none_or(|last| last.index < upto.index) {
+                inner.last = Some(upto);
+            }
             inner.tail.purge(upto.index);
             (first, last)
         };

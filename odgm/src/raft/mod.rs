@@ -1,6 +1,8 @@
 //! Openraft behind this crate's own words: nothing outside this folder names its types.
 
 mod codec;
+#[cfg(test)]
+mod codec_tests;
 mod config;
 mod group;
 mod log_reader;
@@ -9,8 +11,12 @@ mod network;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
+mod state_machine_tests;
+#[cfg(test)]
 mod suite_tests;
 mod tail;
+#[cfg(test)]
+mod tail_tests;
 mod types;
 
 pub(crate) use self::group::{Follow, Group, GroupContext, Standing};

@@ -6,6 +6,8 @@ mod group;
 mod log;
 mod options;
 mod reader;
+#[cfg(test)]
+mod reader_tests;
 mod snapshot;
 mod state;
 

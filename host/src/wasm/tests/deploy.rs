@@ -16,9 +16,12 @@ async fn refused_text(text: &str) -> String {
 
 /// A component with functions of no parameters and no result under these names.
 fn exporting(names: &[&str]) -> String {
-    let exports = names.iter().map(|name| format!("(func (export \"{name}\") (canon lift (core func $i \"f\")))"));
-    let exports: String = exports.collect();
-    format!("(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) {exports})")
+    let exports =
+        names.iter().map(|name| format!("(func (export \"{name}\") (canon lift (core func $i \"f\")))"));
+    let exports = exports.collect::<Vec<_>>().concat();
+    format!(
+        "(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) {exports})"
+    )
 }
 
 #[tokio::test]
@@ -72,7 +75,8 @@ async fn imports_of_another_shape_or_version_are_named() {
     .await;
     assert!(detail.contains("oprc:odgm/fields@0.1.0") && detail.contains("get"), "{detail}");
     let detail =
-        refused_text(r#"(component (import "oprc:odgm/fields@7.0.0" (instance (export "clear" (func)))))"#).await;
+        refused_text(r#"(component (import "oprc:odgm/fields@7.0.0" (instance (export "clear" (func)))))"#)
+            .await;
     assert!(detail.contains("oprc:odgm/fields@7.0.0"), "{detail}");
 }
 
@@ -120,18 +124,22 @@ async fn two_functions_of_one_name() {
 async fn a_name_that_is_no_method_name() {
     let name = format!("a{}", "-b".repeat(40));
     let detail = refused_text(&exporting(&[&name])).await;
-    assert!(detail.starts_with("a function cannot be a method: ") && detail.contains("allowed is a letter"), "{detail}");
+    assert!(
+        detail.starts_with("a function cannot be a method: ") && detail.contains("allowed is a letter"),
+        "{detail}"
+    );
 }
 
 #[tokio::test]
 async fn a_type_without_measure() {
     // Each level names the one before twice: 2^24 parts when written out.
-    let levels: String = (1..25).map(|n| format!("(type $t{n} (tuple $t{} $t{}))", n - 1, n - 1)).collect();
+    let levels: Vec<_> = (1..25).map(|n| format!("(type $t{n} (tuple $t{} $t{}))", n - 1, n - 1)).collect();
+    let levels = levels.concat();
     let text = format!(
         "(component (type $t0 (tuple u8 u8)) {levels}
             (core module $m (memory (export \"m\") 1) (func (export \"f\") (param i32)) (func (export \"r\") (param i32 i32 i32 i32) (result i32) (i32.const 0)))
             (core instance $i (instantiate $m))
-            (func (export \"go\") (param \"t\" $t24) (canon lift (core func $i \"f\") (memory $i \"m\") (realloc (func $i \"r\")))))"
+            (func (export \"go\") (param \"t\" $t24) (canon lift (core func $i \"f\") (memory (core memory $i \"m\")) (realloc (core func $i \"r\")))))"
     );
     let (detail, _) = refused(&wat::parse_str(&text).unwrap()).await;
     let ours = "the function `go` takes or gives types of more than 2000 parts";

@@ -14,7 +14,8 @@ fn limited(mut call: Call, change: impl FnOnce(&mut Call)) -> Call {
 #[tokio::test]
 async fn a_loop_ends_at_its_processor_time() {
     let (_fixture, module) = types().await;
-    let problem = fails(&module, limited(json("spin", ""), |call| call.limits.cpu_ms = 50), Code::CpuLimit).await;
+    let problem =
+        fails(&module, limited(json("spin", ""), |call| call.limits.cpu_ms = 50), Code::CpuLimit).await;
     assert_eq!(problem.detail, "the function used up its processor time of 50 ms");
     // The same component still answers.
     assert_eq!(gives(&module, "increment", "[1]").await, "42");
@@ -106,7 +107,9 @@ async fn payloads_hold_at_their_limit_and_not_past_it() {
     assert!(run(&module, small(raw("echo-bytes", &[1; 4096]))).await.is_ok());
     let problem = fails(&module, small(raw("echo-bytes", &[1; 4097])), Code::PayloadTooLarge).await;
     assert_eq!(problem.detail, "the request has 4097 bytes; the class allows 4096");
-    let raw_result = |bytes: u32| small(Call { accept: oprc_mesh::wire::Form::Raw, ..json("give", &format!("[{bytes}]")) });
+    let raw_result = |bytes: u32| {
+        small(Call { accept: oprc_mesh::wire::Form::Raw, ..json("give", &format!("[{bytes}]")) })
+    };
     assert!(run(&module, raw_result(4096)).await.is_ok());
     let problem = fails(&module, raw_result(4097), Code::PayloadTooLarge).await;
     assert_eq!(problem.detail, "the result has 4097 bytes; the class allows 4096");
@@ -139,7 +142,10 @@ async fn a_trap_shows_its_backtrace() {
     assert_eq!(problem.detail, "the function trapped: wasm `unreachable` instruction executed");
     assert!(problem.backtrace.contains("panic"), "{}", problem.backtrace);
     let problem = fails(&module, json("recurse", "[100000000]"), Code::Trap).await;
-    assert!(problem.detail.contains("call stack exhausted") || problem.detail.contains("out of bounds"), "{problem}");
+    assert!(
+        problem.detail.contains("call stack exhausted") || problem.detail.contains("out of bounds"),
+        "{problem}"
+    );
     let problem = fails(&module, json("quit", ""), Code::Trap).await;
     assert!(problem.detail.starts_with("the function called exit"), "{problem}");
 }

@@ -51,8 +51,7 @@ async fn logged(method: &str, body: &str) -> Vec<String> {
     let kept = Kept::default();
     let _guard = tracing::subscriber::set_default(kept.clone());
     drop(run(&module, json(method, body)).await);
-    let lines = kept.0.lock().unwrap().clone();
-    lines
+    kept.0.lock().unwrap().clone()
 }
 
 fn line(level: &str, stream: &str, method: &str, text: &str) -> String {

@@ -14,7 +14,6 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use oprc_mesh::id::Digest;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::Form;
 
@@ -63,7 +62,15 @@ fn guest(name: &str) -> Vec<u8> {
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests");
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/Cargo.toml");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "--locked", "--target", "wasm32-wasip2", "--manifest-path", manifest]);
+        cargo.args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            "wasm32-wasip2",
+            "--manifest-path",
+            manifest,
+        ]);
         // The guests' build is its own: nothing of the build that runs this test concerns it.
         cargo.arg("--target-dir").arg(&target).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         let output = cargo.output().unwrap();
@@ -80,7 +87,12 @@ fn json(method: &str, body: &str) -> Call {
 
 /// A call of `method` with bytes, that wants bytes.
 fn raw(method: &str, body: &[u8]) -> Call {
-    Call { payload: Bytes::copy_from_slice(body), form: Form::Raw, accept: Form::Raw, ..call("Bench", method).unwrap() }
+    Call {
+        payload: Bytes::copy_from_slice(body),
+        form: Form::Raw,
+        accept: Form::Raw,
+        ..call("Bench", method).unwrap()
+    }
 }
 
 async fn run(module: &Module, call: Call) -> Result<Output, Problem> {
@@ -89,7 +101,8 @@ async fn run(module: &Module, call: Call) -> Result<Output, Problem> {
 
 /// The JSON text that a call gives.
 async fn gives(module: &Module, method: &str, body: &str) -> String {
-    let output = run(module, json(method, body)).await.unwrap_or_else(|problem| panic!("{method} {body}: {problem}"));
+    let output =
+        run(module, json(method, body)).await.unwrap_or_else(|problem| panic!("{method} {body}: {problem}"));
     assert_eq!(output.form, Form::Json);
     String::from_utf8(output.payload.unwrap_or_default().to_vec()).unwrap()
 }

@@ -19,7 +19,7 @@ async fn every_type_comes_back_as_it_went() {
         ("echo-s64", "-9223372036854775808"),
         ("echo-u64", "18446744073709551615"),
         ("echo-f32", "0.1"),
-        ("echo-f64", "1.7976931348623157e308"),
+        ("echo-f64", "1.7976931348623157e+308"),
         ("echo-char", "\"日\""),
         ("echo-string", "\"grün\\n\""),
         ("echo-bytes", "\"AP8=\""),
@@ -63,7 +63,10 @@ async fn arguments_that_do_not_fit_are_refused_by_name_and_type() {
     for (method, body, detail) in cases {
         let problem = fails(&module, json(method, body), Code::Invalid).await;
         assert_eq!(problem.detail, detail);
-        assert_eq!((problem.operation.as_str(), problem.subject), ("invoke", format!("Bench/object.{method}")));
+        assert_eq!(
+            (problem.operation.as_str(), problem.subject),
+            ("invoke", format!("Bench/object.{method}"))
+        );
     }
     assert_eq!(gives(&module, "echo-two", "{\"a\":\"5\"}").await, "\"5 None\"");
 }
@@ -76,7 +79,8 @@ async fn bytes_go_raw_or_as_base64() {
         let output = run(&module, super::Call { accept: Form::Raw, ..call }).await.unwrap();
         assert_eq!((output.payload.as_deref(), output.form), (Some(&b"xxx"[..]), Form::Raw));
     }
-    let output = run(&module, super::Call { accept: Form::Json, ..raw("echo-bytes", b"\0\xff") }).await.unwrap();
+    let output =
+        run(&module, super::Call { accept: Form::Json, ..raw("echo-bytes", b"\0\xff") }).await.unwrap();
     assert_eq!((output.payload.as_deref(), output.form), (Some(&b"\"AP8=\""[..]), Form::Json));
     let output = run(&module, raw("top-bytes-result", b"abc")).await.unwrap();
     assert_eq!((output.payload.as_deref(), output.form), (Some(&b"abc"[..]), Form::Raw));
@@ -141,7 +145,8 @@ async fn signatures_read_like_wit() {
     );
     assert_eq!(signature("nothing"), "nothing: func()");
     assert_eq!(signature("put-then-err"), "put-then-err: func(key: string) -> result<_, string>");
-    let readonly: Vec<_> = methods.iter().filter(|method| method.readonly).map(|method| &method.name).collect();
+    let readonly: Vec<_> =
+        methods.iter().filter(|method| method.readonly).map(|method| &method.name).collect();
     assert_eq!(readonly, ["who"]);
     assert!(methods.is_sorted_by_key(|method| &method.name));
 }

@@ -12,7 +12,7 @@ async fn writes_stay_in_the_access_that_comes_back() {
     let (_fixture, module) = types().await;
     let (result, fields) = module.call(json("increment", "[1]"), Fields::default()).await;
     assert_eq!(result.unwrap().payload.unwrap(), "42");
-    assert_eq!(fields.fields["count"], "42");
+    assert_eq!(fields.map["count"], "42");
     let (result, fields) = module.call(json("put", "[\"k\",\"v\"]"), fields).await;
     assert_eq!(result.unwrap().payload, None);
     let (result, fields) = module.call(json("get", "[\"k\"]"), fields).await;
@@ -20,10 +20,10 @@ async fn writes_stay_in_the_access_that_comes_back() {
     let (result, fields) = module.call(json("discard", "[\"k\"]"), fields).await;
     assert_eq!(result.unwrap().payload.unwrap(), "true");
     let (result, fields) = module.call(json("wipe", ""), fields).await;
-    assert!(result.is_ok() && fields.fields.is_empty());
+    assert!(result.is_ok() && fields.map.is_empty());
     let (result, fields) = module.call(json("increment", "[-3]"), fields).await;
     assert_eq!(result.unwrap().payload.unwrap(), "-3");
-    assert_eq!(fields.fields["count"], "-3");
+    assert_eq!(fields.map["count"], "-3");
 }
 
 #[tokio::test]
@@ -46,20 +46,20 @@ async fn increment_takes_its_own_numbers_only() {
         ("-9223372036854775808", "-1", "holds -9223372036854775808; adding -1 leaves the range of s64"),
     ] {
         let mut fields = Fields::default();
-        fields.fields.insert("count".into(), Bytes::copy_from_slice(content.as_bytes()));
+        fields.map.insert("count".into(), Bytes::copy_from_slice(content.as_bytes()));
         let (result, fields) = module.call(json("increment", &format!("[{by}]")), fields).await;
         let problem = result.unwrap_err();
         assert_eq!(problem.kind(), Code::Invalid);
         assert!(problem.detail.contains(says), "{problem}");
-        assert_eq!(fields.fields["count"], content);
+        assert_eq!(fields.map["count"], content);
     }
 }
 
 #[tokio::test]
 async fn pages_follow_one_another() {
     let (_fixture, module) = types().await;
-    let mut fields = Fields::default();
-    fields.fields = (0..5).map(|n| (format!("k{n}"), Bytes::new())).collect();
+    let map = (0..5).map(|n| (format!("k{n}"), Bytes::new())).collect();
+    let fields = Fields { map, ..Fields::default() };
     let (result, fields) = module.call(json("page", "[\"k\",\"\",3]"), fields).await;
     assert_eq!(result.unwrap().payload.unwrap(), "[[\"k0\",\"k1\",\"k2\"],true]");
     let (result, _) = module.call(json("page", "[\"k\",\"k2\",3]"), fields).await;
@@ -99,10 +99,13 @@ async fn a_value_holds_at_its_limit_and_not_past_it() {
     let (result, fields) =
         module.call(json("put-big", &format!("[{FIELD_VALUE_BYTES_MAX}]")), Fields::default()).await;
     assert!(result.is_ok());
-    assert_eq!(fields.fields["big"].len(), FIELD_VALUE_BYTES_MAX);
+    assert_eq!(fields.map["big"].len(), FIELD_VALUE_BYTES_MAX);
     let call = json("put-big", &format!("[{}]", FIELD_VALUE_BYTES_MAX + 1));
     let problem = fails(&module, call, Code::PayloadTooLarge).await;
-    assert_eq!(problem.detail, "the function set field \"big\" to 1048577 bytes; a value has at most 1048576");
+    assert_eq!(
+        problem.detail,
+        "the function set field \"big\" to 1048577 bytes; a value has at most 1048576"
+    );
 }
 
 #[tokio::test]
@@ -125,7 +128,7 @@ async fn what_the_access_refuses_ends_the_turn_as_it_says() {
     let readonly = Fields { readonly: true, ..Fields::default() };
     let (result, fields) = module.call(json("put", "[\"k\",\"v\"]"), readonly).await;
     assert_eq!(result.unwrap_err().detail, "a write in a read-only method");
-    assert!(!fields.fields.contains_key("k"));
+    assert!(!fields.map.contains_key("k"));
 }
 
 #[tokio::test]

@@ -99,7 +99,8 @@ impl Guest for Types {
     }
 
     fn who() -> String {
-        let object = context::self_().map_or("nobody".into(), |object| format!("{}/{}", object.class, object.id));
+        let object =
+            context::self_().map_or("nobody".into(), |object| format!("{}/{}", object.class, object.id));
         format!(
             "{object} v{} {} {} {:?} {:?}",
             context::version(),
@@ -115,8 +116,9 @@ impl Guest for Types {
     }
 
     fn many(count: u32) -> u32 {
-        let items: Vec<_> =
-            (0..count).map(|n| fields::Field { key: format!("k{n}"), value: n.to_string().into_bytes() }).collect();
+        let items: Vec<_> = (0..count)
+            .map(|n| fields::Field { key: format!("k{n}"), value: n.to_string().into_bytes() })
+            .collect();
         fields::set_many(&items);
         let keys: Vec<_> = items.iter().map(|field| field.key.clone()).collect();
         fields::get_many(&keys).into_iter().flatten().count() as u32

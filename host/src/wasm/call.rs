@@ -1,0 +1,32 @@
+//! What a turn is told from outside.
+
+use bytes::Bytes;
+use oprc_mesh::catalog::ClassLimits;
+use oprc_mesh::id::{ClassName, MethodName};
+use oprc_mesh::wire::{Form, Header};
+use tokio::time::Instant;
+
+/// One call of a method or function.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The class.
+    pub(crate) class: ClassName,
+    /// The method's or function's name.
+    pub(crate) method: MethodName,
+    /// The arguments; empty is no arguments.
+    pub(crate) payload: Bytes,
+    /// What `payload` is.
+    pub(crate) form: Form,
+    /// What a `list<u8>` result should leave as.
+    pub(crate) accept: Form,
+    /// Names the call.
+    pub(crate) invocation: String,
+    /// Who calls; empty for nobody in particular.
+    pub(crate) caller: String,
+    /// Request headers that the guest may see.
+    pub(crate) headers: Vec<Header>,
+    /// The class's limits.
+    pub(crate) limits: ClassLimits,
+    /// The caller's own.
+    pub(crate) deadline: Instant,
+}

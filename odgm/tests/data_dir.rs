@@ -1,0 +1,39 @@
+//! A data directory belongs to one process and one format at a time.
+
+mod common;
+
+use common::open;
+use oprc_odgm::{Odgm, OdgmConfig, OdgmError};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_grid_on_the_same_directory_is_refused_by_name() {
+    let temp = tempfile::tempdir().unwrap();
+    let odgm = open(temp.path()).await;
+    let node = odgm.node_id();
+    let error = Odgm::open(OdgmConfig::new(temp.path())).await.err().unwrap();
+    assert!(matches!(error, OdgmError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains(&temp.path().display().to_string()), "{error}");
+    odgm.shutdown().await;
+    drop(odgm);
+    let odgm = open(temp.path()).await;
+    assert_eq!(odgm.node_id(), node);
+    odgm.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    std::fs::write(temp.path().join("format"), "99\n").unwrap();
+    let error = Odgm::open(OdgmConfig::new(temp.path())).await.err().unwrap();
+    assert!(matches!(error, OdgmError::Format { found: 99, .. }), "{error}");
+    assert!(!temp.path().join("state").exists() && !temp.path().join("log").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_cannot_be_a_directory_is_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("file");
+    std::fs::write(&path, "").unwrap();
+    let error = Odgm::open(OdgmConfig::new(&path)).await.err().unwrap();
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+}

@@ -29,8 +29,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("wasmtime", &["oprc-host"]),
     ("wasmtime-wasi", &["oprc-host"]),
     ("zenoh", &["oprc-mesh"]),
-    // the gateway's servers, the baseline of `oprc bench`; the host's health port needs no framework
-    ("axum", &["oprc-gateway", "oprc"]),
+    // the gateway's server, the host's health port, the baseline of `oprc bench`
+    ("axum", &["oprc-gateway", "oprc-host", "oprc"]),
     ("tonic", &["oprc-gateway"]),
     ("clap", &["oprc"]),
 ];

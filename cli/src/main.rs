@@ -30,7 +30,12 @@ fn main() -> ExitCode {
         Err(error) => return error.report(),
     };
     let json = cli.command.wants_json();
-    match logging::init(&cli.common, cli.command.is_role()).and_then(|()| run(cli)) {
+    let outcome = logging::init(&cli.common, cli.command.is_role()).and_then(|logging| {
+        let outcome = run(cli);
+        drop(logging); // what waits in it comes before the error that is reported below
+        outcome
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }

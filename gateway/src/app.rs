@@ -65,18 +65,32 @@ impl App {
         self.alive.borrow().clone()
     }
 
-    /// Asks the host that `target` calls for, and tries again as [`next`] decides. `op` makes the operation for each
-    /// try; `repeatable` tells whether it only reads, and is looked at after a failure.
+    /// Asks the host that `target` calls for, and tries again as [`next`] decides. `repeatable` tells that the operation
+    /// only reads.
     ///
     /// # Errors
-    /// What the host answered; `not-found` for a class that no host knows; `unavailable` or `no-quorum` with
-    /// `outcome: not-run` when nobody could do it until `deadline`.
+    /// As [`Self::ask_with`].
     pub(crate) async fn ask(
         &self,
         target: Target<'_>,
         deadline: Instant,
-        repeatable: impl Fn(&CatalogView) -> bool,
+        repeatable: bool,
         op: impl Fn() -> Op,
+    ) -> Result<Answer, Refusal> {
+        self.ask_with(target, deadline, |_| (op(), repeatable)).await
+    }
+
+    /// The same, where it depends on the catalog: for each try `op` makes the operation from what is known then, and tells
+    /// whether it only reads.
+    ///
+    /// # Errors
+    /// What the host answered; `not-found` for a class that no host knows; `unavailable` or `no-quorum` with
+    /// `outcome: not-run` when nobody could do it until `deadline`.
+    pub(crate) async fn ask_with(
+        &self,
+        target: Target<'_>,
+        deadline: Instant,
+        op: impl Fn(&CatalogView) -> (Op, bool),
     ) -> Result<Answer, Refusal> {
         let start = match target {
             Target::Function(_) | Target::Catalog => self.turn.fetch_add(1, Ordering::Relaxed),
@@ -86,6 +100,8 @@ impl App {
         let mut looked = false;
         let mut named = None;
         loop {
+            // decided before it is sent: what the catalog says after a failure says nothing about what was sent
+            let (operation, repeatable) = op(&self.view());
             let picked = match named.take() {
                 Some(node) => Pick::Ask(node, self.group_of(target)),
                 None => self.pick(target, start.wrapping_add(misses as usize)),
@@ -101,7 +117,7 @@ impl App {
                 }
                 Pick::Nobody => Miss::Nobody,
                 Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
-                Pick::Ask(node, group) => match self.mesh.call(node, op(), deadline).await {
+                Pick::Ask(node, group) => match self.mesh.call(node, operation, deadline).await {
                     Ok(answer) => {
                         self.remember(node, group);
                         return Ok(answer);
@@ -114,7 +130,7 @@ impl App {
             };
             let left = deadline.saturating_duration_since(Instant::now());
             let fixed = matches!(target, Target::Node(_));
-            let step = Step { repeatable: repeatable(&self.view()), fixed, misses, left };
+            let step = Step { repeatable, fixed, misses, left };
             match next(step, miss) {
                 Next::Answer(problem) => return Err((*problem).into()),
                 Next::Again(pause, node) => {

@@ -131,14 +131,14 @@ pub(crate) async fn read_whole(
     if declared.is_some_and(|declared| declared > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
-    let declared = declared.map_or(0, |declared| declared as usize); // fits: it is within `bytes_max`
-    let mut held = (declared > SMALL_BYTES).then(|| admission.hold(declared)).transpose()?;
+    // memory is held for what has come, not for what was announced: a client that sends nothing takes nothing
+    let mut held: Option<OwnedSemaphorePermit> = None;
     let Some(first) = body.piece(until).await? else { return Ok(Whole { bytes: Bytes::new(), _held: None }) };
     if body.is_end_stream() && first.len() <= bytes_max {
         return Ok(Whole { bytes: first, _held: held });
     }
-    let mut room = declared.max(SMALL_BYTES);
-    let mut bytes = BytesMut::with_capacity(declared.max(first.len()));
+    let mut room = SMALL_BYTES;
+    let mut bytes = BytesMut::with_capacity(first.len());
     let mut next = Some(first);
     while let Some(piece) = next {
         let len = bytes.len() + piece.len();

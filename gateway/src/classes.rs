@@ -159,7 +159,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
     };
     let operation = || Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
     let Answer::Versions(versions) =
-        call.app.ask(Target::Catalog, call.deadline.at, |_| true, operation).await?
+        call.app.ask(Target::Catalog, call.deadline.at, true, operation).await?
     else {
         return Err(Refusal::misanswered());
     };
@@ -176,7 +176,7 @@ pub(crate) async fn remove(call: &Call<'_>, name: &ClassName) -> Result<Reply, R
     let purge = Query::parse(call.query(), &["purge"])?.flag("purge")?;
     let operation = || Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
     let Answer::Removed(removed) =
-        call.app.ask(Target::Catalog, call.deadline.at, |_| false, operation).await?
+        call.app.ask(Target::Catalog, call.deadline.at, false, operation).await?
     else {
         return Err(Refusal::misanswered());
     };

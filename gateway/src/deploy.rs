@@ -55,7 +55,7 @@ pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) ->
             settings: manifest.settings.clone(),
         })
     };
-    let Answer::Deployed(deployed) = call.app.ask(Target::Node(host), deadline, |_| false, operation).await?
+    let Answer::Deployed(deployed) = call.app.ask(Target::Node(host), deadline, false, operation).await?
     else {
         return Err(Refusal::misanswered());
     };

@@ -33,7 +33,7 @@ pub(crate) async fn read(
         })
     };
     let target = Target::Object(class, object);
-    match call.app.ask(target, call.deadline.at, |_| true, operation).await? {
+    match call.app.ask(target, call.deadline.at, true, operation).await? {
         Answer::Field(field) => {
             conditional(call.headers(), field.tag, || bytes(StatusCode::OK, OCTETS, field.value))
         }
@@ -92,7 +92,7 @@ pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::Object(class, object);
-    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, |_| true, operation).await? else {
+    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, true, operation).await? else {
         return Err(Refusal::misanswered());
     };
     let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));

@@ -97,8 +97,11 @@ async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -
     let headers = forwarded(call.headers())?;
     let accept = accepted_form(call.headers());
     let target = object.map_or(Target::Function(class), |object| Target::Object(class, object));
-    let operation = || {
-        Op::Invoke(Invoke {
+    let operation = |view: &CatalogView| {
+        let readonly = view.class(class.as_str()).is_some_and(|class| {
+            object.is_some() && class.settings.readonly.iter().any(|name| name == method.as_str())
+        });
+        let invoke = Invoke {
             class: class.as_str().to_owned(),
             object: object.map(|object| object.as_str().to_owned()),
             method: method.as_str().to_owned(),
@@ -108,13 +111,11 @@ async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -
             invocation: invocation.clone(),
             caller: String::new(),
             headers: headers.clone(),
-        })
+            readonly: Some(readonly),
+        };
+        (Op::Invoke(invoke), readonly)
     };
-    let readonly = |view: &CatalogView| {
-        let listed = view.class(class.as_str()).map(|class| &class.settings.readonly);
-        listed.is_some_and(|listed| listed.iter().any(|name| name == method.as_str()))
-    };
-    match call.app.ask(target, call.deadline.at, readonly, operation).await? {
+    match call.app.ask_with(target, call.deadline.at, operation).await? {
         Answer::Invoked(invoked) => respond(invoked, &invocation),
         _ => Err(Refusal::misanswered()),
     }

@@ -102,7 +102,7 @@ async fn fill(
 async fn ask(call: &Call<'_>, class: &ClassName, question: ListObjects) -> Result<ObjectPage, Refusal> {
     let target = Target::Partition(class, question.group);
     let operation = || Op::ListObjects(question.clone());
-    match call.app.ask(target, call.deadline.at, |_| true, operation).await? {
+    match call.app.ask(target, call.deadline.at, true, operation).await? {
         Answer::Objects(page) => Ok(page),
         _ => Err(Refusal::misanswered()),
     }

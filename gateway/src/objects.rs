@@ -25,7 +25,7 @@ pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         Op::ReadObject(ObjectAddress { class: class.as_str().to_owned(), object: object.as_str().to_owned() })
     };
     let target = Target::Object(class, object);
-    let Answer::Object(found) = call.app.ask(target, call.deadline.at, |_| true, operation).await? else {
+    let Answer::Object(found) = call.app.ask(target, call.deadline.at, true, operation).await? else {
         return Err(Refusal::misanswered());
     };
     conditional(call.headers(), found.tag, || {
@@ -100,7 +100,7 @@ pub(crate) async fn change(
         fields,
     };
     let target = Target::Object(class, object);
-    match call.app.ask(target, call.deadline.at, |_| false, || Op::WriteObject(write.clone())).await? {
+    match call.app.ask(target, call.deadline.at, false, || Op::WriteObject(write.clone())).await? {
         Answer::Written(written) => Ok(written),
         _ => Err(Refusal::misanswered()),
     }

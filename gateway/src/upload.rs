@@ -105,7 +105,7 @@ impl Component {
                 upload: upload.clone(),
             };
             offset += piece.data.len() as u64;
-            match app.ask(Target::Node(host), until, |_| false, || Op::PutChunk(chunk.clone())).await? {
+            match app.ask(Target::Node(host), until, false, || Op::PutChunk(chunk.clone())).await? {
                 Answer::Chunk(stored) if stored.complete => return Ok(self.digest),
                 Answer::Chunk(_) => {}
                 _ => return Err(Refusal::misanswered()),

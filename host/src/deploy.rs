@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use oprc_mesh::id::{ClassName, Digest};
-use oprc_mesh::outcome::Problem;
+use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Deploy, Deployed, RemoveClass, Revision};
 use oprc_odgm::{NewRevision, Odgm};
 
@@ -17,7 +17,16 @@ use crate::wasm::Runtime;
 pub(crate) async fn deploy(runtime: &Runtime, odgm: &Arc<Odgm>, deploy: Deploy) -> Result<Deployed, Problem> {
     let class = ClassName::parse(&deploy.class)?;
     let digest = Digest::from_bytes(&deploy.digest)?;
-    let module = runtime.load(&digest).await.map_err(|problem| problem.on("deploy", &class))?;
+    let module = match runtime.load(&digest).await {
+        Ok(module) => module,
+        Err(problem) => {
+            // what cannot be used is not kept, unless some class was deployed with it when it could
+            if problem.kind() == Code::InvalidComponent && !odgm.catalog().refers_to(&digest) {
+                runtime.discard(digest).await;
+            }
+            return Err(Problem { operation: String::new(), ..problem }.on("deploy", &class));
+        }
+    };
     let methods = module.methods(&deploy.settings.readonly)?;
     let generic = module.is_generic();
     let revision =

@@ -87,7 +87,7 @@ async fn announce_catalog(mesh: Mesh, odgm: Arc<Odgm>) {
     let mut views = odgm.catalog().watch();
     loop {
         let view = views.borrow_and_update().clone();
-        mesh.announce_catalog(view).await;
+        mesh.announce_catalog(view);
         if views.changed().await.is_err() {
             return;
         }
@@ -101,7 +101,7 @@ async fn announce_leaders(mesh: Mesh, odgm: Arc<Odgm>) {
     loop {
         let leads = leadership.borrow_and_update().clone();
         for lead in leads.iter().filter(|lead| !announced.contains(*lead)) {
-            mesh.announce_leader(*lead).await;
+            mesh.announce_leader(*lead);
         }
         announced = leads;
         if leadership.changed().await.is_err() {

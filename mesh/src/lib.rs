@@ -13,6 +13,7 @@ pub mod id;
 pub mod limits;
 pub mod manifest;
 mod mesh;
+mod outbox;
 pub mod outcome;
 mod pending;
 mod serve;

@@ -69,13 +69,17 @@ pub enum MeshError {
         /// Zenoh's reason.
         source: zenoh::Error,
     },
-    /// A message could not be handed to the session.
-    #[error("publishing on {key}: {source}")]
-    Publish {
-        /// The key expression.
-        key: String,
-        /// Zenoh's reason.
-        source: zenoh::Error,
+    /// So much waits for a peer already that nothing more is taken; nothing was sent.
+    #[error("too much waits to be sent to {peer}")]
+    Congested {
+        /// The peer's node id or inbox.
+        peer: String,
+    },
+    /// A thread could not be started.
+    #[error("starting a thread to send from: {source}")]
+    Thread {
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// [`Mesh::serve`] without a node id.
     #[error("a process without a node id cannot serve")]
@@ -188,9 +192,6 @@ impl Mesh {
 
     async fn call_remote(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         let Some(link) = &self.inner.link else { return Err(unreachable(node)) };
-        if !self.inner.directory.nodes().contains(&node) {
-            return Err(unreachable(node)); // Zenoh would drop it silently
-        }
         let mut ticket = self.inner.pending.register(node);
         let request = Request {
             version: VERSION,
@@ -199,14 +200,18 @@ impl Mesh {
             timeout_ms: (deadline - Instant::now()).as_millis() as u64,
             op: Some(op),
         };
-        if let Err(error) = link.publish(&call_key(node), request.encode_to_vec()).await {
-            return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::Unknown));
+        if !self.inner.directory.nodes().contains(&node) {
+            return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
+        }
+        if let Err(error) = link.send(&node.to_string(), call_key(node), request.encode_to_vec()) {
+            return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::NotRun));
         }
         // from here on the node is told when this call is given up, by its deadline or by whoever dropped it
-        let abandon = Abandon { inner: &self.inner, node, correlation: ticket.correlation };
+        let correlation = ticket.correlation;
+        let mut abandon = Abandon { inner: &self.inner, node, correlation, answered: false };
         match timeout_at(deadline, &mut ticket.reply).await {
             Ok(reply) => {
-                std::mem::forget(abandon);
+                abandon.answered = true;
                 reply.unwrap_or_else(|_| Err(lost(node)))
             }
             Err(_) => Err(too_late()),
@@ -219,23 +224,23 @@ impl Mesh {
     }
 
     /// Tells the mesh, this process included, that a node leads a group.
-    pub async fn announce_leader(&self, leads: Leads) {
+    pub fn announce_leader(&self, leads: Leads) {
         self.inner.directory.learn_leader(leads);
-        self.announce(&group_key(leads.group), leads.encode_to_vec()).await;
+        self.announce(group_key(leads.group), leads.encode_to_vec());
     }
 
     /// Tells the mesh, this process included, of a new catalog revision.
-    pub async fn announce_catalog(&self, view: Arc<CatalogView>) {
+    pub fn announce_catalog(&self, view: Arc<CatalogView>) {
         let revision = Revision { revision: view.revision };
         self.inner.directory.learn_view(view);
         if let Some(node) = self.inner.node {
-            self.announce(&catalog_key(node), revision.encode_to_vec()).await;
+            self.announce(catalog_key(node), revision.encode_to_vec());
         }
     }
 
-    async fn announce(&self, key: &str, payload: Vec<u8>) {
+    fn announce(&self, key: String, payload: Vec<u8>) {
         if let Some(link) = &self.inner.link
-            && let Err(error) = link.publish(key, payload).await
+            && let Err(error) = link.announce(key, payload)
         {
             tracing::warn!(%error, "an announcement was lost; others find out when they ask");
         }
@@ -270,21 +275,22 @@ impl Mesh {
 
 /// Dropped with a call that was given up before its reply came: tells the node.
 struct Abandon<'a> {
-    inner: &'a Arc<Inner>,
+    inner: &'a Inner,
     node: NodeId,
     correlation: u64,
+    answered: bool,
 }
 
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
         let cancel = Cancel { correlation: self.correlation, reply_to: self.inner.inbox.clone() };
-        let (inner, key) = (self.inner.clone(), cancel_key(self.node));
-        self.inner.tasks.spawn(async move {
-            if let Some(link) = &inner.link {
-                // a hint: the node's own deadline ends the request as well
-                let _ = link.publish(&key, cancel.encode_to_vec()).await;
-            }
-        });
+        if let Some(link) = &self.inner.link {
+            // a hint, and it may be lost: the node's own deadline ends the request as well
+            let _ = link.send(&self.node.to_string(), cancel_key(self.node), cancel.encode_to_vec());
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 //! itself only moves bytes and never blocks.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::Semaphore;
@@ -15,7 +17,7 @@ use crate::limits::DEADLINE_MS_MAX;
 use crate::mesh::{Handler, Inner, too_late};
 use crate::outcome::{Code, Effect, Problem};
 use crate::session::reply_key;
-use crate::wire::{Cancel, Op, Reply, Request, VERSION};
+use crate::wire::{Answer, Cancel, Op, Reply, Request, VERSION};
 
 /// Requests from the mesh under way at once; one more is `overloaded`.
 const REQUESTS_MAX: usize = 8_192;
@@ -27,11 +29,33 @@ pub(crate) struct Server {
     handler: Arc<dyn Handler>,
     admission: Arc<Semaphore>,
     /// What is under way, by the caller's inbox and correlation id.
-    running: Arc<Mutex<HashMap<Caller, CancellationToken>>>,
+    running: Arc<Callers>,
     runtime: tokio::runtime::Handle,
 }
 
 type Caller = (String, u64);
+type Callers = Mutex<HashMap<Caller, CancellationToken>>;
+
+/// A request under way, for as long as it lives.
+struct Running {
+    callers: Arc<Callers>,
+    caller: Caller,
+    cancelled: CancellationToken,
+}
+
+impl Running {
+    fn register(callers: &Arc<Callers>, caller: Caller) -> Self {
+        let cancelled = CancellationToken::new();
+        callers.lock().insert(caller.clone(), cancelled.clone());
+        Self { callers: callers.clone(), caller, cancelled }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.callers.lock().remove(&self.caller);
+    }
+}
 
 impl Server {
     pub(crate) fn new(inner: Weak<Inner>, handler: Arc<dyn Handler>) -> Self {
@@ -52,23 +76,22 @@ impl Server {
             let problem = Problem::new(Code::Overloaded, "too many requests from the mesh")
                 .with_effect(Effect::NotRun)
                 .retry_after_ms(100);
-            let refusal = reply(inner.clone(), request.reply_to, request.correlation, Err(problem));
-            inner.tasks.spawn_on(refusal, &self.runtime);
-            return;
+            return reply(&inner, &request.reply_to, request.correlation, Err(problem));
         };
         let caller = (request.reply_to.clone(), request.correlation);
-        let cancelled = CancellationToken::new();
-        self.running.lock().insert(caller.clone(), cancelled.clone());
-        let (handler, running) = (self.handler.clone(), self.running.clone());
+        let running = Running::register(&self.running, caller);
+        let handler = self.handler.clone();
         inner.tasks.clone().spawn_on(
             async move {
                 let work = run(&*handler, request.version, request.op, request.timeout_ms);
-                let outcome = cancelled.run_until_cancelled(work).await;
-                running.lock().remove(&caller);
+                // a handler that panics still answers, and leaves nothing behind
+                let work = AssertUnwindSafe(work).catch_unwind();
+                let outcome = running.cancelled.run_until_cancelled(work).await;
                 if let Some(outcome) = outcome {
-                    reply(inner, request.reply_to, request.correlation, outcome).await;
+                    let outcome = outcome.unwrap_or_else(|_| Err(panicked()));
+                    reply(&inner, &request.reply_to, request.correlation, outcome);
                 }
-                drop(permit);
+                drop((running, permit));
             },
             &self.runtime,
         );
@@ -88,7 +111,7 @@ async fn run(
     version: u32,
     op: Option<Op>,
     timeout_ms: u64,
-) -> Result<crate::wire::Answer, Problem> {
+) -> Result<Answer, Problem> {
     if version > VERSION {
         let detail = format!("the request is of mesh version {version}; this node knows {VERSION}");
         return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::NotRun));
@@ -101,19 +124,18 @@ async fn run(
     timeout_at(deadline, handler.handle(op, deadline)).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-async fn reply(
-    inner: Arc<Inner>,
-    reply_to: String,
-    correlation: u64,
-    outcome: Result<crate::wire::Answer, Problem>,
-) {
+fn panicked() -> Problem {
+    Problem::new(Code::Internal, "the host panicked; its log says where").with_effect(Effect::Unknown)
+}
+
+fn reply(inner: &Inner, reply_to: &str, correlation: u64, outcome: Result<Answer, Problem>) {
     let (answer, problem) = match outcome {
         Ok(answer) => (Some(answer), None),
         Err(problem) => (None, Some(problem)),
     };
     let payload = Reply { version: VERSION, correlation, problem, answer }.encode_to_vec();
     if let Some(link) = &inner.link
-        && let Err(error) = link.publish(&reply_key(&reply_to), payload).await
+        && let Err(error) = link.send(reply_to, reply_key(reply_to), payload)
     {
         tracing::warn!(%error, "a reply was lost");
     }

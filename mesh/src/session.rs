@@ -11,25 +11,19 @@
 //!
 //! With a cluster name they all stand below it, so that two clusters on one network do not mix.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
 use zenoh::Session;
-use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
-use zenoh::pubsub::Publisher;
-use zenoh::qos::{CongestionControl, Priority};
 use zenoh::sample::Sample;
 
 use crate::id::NodeId;
 use crate::mesh::{MeshConfig, MeshError};
+use crate::outbox::Outbox;
 
 /// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
 const LINK_LEASE_MS: u64 = 2_000;
-/// Declared publishers kept; past it all are dropped and declared anew, so departed nodes do not pile up.
-const PUBLISHERS_MAX: usize = 1_024;
 
 pub(crate) const ALIVE: &str = "oprc/n/*/alive";
 pub(crate) const CATALOGS: &str = "oprc/n/*/catalog";
@@ -65,10 +59,10 @@ pub(crate) fn node_of(key: &str) -> Option<NodeId> {
     u64::from_str_radix(node, 16).ok().map(NodeId)
 }
 
-/// An open session with the publishers declared on it.
+/// An open session with what goes out on it.
 pub(crate) struct Link {
     pub(crate) session: Session,
-    publishers: Mutex<HashMap<String, Arc<Publisher<'static>>>>,
+    outbox: Outbox,
     /// This process's liveliness token: undeclared when the session closes, lost with its links.
     token: Mutex<Option<LivelinessToken>>,
 }
@@ -80,33 +74,23 @@ impl Link {
             connect: config.connect.join(", "),
             source,
         })?;
-        Ok(Self { session, publishers: Mutex::default(), token: Mutex::default() })
+        Ok(Self { outbox: Outbox::new(session.clone()), session, token: Mutex::default() })
     }
 
-    /// Publishes `payload` on `key`, without express (throughput) and never dropped under congestion.
-    pub(crate) async fn publish(&self, key: &str, payload: Vec<u8>) -> Result<(), MeshError> {
-        let failed = |source| MeshError::Publish { key: key.to_owned(), source };
-        let known = self.publishers.lock().get(key).cloned();
-        let publisher = if let Some(publisher) = known {
-            publisher
-        } else {
-            let expression = KeyExpr::try_from(key.to_owned()).map_err(failed)?;
-            let publisher = self
-                .session
-                .declare_publisher(expression)
-                .congestion_control(CongestionControl::Block)
-                .priority(Priority::Data)
-                .await
-                .map_err(failed)?;
-            let publisher = Arc::new(publisher);
-            let mut publishers = self.publishers.lock();
-            if publishers.len() >= PUBLISHERS_MAX {
-                publishers.clear();
-            }
-            publishers.insert(key.to_owned(), publisher.clone());
-            publisher
-        };
-        publisher.put(payload).await.map_err(failed)
+    /// Queues a message for one peer.
+    ///
+    /// # Errors
+    /// [`MeshError::Congested`]: nothing is sent.
+    pub(crate) fn send(&self, peer: &str, key: String, payload: Vec<u8>) -> Result<(), MeshError> {
+        self.outbox.publish(peer, key, payload)
+    }
+
+    /// Queues a message for whoever listens.
+    ///
+    /// # Errors
+    /// [`MeshError::Congested`]: nothing is sent.
+    pub(crate) fn announce(&self, key: String, payload: Vec<u8>) -> Result<(), MeshError> {
+        self.outbox.publish("announcements", key, payload)
     }
 
     /// Hands every sample on `key` to `receive`, which must not block, until the session closes.
@@ -127,7 +111,7 @@ impl Link {
 
     pub(crate) async fn close(&self) {
         self.token.lock().take();
-        self.publishers.lock().clear();
+        self.outbox.close();
         if let Err(error) = self.session.close().await {
             tracing::warn!(%error, "closing the mesh session failed");
         }

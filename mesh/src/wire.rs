@@ -203,6 +203,10 @@ pub struct Invoke {
     /// Request headers that the guest may see.
     #[prost(message, repeated, tag = "9")]
     pub headers: Vec<Header>,
+    /// The caller takes the method for one that only reads, and so for one that it may repeat, or not. A host that knows
+    /// better refuses with `stale-class`. Absent: the caller repeats nothing.
+    #[prost(bool, optional, tag = "10")]
+    pub readonly: Option<bool>,
 }
 
 /// A header's name, in lower case, and value.

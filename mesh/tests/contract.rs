@@ -102,7 +102,7 @@ async fn a_gateway_learns_what_the_host_knows_and_follows_its_changes() {
     assert_eq!(gateway.directory().leader(LEADS.group), Some(NODE));
 
     // an announced leader arrives without a question
-    host.announce_leader(Leads { group: 4, term: 1, node: NODE.0 }).await;
+    host.announce_leader(Leads { group: 4, term: 1, node: NODE.0 });
     let arrived = async {
         while gateway.directory().leader(4).is_none() {
             tokio::time::sleep(Duration::from_millis(5)).await;

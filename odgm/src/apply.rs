@@ -28,13 +28,38 @@ pub(crate) trait View {
 /// One write to the partition's state.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Effect<'a> {
-    SetHead { class: u64, object: &'a str, head: Head },
-    DropHead { class: u64, object: &'a str },
-    SetField { class: u64, object: &'a str, home: u64, key: &'a str, value: &'a [u8] },
-    DropField { class: u64, object: &'a str, home: u64, key: &'a str },
+    SetHead {
+        class: u64,
+        object: &'a str,
+        head: Head,
+    },
+    DropHead {
+        class: u64,
+        object: &'a str,
+    },
+    SetField {
+        class: u64,
+        object: &'a str,
+        home: u64,
+        key: &'a str,
+        value: &'a [u8],
+    },
+    DropField {
+        class: u64,
+        object: &'a str,
+        home: u64,
+        key: &'a str,
+    },
     /// Nothing refers to this home any more; its fields may be collected.
-    DeadHome { class: u64, object: &'a str, home: u64 },
-    SetRevision { class: u64, revision: u64 },
+    DeadHome {
+        class: u64,
+        object: &'a str,
+        home: u64,
+    },
+    SetRevision {
+        class: u64,
+        revision: u64,
+    },
 }
 
 /// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.

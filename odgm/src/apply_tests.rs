@@ -152,7 +152,10 @@ fn a_replaced_object_shows_only_its_new_fields_and_keeps_its_incarnation() {
 fn a_deleted_and_recreated_object_shows_no_old_field_and_has_a_new_incarnation() {
     let mut model = Model::default();
     model.apply(&[commit("a", ABSENT, Change::Merge, &[("old", Some("1"))])], 5);
-    assert_eq!(model.apply(&[commit("a", model.tag("a"), Change::Delete, &[])], 6), [CommitReply::Committed(None)]);
+    assert_eq!(
+        model.apply(&[commit("a", model.tag("a"), Change::Delete, &[])], 6),
+        [CommitReply::Committed(None)]
+    );
     assert_eq!(model.tag("a"), ABSENT);
     model.apply(&[commit("a", ABSENT, Change::Merge, &[("new", Some("1"))])], 7);
     assert_eq!((model.tag("a").incarnation, model.fields("a")), (7 << 12, seen(&[("new", "1")])));
@@ -197,18 +200,17 @@ fn an_unknown_kind_of_change_is_an_error_and_not_skipped() {
 }
 
 fn any_commit() -> impl Strategy<Value = CommitRecord> {
-    let tag = (0..3_u64, 0..4_u64).prop_map(|(incarnation, version)| Tag { incarnation: incarnation << 12, version });
-    let change = prop_oneof![
-        Just(Change::Merge),
-        Just(Change::Replace),
-        Just(Change::Delete),
-        Just(Change::Recreate)
-    ];
+    let tag = (0..3_u64, 0..4_u64)
+        .prop_map(|(incarnation, version)| Tag { incarnation: incarnation << 12, version });
+    let change =
+        prop_oneof![Just(Change::Merge), Just(Change::Replace), Just(Change::Delete), Just(Change::Recreate)];
     let writes = proptest::collection::vec(("[xyz]", proptest::option::of("[0-9]")), 0..3);
-    ("[ab]", tag, change, writes, 1..3_u64, 0..3_u64).prop_map(|(object, base, change, writes, term, revision)| {
-        let writes: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
-        CommitRecord { term, revision, ..commit(&object, base, change, &writes) }
-    })
+    ("[ab]", tag, change, writes, 1..3_u64, 0..3_u64).prop_map(
+        |(object, base, change, writes, term, revision)| {
+            let writes: Vec<_> = writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+            CommitRecord { term, revision, ..commit(&object, base, change, &writes) }
+        },
+    )
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oprc_mesh::catalog::{CatalogView, Class, Node};
-use oprc_mesh::id::ClassName;
+use oprc_mesh::id::{ClassName, Digest};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::Deployed;
 use tokio::sync::{oneshot, watch};
@@ -48,6 +48,11 @@ impl Catalog {
         self.shared.with(|state| state.versions(class.as_str())).ok_or_else(absent)
     }
 
+    /// Whether some deployment, the current or an earlier one of any class, is of this component.
+    pub fn refers_to(&self, digest: &Digest) -> bool {
+        self.shared.with(|state| state.refers_to(digest.as_bytes()))
+    }
+
     /// Deploys a class. The same component with the same settings and methods changes nothing.
     ///
     /// # Errors
@@ -64,7 +69,9 @@ impl Catalog {
         });
         match self.change(command).await.map_err(|problem| problem.on("deploy", &revision.class))? {
             CatalogReply::Deployed(deployed) => Ok(*deployed),
-            CatalogReply::Changed(_) => Err(Problem::new(Code::Internal, "the catalog answered another command")),
+            CatalogReply::Changed(_) => {
+                Err(Problem::new(Code::Internal, "the catalog answered another command"))
+            }
         }
     }
 
@@ -77,7 +84,9 @@ impl Catalog {
         let command = CatalogCommand::Remove(RemoveRecord { class: class.as_str().to_owned(), purge });
         match self.change(command).await.map_err(|problem| problem.on("remove", class))? {
             CatalogReply::Changed(revision) => Ok(revision),
-            CatalogReply::Deployed(_) => Err(Problem::new(Code::Internal, "the catalog answered another command")),
+            CatalogReply::Deployed(_) => {
+                Err(Problem::new(Code::Internal, "the catalog answered another command"))
+            }
         }
     }
 

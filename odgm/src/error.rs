@@ -1,6 +1,7 @@
 //! What can go wrong in the state grid: one case per cause, each naming the operation and its subject.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -84,11 +85,13 @@ impl OdgmError {
         move |source| Self::Database { operation, source: Box::new(source) }
     }
 
-    pub(crate) fn corrupt(what: impl Into<String>, detail: impl ToString) -> Self {
+    #[allow(clippy::needless_pass_by_value, reason = "callers hand over errors and fresh strings")]
+    pub(crate) fn corrupt(what: impl Into<String>, detail: impl Display) -> Self {
         Self::Corrupt { what: what.into(), detail: detail.to_string() }
     }
 
-    pub(crate) fn raft(operation: &'static str, group: u64, detail: impl ToString) -> Self {
+    #[allow(clippy::needless_pass_by_value, reason = "callers hand over errors and fresh strings")]
+    pub(crate) fn raft(operation: &'static str, group: u64, detail: impl Display) -> Self {
         Self::Raft { operation, group, detail: detail.to_string() }
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::CatalogShared;
 use crate::error::OdgmError;
-use crate::store::GroupState;
+use crate::store::{DeadHome, GroupState};
 
 /// Records that one step deletes; between two steps others get their turn.
 const STEP_RECORDS: usize = 2_000;
@@ -65,11 +65,13 @@ async fn pass(group: Arc<GroupState>, catalog: Arc<CatalogShared>) -> Result<(),
 /// Deletes up to `limit` fields of dead homes, and the notes of homes that are empty then; says whether there is more.
 fn collect_homes(group: &GroupState, limit: usize) -> Result<bool, OdgmError> {
     let mut batch = WriteBatch::default();
-    for (note, prefix) in group.dead_homes(limit)? {
+    for DeadHome { note, fields: prefix } in group.dead_homes(limit)? {
         let left = limit.saturating_sub(batch.len());
-        let fields = group.keys(prefix, left)?;
+        let fields = group.keys(&prefix, left)?;
         let emptied = fields.len() < left;
-        fields.iter().for_each(|field| batch.delete(field));
+        for field in &fields {
+            batch.delete(field);
+        }
         if !emptied {
             break;
         }
@@ -85,7 +87,8 @@ fn collect_homes(group: &GroupState, limit: usize) -> Result<bool, OdgmError> {
 /// Forgets all that a group holds of purged classes.
 fn collect_purged(group: &GroupState, catalog: &CatalogShared) -> Result<(), OdgmError> {
     let classes = group.classes()?;
-    let purged = catalog.with(|state| classes.into_iter().filter(|class| state.is_purged(*class)).collect::<Vec<_>>());
+    let purged =
+        catalog.with(|state| classes.into_iter().filter(|class| state.is_purged(*class)).collect::<Vec<_>>());
     for class in purged {
         group.drop_class(class)?;
     }

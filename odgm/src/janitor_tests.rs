@@ -14,7 +14,7 @@ use crate::testing::{Bed, applied, commit, fields, pairs};
 use crate::types::Change;
 
 fn records(group: &GroupState, class: u64) -> usize {
-    group.keys(group.space().class(class), usize::MAX).unwrap().len()
+    group.keys(&group.space().class(class), usize::MAX).unwrap().len()
 }
 
 #[test]
@@ -70,7 +70,10 @@ async fn it_runs_when_it_is_told_and_stops_when_asked() {
     let bed = Bed::new();
     let group = bed.group(1);
     let (collect, stop) = (Arc::new(Notify::new()), CancellationToken::new());
-    let states = { let group = group.clone(); move || vec![group.clone()] };
+    let states = {
+        let group = group.clone();
+        move || vec![group.clone()]
+    };
     let running = tokio::spawn(run(Arc::new(CatalogShared::new()), collect.clone(), states, stop.clone()));
     let tag = applied(&group, 1, commit("a", Tag::default(), Change::Merge, &[("x", Some("1"))]));
     applied(&group, 2, commit("a", tag, Change::Delete, &[]));

@@ -203,7 +203,8 @@ impl StateKey {
         let mut rest = key;
         let space = Space { group: number(&mut rest)?, generation: number(&mut rest)? };
         let class = number(&mut rest)?;
-        let key = if class == OWN { Self::parse_own(&mut rest)? } else { Self::parse_object(class, &mut rest)? };
+        let key =
+            if class == OWN { Self::parse_own(&mut rest)? } else { Self::parse_object(class, &mut rest)? };
         rest.is_empty().then_some((space, key))
     }
 

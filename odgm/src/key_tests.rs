@@ -11,8 +11,11 @@ fn any_key() -> impl Strategy<Value = StateKey> {
     prop_oneof![
         Just(StateKey::State),
         any::<u64>().prop_map(|class| StateKey::Revision { class }),
-        (any::<u64>(), ".{0,8}", any::<u64>())
-            .prop_map(|(class, object, home)| StateKey::DeadHome { class, object, home }),
+        (any::<u64>(), ".{0,8}", any::<u64>()).prop_map(|(class, object, home)| StateKey::DeadHome {
+            class,
+            object,
+            home
+        }),
         proptest::collection::vec(any::<u8>(), 0..8).prop_map(|name| StateKey::Catalog { name }),
         (class.clone(), any::<String>()).prop_map(|(class, object)| StateKey::Head { class, object }),
         (class, any::<String>(), any::<u64>(), any::<String>())
@@ -94,7 +97,7 @@ proptest! {
 fn assigned_bytes_never_change() {
     let space = Space { group: 1, generation: 2 };
     let begin = "0000000000000001".to_owned() + "0000000000000002";
-    let hex = |key: Vec<u8>| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |key: Vec<u8>| key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     assert_eq!(hex(space.head(3, "a")), begin.clone() + "0000000000000003" + "610000" + "01");
     assert_eq!(
         hex(space.field(3, "a", 5, "k")),

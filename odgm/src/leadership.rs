@@ -37,7 +37,12 @@ impl Leaderships {
     }
 
     /// Follows one group until it stops, also into `standing`.
-    pub(crate) async fn follow(self: Arc<Self>, group: u64, mut follow: Follow, standing: Arc<RwLock<Standing>>) {
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        group: u64,
+        mut follow: Follow,
+        standing: Arc<RwLock<Standing>>,
+    ) {
         loop {
             let now = follow.standing();
             let before = std::mem::replace(&mut *standing.write(), now);

@@ -1,5 +1,5 @@
 //! The Object Data Grid Manager: durable, replicated objects with fields, in partitions that are Raft groups, over
-//! RocksDB.
+//! `RocksDB`.
 //!
 //! One commit's way through this crate: [`Partition::commit`] queues it with the partition's proposer, which gathers
 //! what waits into one Raft entry; openraft appends the entry; the one log-writer thread writes the entries of all

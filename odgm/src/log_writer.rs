@@ -22,14 +22,31 @@ use crate::types::LogStats;
 /// One change of one group's log.
 pub(crate) enum LogOp {
     /// Entries by index.
-    Append { group: u64, entries: Vec<(u64, Vec<u8>)> },
-    Vote { group: u64, vote: Vec<u8> },
+    Append {
+        group: u64,
+        entries: Vec<(u64, Vec<u8>)>,
+    },
+    Vote {
+        group: u64,
+        vote: Vec<u8>,
+    },
     /// Forgets the entries from `first` to `last`.
-    Truncate { group: u64, first: u64, last: u64 },
+    Truncate {
+        group: u64,
+        first: u64,
+        last: u64,
+    },
     /// Forgets the entries from `first` to `last` and notes it.
-    Purge { group: u64, first: u64, last: u64, mark: Vec<u8> },
+    Purge {
+        group: u64,
+        first: u64,
+        last: u64,
+        mark: Vec<u8>,
+    },
     /// Forgets all of a group.
-    Drop { group: u64 },
+    Drop {
+        group: u64,
+    },
 }
 
 impl LogOp {
@@ -100,12 +117,29 @@ pub(crate) struct CheckpointDue {
 #[derive(Clone)]
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    thread: Arc<Thread>,
+}
+
+/// Ends the thread with the last handle, should nobody have stopped it: an opening that failed half-way.
+struct Thread {
+    shared: Arc<Shared>,
+    join: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        // without waiting: the last handle may be in a completion, on the thread itself
+        self.shared.close();
+    }
 }
 
 impl LogWriter {
     /// Starts the thread.
-    pub(crate) fn start(db: Arc<LogDb>, poison: Poison, checkpoint: CheckpointDue) -> Result<Self, OdgmError> {
+    pub(crate) fn start(
+        db: Arc<LogDb>,
+        poison: Poison,
+        checkpoint: CheckpointDue,
+    ) -> Result<Self, OdgmError> {
         let shared = Arc::new(Shared {
             db,
             poison,
@@ -124,7 +158,10 @@ impl LogWriter {
             .name("log-writer".into())
             .spawn(move || worker.run())
             .map_err(OdgmError::io("start a thread for", std::path::Path::new("the log")))?;
-        Ok(Self { shared, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self {
+            thread: Arc::new(Thread { shared: shared.clone(), join: Mutex::new(Some(thread)) }),
+            shared,
+        })
     }
 
     /// Queues a change; `done` is called when it is durable, or cannot be.
@@ -165,9 +202,8 @@ impl LogWriter {
 
     /// Writes what is queued, then ends the thread. Blocks; later changes fail.
     pub(crate) fn stop(&self) {
-        self.shared.queue.lock().closed = true;
-        self.shared.filled.notify_one();
-        if let Some(thread) = self.thread.lock().take()
+        self.shared.close();
+        if let Some(thread) = self.thread.join.lock().take()
             && thread.join().is_err()
         {
             self.shared.poison.latch(&"the log writer panicked");
@@ -205,6 +241,11 @@ impl Shared {
             entries: self.entries.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
         }
+    }
+
+    fn close(&self) {
+        self.queue.lock().closed = true;
+        self.filled.notify_one();
     }
 
     /// Everything that is queued; `None` once the queue is closed and empty.

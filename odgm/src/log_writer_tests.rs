@@ -41,11 +41,11 @@ fn what_gathers_during_a_write_shares_the_next_fsync() {
     let bed = Bed::new();
     let (release, held) = mpsc::channel::<()>();
     let (entered, inside) = mpsc::channel();
-    let hold = move |_| {
+    let wait_inside = move |_| {
         entered.send(()).unwrap();
         held.recv().unwrap();
     };
-    bed.writer.submit(append(1, 0), Box::new(hold));
+    bed.writer.submit(append(1, 0), Box::new(wait_inside));
     inside.recv().unwrap();
     let before = bed.writer.stats().fsyncs;
     let (done, told) = mpsc::channel();

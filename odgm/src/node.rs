@@ -45,19 +45,20 @@ impl Odgm {
         let store = open_store(config.clone(), poison.clone()).await?;
         let due = CheckpointDue { bytes: config.checkpoint_bytes, entries: config.checkpoint_entries };
         let writer = LogWriter::start(store.log.clone(), poison.clone(), due)?;
-        let context =
-            GroupContext { node: store.node(), store: Arc::new(store), writer, poison, collect: Arc::default() };
+        let context = GroupContext {
+            node: store.node(),
+            store: Arc::new(store),
+            writer,
+            poison,
+            collect: Arc::default(),
+        };
         let shared = Arc::new(CatalogShared::new());
         let catalog_group =
             Arc::new(Group::start(&context, CATALOG_GROUP, Machine::Catalog(shared.clone())).await?);
         let (tasks, leaderships) = (TaskTracker::new(), Arc::new(Leaderships::new(context.node)));
         tasks.spawn(leaderships.clone().follow(CATALOG_GROUP, catalog_group.follow(), Arc::default()));
-        let partitions = Partitions::new(
-            context.clone(),
-            leaderships.clone(),
-            tasks.clone(),
-            config.entries_in_flight,
-        );
+        let partitions =
+            Partitions::new(context.clone(), leaderships.clone(), tasks.clone(), config.entries_in_flight);
         let odgm = Arc::new(Self {
             catalog: Catalog::new(catalog_group.clone(), shared.clone(), context.poison.clone()),
             catalog_group,
@@ -67,7 +68,11 @@ impl Odgm {
             stop: CancellationToken::new(),
             context,
         });
-        odgm.found(config.zone).await?;
+        if let Err(error) = odgm.found(config.zone).await {
+            // what was started must not go on behind the caller's back
+            odgm.shutdown().await;
+            return Err(error);
+        }
         odgm.spawn_background(&shared);
         Ok(odgm)
     }
@@ -166,7 +171,9 @@ impl Odgm {
         });
         match closed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the state was not flushed; it is replayed at the next start"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the state was not flushed; it is replayed at the next start");
+            }
             Err(error) => tracing::error!(%error, "the shutdown panicked"),
         }
     }

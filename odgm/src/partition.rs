@@ -31,7 +31,12 @@ pub struct Partition {
 
 impl Partition {
     /// The partition and what keeps it going, to be run by the caller.
-    pub(crate) fn new(group: Arc<Group>, poison: Poison, in_flight: usize, stop: CancellationToken) -> (Self, Proposer) {
+    pub(crate) fn new(
+        group: Arc<Group>,
+        poison: Poison,
+        in_flight: usize,
+        stop: CancellationToken,
+    ) -> (Self, Proposer) {
         let (commits, arrivals) = mpsc::channel(WAITING_COMMITS_MAX);
         let finished = CancellationToken::new();
         let proposer = Proposer::new(group.clone(), poison.clone(), arrivals, in_flight, finished.clone());

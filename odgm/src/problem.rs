@@ -24,7 +24,8 @@ pub(crate) fn not_decided(poison: &Poison) -> Problem {
 
 /// This node does not lead.
 pub(crate) fn not_leader(leader: Option<u64>) -> Problem {
-    let problem = Problem::new(Code::NotLeader, "this host does not lead the partition").with_effect(Effect::NotRun);
+    let problem =
+        Problem::new(Code::NotLeader, "this host does not lead the partition").with_effect(Effect::NotRun);
     with_leader(problem, leader)
 }
 

@@ -108,7 +108,8 @@ pub(crate) struct CommitRecord {
 impl CommitRecord {
     /// About what it takes up in the log.
     pub(crate) fn bytes(&self) -> usize {
-        let field = |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
+        let field =
+            |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
         self.writes.iter().map(field).sum::<usize>() + self.object.len() + self.invocation.len() + 32
     }
 }

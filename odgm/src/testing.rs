@@ -77,7 +77,12 @@ pub(crate) fn copy_dir(from: &Path) -> TempDir {
 }
 
 /// A commit of term 1 and revision 1 to class 1.
-pub(crate) fn commit(object: &str, base: Tag, change: Change, writes: &[(&str, Option<&str>)]) -> CommitRecord {
+pub(crate) fn commit(
+    object: &str,
+    base: Tag,
+    change: Change,
+    writes: &[(&str, Option<&str>)],
+) -> CommitRecord {
     let write = |(key, value): &(&str, Option<&str>)| FieldWrite {
         key: (*key).to_owned(),
         value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),

@@ -1,5 +1,7 @@
 //! The catalog decides what is deployed and which partitions run; it survives restarts.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::Arc;
@@ -59,7 +61,11 @@ async fn a_grid_of_its_own_starts_with_the_class_and_goes_with_its_purge() {
     assert!(refused.to_string().contains("1 host"), "{refused}");
     odgm.catalog().deploy(with_grid("A", 2, 1)).await.unwrap();
     let partition = own_partition(&odgm, "A").await;
-    committed(&partition, commit(&partition, "a", Tag::default(), Change::Merge, vec![write("x", Some("1"))])).await;
+    committed(
+        &partition,
+        commit(&partition, "a", Tag::default(), Change::Merge, vec![write("x", Some("1"))]),
+    )
+    .await;
     let group = partition.group();
     drop(partition);
     odgm.shutdown().await;

@@ -1,5 +1,7 @@
 //! A data directory belongs to one process and one format at a time.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::open;

@@ -1,5 +1,7 @@
 //! A commit takes effect whole or not at all: another term, base or an older revision is rejected without effect.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{commit, committed, fields, open, tag, write};
@@ -32,10 +34,13 @@ async fn no_old_field_shines_through_a_new_incarnation_or_a_replacement() {
     let temp = tempfile::tempdir().unwrap();
     let odgm = open(temp.path()).await;
     let partition = odgm.partitions()[0].clone();
-    let apply = async |base, change, writes| committed(&partition, commit(&partition, "a", base, change, writes)).await;
+    let apply = async |base, change, writes| {
+        committed(&partition, commit(&partition, "a", base, change, writes)).await
+    };
     let seen = || fields(&partition.snapshot(), "a").into_iter().map(|(key, _)| key).collect::<Vec<_>>();
 
-    let first = apply(Tag::default(), Change::Merge, vec![write("old", Some("1")), write("x", Some("1"))]).await;
+    let first =
+        apply(Tag::default(), Change::Merge, vec![write("old", Some("1")), write("x", Some("1"))]).await;
     let replaced = apply(first, Change::Replace, vec![write("x", Some("2"))]).await;
     assert_eq!((seen(), replaced.incarnation, replaced.version), (vec!["x".into()], first.incarnation, 2));
     apply(replaced, Change::Delete, vec![]).await;

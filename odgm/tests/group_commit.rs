@@ -1,5 +1,7 @@
 //! Commits of all partitions share fsyncs: there are far fewer of these than of those.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{increment, open};

@@ -1,5 +1,7 @@
 //! A process killed at any moment loses no acknowledged commit and applies none twice.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::HashMap;
@@ -14,6 +16,7 @@ use rand::{Rng, SeedableRng};
 const DIR: &str = "OPRC_TEST_DIR";
 const OBJECTS: usize = 24;
 const ROUNDS: u32 = 6;
+const FOUNDINGS: u32 = 8;
 
 /// Runs in the child: counts objects up for ever and says each acknowledged version.
 #[tokio::test(flavor = "multi_thread")]
@@ -29,7 +32,11 @@ async fn child() {
                 let version = increment(&partition, &format!("object{n}")).await.version;
                 let mut out = std::io::stdout().lock();
                 // one write per line, so that a kill leaves no half of one that counts
-                if out.write_all(format!("ack {n} {version}\n").as_bytes()).and_then(|()| out.flush()).is_err() {
+                if out
+                    .write_all(format!("ack {n} {version}\n").as_bytes())
+                    .and_then(|()| out.flush())
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -85,10 +92,38 @@ async fn a_killed_process_loses_nothing_and_doubles_nothing() {
             let object = format!("object{n}");
             let reader = partitions[n % partitions.len()].snapshot();
             let version = tag(&reader, &object).version;
-            assert!(version >= *acknowledged, "round {round}: {object} is at {version}, acknowledged {acknowledged}");
+            assert!(
+                version >= *acknowledged,
+                "round {round}: {object} is at {version}, acknowledged {acknowledged}"
+            );
             // each commit writes the number it counts to, so that one applied twice would differ
-            assert_eq!(fields(&reader, &object), [("value".to_owned(), version.to_string())], "round {round}");
+            assert_eq!(
+                fields(&reader, &object),
+                [("value".to_owned(), version.to_string())],
+                "round {round}"
+            );
         }
+        odgm.shutdown().await;
+    }
+}
+
+/// The first start takes a few fsyncs; killed anywhere in it, the next start must come up whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_while_it_founds_its_grid_starts_again() {
+    let seed = rand::rng().random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..FOUNDINGS {
+        let temp = tempfile::tempdir().unwrap();
+        let mut child = spawn_child(temp.path());
+        std::thread::sleep(std::time::Duration::from_micros(random.random_range(3_000..90_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let odgm = open(temp.path()).await;
+        assert_eq!(odgm.partitions().len(), 16);
+        let view = odgm.catalog().view();
+        assert_eq!((view.nodes.len(), view.grids.len()), (1, 1));
+        increment(&odgm.partitions()[0], "object").await;
         odgm.shutdown().await;
     }
 }

@@ -1,6 +1,8 @@
 //! No update is lost: many writers of one object, each retrying on a newer base, come to the exact sum, and the version
 //! counts the commits.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! A restart keeps everything, begins new terms, and is quick.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::time::Instant;
@@ -29,7 +31,10 @@ async fn everything_is_there_in_a_new_term_after_a_restart() {
             }
             let writes = vec![write("round", Some(&round.to_string()))];
             let base = tag(&reader, "a");
-            now.push((committed(&partition, commit(&partition, "a", base, Change::Merge, writes)).await, term));
+            now.push((
+                committed(&partition, commit(&partition, "a", base, Change::Merge, writes)).await,
+                term,
+            ));
             let status = partition.status();
             assert_eq!((status.leader, status.term), (odgm.node_id().0, term));
             assert!(status.applied > 0 && status.last >= status.applied);

@@ -13,7 +13,7 @@ async fn classes_are_listed_in_name_order_by_pages() {
     for name in ["Account", "Kv"] {
         server.fake.put_class(name, Digest::of(name.as_bytes()), settings());
     }
-    server.mesh.announce_catalog(server.fake.view().into()).await;
+    server.mesh.announce_catalog(server.fake.view().into());
     let page = json(server.get("/classes?limit=2"), 200).await;
     let names: Vec<_> =
         page["items"].as_array().unwrap().iter().map(|class| class["class"].clone()).collect();

@@ -51,6 +51,6 @@ async fn a_gateway_that_knows_no_catalog_is_up_but_not_ready() {
     let response = server.client.get(url(&server, "/readyz")).send().await.unwrap();
     check_problem(response, 503, "unavailable").await;
     assert_eq!(server.client.head(url(&server, "/healthz")).send().await.unwrap().status(), 200);
-    server.mesh.announce_catalog(server.fake.view().into()).await;
+    server.mesh.announce_catalog(server.fake.view().into());
     assert_eq!(server.client.get(url(&server, "/readyz")).send().await.unwrap().status(), 200);
 }

@@ -141,7 +141,7 @@ impl Fake {
 
     async fn announce(&self) {
         if !self.silent.load(Ordering::Relaxed) {
-            self.mesh.announce_catalog(self.view().into()).await;
+            self.mesh.announce_catalog(self.view().into());
         }
     }
 

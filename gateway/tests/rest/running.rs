@@ -33,9 +33,9 @@ pub(crate) async fn start() -> Running {
 pub(crate) async fn start_with(config: GatewayConfig) -> Running {
     let (mesh, fake) = cluster().await;
     fake.put_class("Counter", Digest::of(b"counter"), settings());
-    mesh.announce_catalog(fake.view().into()).await;
+    mesh.announce_catalog(fake.view().into());
     for group in 1..=u64::from(PARTITIONS) {
-        mesh.announce_leader(Leads { group, term: 3, node: NODE.0 }).await;
+        mesh.announce_leader(Leads { group, term: 3, node: NODE.0 });
     }
     serve(config, mesh, fake).await
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke, Invoked};
-use oprc_odgm::{Odgm, Partition, Rejection};
+use oprc_odgm::{Odgm, Partition, Reader, Rejection};
 use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
@@ -17,7 +18,9 @@ use crate::classes::{Classes, LoadedClass};
 use crate::wasm::{Call, Output};
 
 /// A turn whose base moved under it is run again so often; then its caller is told to.
-const RUNS_MAX: usize = 16;
+pub(super) const RUNS_MAX: usize = 16;
+/// How long a turn waits for this host to notice that it leads in a later term.
+const TERM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Everything that a turn needs.
 pub(crate) struct Turns {
@@ -64,15 +67,28 @@ impl Turns {
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
         match object {
-            Some(object) => {
-                let loaded = self.classes.resolve(&class).await?;
-                if loaded.is_readonly(&method) {
-                    self.read(&class, &object, &method, &invoke, deadline).await
-                } else {
-                    self.turn(&class, &object, &method, &invoke, deadline).await
-                }
-            }
+            Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
             None => self.function(&class, &method, &invoke, deadline).await,
+        }
+    }
+
+    async fn method(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Invoked, Problem> {
+        // A deploy may change what the method is; whoever holds the other opinion is told before anything runs.
+        let readonly = self.classes.resolve(class).await?.is_readonly(method);
+        if invoke.readonly.is_some_and(|expected| expected != readonly) {
+            return Err(changed());
+        }
+        if readonly {
+            self.read(class, object, method, invoke, deadline).await
+        } else {
+            self.turn(class, object, method, invoke, deadline).await
         }
     }
 
@@ -89,14 +105,33 @@ impl Turns {
         let place = self.mailboxes.enter(class_id, object).await?;
         for _ in 0..RUNS_MAX {
             let home = self.home(class, object).await?;
+            if home.class.is_readonly(method) {
+                return Err(changed());
+            }
+            before(deadline)?;
             match self.run_once(&home, object, method, invoke, deadline).await? {
                 Ran::Done(invoked) => return Ok(invoked),
-                Ran::Again(Rejection::Revision { current }) => self.classes.wait_for(current, deadline).await?,
-                Ran::Again(_) => {}
+                Ran::Again(rejection) => self.settle(&home, rejection, deadline).await?,
             }
         }
         drop(place);
         Err(moving())
+    }
+
+    /// Waits until what a commit was rejected for is known here, so that running it again has a chance.
+    pub(super) async fn settle(&self, home: &Home, rejection: Rejection, deadline: Instant) -> Result<(), Problem> {
+        match rejection {
+            Rejection::Revision { current } => self.classes.wait_for(current, deadline).await,
+            // the partition has a later term than this host thought: it leads in that one, or not at all
+            Rejection::Term { .. } => {
+                let pause = tokio::time::sleep_until(deadline.min(Instant::now() + TERM_PAUSE));
+                if home.partition.leadership()? == home.term {
+                    pause.await;
+                }
+                Ok(())
+            }
+            Rejection::Base { .. } => Ok(()),
+        }
     }
 
     async fn run_once(
@@ -108,31 +143,36 @@ impl Turns {
         deadline: Instant,
     ) -> Result<Ran, Problem> {
         let class = &home.class;
-        let reader = home.partition.reader();
-        let head = reader.head(class.class.id, object)?;
-        let bound =
-            Bound { class: class.name.clone(), class_id: class.class.id, object: object.clone(), reader, head };
-        let access = TurnAccess::new(self.odgm.clone(), Some(bound), Mode::ReadWrite, class.class.settings.limits);
+        let access = self.bind(home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
-        let output = outcome?;
         let base = access.base();
-        let Some(change) = access.into_change() else {
-            // Nothing was written. All that it read must be one committed state of this term: nobody committed meanwhile.
+        let change = if outcome.is_ok() { access.into_change() } else { None };
+        let (Ok(output), Some(change)) = (&outcome, change) else {
+            // Nothing is to be committed, and yet the answer leaves only if all that was read is one committed state of
+            // this term: nobody committed meanwhile.
             let now = home.partition.reader().head(class.class.id, object)?.map(|head| head.tag).unwrap_or_default();
             let term = home.partition.leadership()?;
             if now != base || term != home.term {
                 return Ok(Ran::Again(Rejection::Base { current: now }));
             }
-            return Ok(Ran::Done(invoked(output, Some(base.version))));
+            return Ok(Ran::Done(invoked(outcome?, Some(base.version))));
         };
         let fence = Fence { term: home.term, class: class.class.id, revision: class.class.revision, base };
         match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
             Committed::Done(tag) => {
                 self.count_commit();
-                Ok(Ran::Done(invoked(output, Some(tag.map_or(0, |tag| tag.version)))))
+                Ok(Ran::Done(invoked(output.clone(), Some(tag.map_or(0, |tag| tag.version)))))
             }
             Committed::Again(rejection) => Ok(Ran::Again(rejection)),
         }
+    }
+
+    /// A turn's view of `object` as `reader` sees it.
+    fn bind(&self, home: &Home, reader: Reader, object: &ObjectId, mode: Mode) -> Result<TurnAccess, Problem> {
+        let (class, class_id) = (home.class.name.clone(), home.class.class.id);
+        let head = reader.head(class_id, object)?;
+        let bound = Bound { class, class_id, object: object.clone(), reader, head };
+        Ok(TurnAccess::new(self.odgm.clone(), Some(bound), mode, home.class.class.settings.limits))
     }
 
     /// A read-only method: beside the mailbox, on a snapshot taken after the leadership was confirmed.
@@ -146,11 +186,10 @@ impl Turns {
     ) -> Result<Invoked, Problem> {
         let home = self.home(class, object).await?;
         let class = &home.class;
-        let reader = home.partition.snapshot();
-        let head = reader.head(class.class.id, object)?;
-        let bound =
-            Bound { class: class.name.clone(), class_id: class.class.id, object: object.clone(), reader, head };
-        let access = TurnAccess::new(self.odgm.clone(), Some(bound), Mode::ReadOnly, class.class.settings.limits);
+        if !class.is_readonly(method) {
+            return Err(changed());
+        }
+        let access = self.bind(&home, home.partition.snapshot(), object, Mode::ReadOnly)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         Ok(invoked(outcome?, Some(access.base().version)))
     }
@@ -207,6 +246,18 @@ fn invoked(output: Output, version: Option<u64>) -> Invoked {
     let mut invoked = Invoked { payload: output.payload, form: Form::Json as i32, version };
     invoked.set_form(output.form);
     invoked
+}
+
+/// The deadline holds also for what waited long: nobody expects it to run any more.
+pub(super) fn before(deadline: Instant) -> Result<(), Problem> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Deadline, "the deadline passed before the turn began").with_effect(Effect::NotRun))
+}
+
+fn changed() -> Problem {
+    Problem::new(Code::StaleClass, "a deploy changed whether the method only reads").with_effect(Effect::NotRun)
 }
 
 pub(super) fn moving() -> Problem {

@@ -11,10 +11,7 @@ use oprc_odgm::{Change, Head, Reader, Rejection};
 use tokio::time::Instant;
 
 use super::commit::{Committed, Fence, commit};
-use super::run::{Home, Turns, moving};
-
-/// As for turns with code.
-const RUNS_MAX: usize = 16;
+use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
 impl Turns {
     /// Changes an object's fields, or deletes it.
@@ -30,10 +27,10 @@ impl Turns {
         let place = self.mailboxes.enter(class_id, &object).await?;
         for _ in 0..RUNS_MAX {
             let home = self.home(&class, &object).await?;
+            before(deadline)?;
             match self.write_once(&home, &object, &write).await? {
                 Ok(written) => return Ok(written),
-                Err(Rejection::Revision { current }) => self.classes.wait_for(current, deadline).await?,
-                Err(_) => {}
+                Err(rejection) => self.settle(&home, rejection, deadline).await?,
             }
         }
         drop(place);

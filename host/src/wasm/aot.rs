@@ -75,6 +75,11 @@ impl AotCache {
         }
     }
 
+    /// Forgets a component's code; what cannot be removed is only a cache entry that stays.
+    pub(super) fn remove(&self, digest: &Digest) {
+        let _ = std::fs::remove_file(self.path(digest));
+    }
+
     fn write(&self, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
         let path = self.path(digest);
         let temporary = path.with_extension("new");

@@ -16,6 +16,10 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
         return problem.clone();
     }
+    if memory.exhausted {
+        let detail = "the functions that run now hold all the memory that is set aside for them";
+        return Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS);
+    }
     if memory.denied {
         let detail = format!("the function wanted more memory than its {} MiB", memory.mib_max());
         return Problem::new(Code::MemoryLimit, detail).hint("raise memory_mib in the manifest, or use less");

@@ -14,6 +14,7 @@ mod aot;
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
+mod budget;
 mod call;
 mod contract;
 mod engine;

@@ -13,6 +13,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 use wasmtime::{Engine, Store};
 
 use super::access::ObjectAccess;
+use super::budget::Budget;
 use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
 use super::call::Call;
 use super::contract::{Contract, Export, check_imports, invalid, names};
@@ -28,6 +29,7 @@ pub(crate) struct Module {
     pre: InstancePre<State>,
     contract: Contract,
     ticker: Arc<Ticker>,
+    budget: Budget,
 }
 
 /// What a call comes to, decided before anything is instantiated.
@@ -43,6 +45,7 @@ impl Module {
         component: &Component,
         linker: &Linker<State>,
         ticker: Arc<Ticker>,
+        budget: Budget,
     ) -> Result<Self, Problem> {
         let engine = linker.engine().clone();
         check_imports(component, &engine)?;
@@ -53,7 +56,7 @@ impl Module {
             ))
         })?;
         let contract = Contract::of(component, &engine)?;
-        Ok(Self { engine, pre, contract, ticker })
+        Ok(Self { engine, pre, contract, ticker, budget })
     }
 
     /// The methods in name order, with those in `readonly` marked; none for a generic component.
@@ -125,7 +128,7 @@ impl Module {
         let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
         let until = wall.min(call.deadline);
         let meter = Arc::new(Meter::new());
-        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter);
+        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, self.budget.share());
         let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
             Some(Ok(output)) => within_limit(output, &call),
             Some(Err(error)) => Err(failure::problem(&error, &store.data().memory)),

@@ -11,6 +11,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::aot::AotCache;
+use super::budget::Budget;
 use super::bindings::Generic;
 use super::contract::{check_header, invalid};
 use super::engine;
@@ -46,11 +47,12 @@ pub(crate) struct Runtime(Arc<Shared>);
 struct Shared {
     linker: Linker<State>,
     ticker: Arc<Ticker>,
+    budget: Budget,
     components: Components,
     aot: AotCache,
     modules: Cache<Digest, Arc<Module>>,
     /// One compilation at a time: each already uses every core, and turns go on meanwhile.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
 }
 
 impl Runtime {
@@ -66,10 +68,11 @@ impl Runtime {
         Ok(Self(Arc::new(Shared {
             linker,
             ticker: Arc::new(ticker),
+            budget: Budget::of_machine(),
             components: Components::open(&config.data_dir.join("components"))?,
             aot: AotCache::open(&config.data_dir.join("aot"), &engine)?,
             modules: Cache::new(config.modules_max),
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
         })))
     }
 
@@ -85,24 +88,60 @@ impl Runtime {
     /// `not-found` when the host does not hold the component, `invalid-component` when it cannot be used.
     pub(crate) async fn load(&self, digest: &Digest) -> Result<Arc<Module>, Problem> {
         let load = async {
-            let _turn = self.0.compiling.acquire().await.map_err(|_| internal("the runtime is closed"))?;
-            let (shared, digest) = (Arc::clone(&self.0), *digest);
-            let loaded = tokio::task::spawn_blocking(move || shared.load(&digest)).await;
-            loaded.map_err(|error| internal(&format!("loading a component failed: {error}")))?
+            if let Some(module) = self.blocking(*digest, Shared::load_compiled).await? {
+                return Ok(module);
+            }
+            // The permit goes with the work: a caller that leaves does not let the next compilation begin early.
+            let permit = Arc::clone(&self.0.compiling).acquire_owned().await;
+            let permit = permit.map_err(|_| internal("the runtime is closed"))?;
+            self.blocking(*digest, move |shared, digest| {
+                let _permit = permit;
+                shared.load(digest)
+            })
+            .await
         };
         let loaded = self.0.modules.get_or_insert_async(digest, load).await;
         loaded.map_err(|problem| problem.on("load", digest))
     }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        digest: Digest,
+        work: impl FnOnce(&Shared, &Digest) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let shared = Arc::clone(&self.0);
+        let done = tokio::task::spawn_blocking(move || work(&shared, &digest)).await;
+        done.map_err(|error| internal(&format!("loading a component failed: {error}")))?
+    }
+
+    /// Forgets a component that nothing refers to: its bytes and its compiled code.
+    pub(crate) async fn discard(&self, digest: Digest) {
+        self.0.modules.remove(&digest);
+        let discarded = self.blocking(digest, |shared, digest| {
+            shared.aot.remove(digest);
+            shared.components.remove(digest)
+        });
+        if let Err(problem) = discarded.await {
+            tracing::warn!(%digest, %problem, "an unused component could not be removed");
+        }
+    }
 }
 
 impl Shared {
+    /// From compiled code on disk, if it is there.
+    fn load_compiled(&self, digest: &Digest) -> Result<Option<Arc<Module>>, Problem> {
+        self.aot.get(digest, self.linker.engine()).map(|component| self.module(&component)).transpose()
+    }
+
     fn load(&self, digest: &Digest) -> Result<Arc<Module>, Problem> {
-        let engine = self.linker.engine();
-        let component = match self.aot.get(digest, engine) {
-            Some(component) => component,
-            None => self.compile(digest, engine)?,
-        };
-        Ok(Arc::new(Module::new(&component, &self.linker, Arc::clone(&self.ticker))?))
+        match self.load_compiled(digest)? {
+            Some(module) => Ok(module),
+            None => self.module(&self.compile(digest, self.linker.engine())?),
+        }
+    }
+
+    fn module(&self, component: &Component) -> Result<Arc<Module>, Problem> {
+        Ok(Arc::new(Module::new(component, &self.linker, Arc::clone(&self.ticker), self.budget.clone())?))
     }
 
     fn compile(&self, digest: &Digest, engine: &Engine) -> Result<Component, Problem> {

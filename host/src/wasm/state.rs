@@ -9,6 +9,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::access::ObjectAccess;
+use super::budget::Share;
 use super::call::Call;
 use super::meter::Meter;
 use super::stdio::{GuestLog, Origin, Stream};
@@ -18,6 +19,8 @@ const MIB: usize = 1024 * KIB;
 
 /// Table elements of one turn, at the most.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 128 * 1024;
+/// Host resources (streams, pollables, clocks) that one turn may hold.
+const RESOURCES_MAX: usize = 1_024;
 /// Random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
 /// What one call between guest and host may make the host allocate, beside the payload. The engine counts a list's items
@@ -41,9 +44,11 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Memory {
     bytes_max: usize,
-    bytes: usize,
+    held: Share,
     /// The guest wanted more than it may have, or than there is.
     pub(super) denied: bool,
+    /// All turns together hold as much as they may.
+    pub(super) exhausted: bool,
 }
 
 /// A store for one turn, with every limit set.
@@ -53,12 +58,15 @@ pub(super) fn store(
     access: Box<dyn ObjectAccess>,
     until: Instant,
     meter: &Arc<Meter>,
+    held: Share,
 ) -> Store<State> {
     let limits = call.limits;
     let cpu = std::time::Duration::from_millis(limits.cpu_ms);
-    let memory =
-        Memory { bytes_max: usize_of(limits.memory_mib).saturating_mul(MIB), bytes: 0, denied: false };
+    let bytes_max = usize_of(limits.memory_mib).saturating_mul(MIB);
+    let memory = Memory { bytes_max, held, denied: false, exhausted: false };
     let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCES_MAX);
     let state = State {
         access,
         call,
@@ -66,7 +74,7 @@ pub(super) fn store(
         memory,
         meter: Arc::clone(meter),
         wasi: None,
-        table: ResourceTable::new(),
+        table,
     };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
@@ -96,13 +104,13 @@ impl Memory {
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let bytes = self.bytes.saturating_add(desired.saturating_sub(current));
-        let granted = bytes <= self.bytes_max;
-        if granted {
-            self.bytes = bytes;
-        } else {
+        let more = desired.saturating_sub(current);
+        if self.held.bytes().saturating_add(more) > self.bytes_max {
             self.denied = true;
+            return Ok(false);
         }
+        let granted = self.held.grow(more);
+        self.exhausted |= !granted;
         Ok(granted)
     }
 

@@ -14,6 +14,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 const LINE_BYTES_MAX: usize = 4 * 1024;
 /// Of one turn's output; the rest is dropped and a line says so.
 const TURN_BYTES_MAX: usize = 64 * 1024;
+/// Lines of one stream of one turn; the rest is dropped likewise. A line in the log costs far more than its bytes.
+const TURN_LINES_MAX: usize = 500;
 /// What a guest may write at once.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,11 +45,12 @@ struct Lines {
     stream: Stream,
     line: Vec<u8>,
     left: usize,
+    lines_left: usize,
 }
 
 impl GuestLog {
     pub(super) fn new(origin: Arc<Origin>, stream: Stream) -> Self {
-        Self(Arc::new(Mutex::new(Lines { origin, stream, line: Vec::new(), left: TURN_BYTES_MAX })))
+        Self(Arc::new(Mutex::new(Lines { origin, stream, line: Vec::new(), left: TURN_BYTES_MAX, lines_left: TURN_LINES_MAX })))
     }
 
     fn append(&self, bytes: &[u8]) {
@@ -63,6 +66,11 @@ impl Lines {
         let taken = &bytes[..bytes.len().min(self.left)];
         self.left -= taken.len();
         for piece in taken.split_inclusive(|byte| *byte == b'\n') {
+            if self.lines_left == 0 {
+                self.left = 0;
+                self.line.clear();
+                break;
+            }
             for part in piece.chunks(LINE_BYTES_MAX) {
                 if self.line.len() + part.len() > LINE_BYTES_MAX {
                     self.end_line();
@@ -85,6 +93,11 @@ impl Lines {
             return;
         }
         let line = std::mem::take(&mut self.line);
+        if self.lines_left == 0 {
+            self.left = 0;
+            return;
+        }
+        self.lines_left -= 1;
         self.emit(&String::from_utf8_lossy(&line));
     }
 

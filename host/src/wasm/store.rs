@@ -99,12 +99,28 @@ impl Components {
             _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
         })?;
         if Digest::of(&bytes) != *digest {
+            self.remove(digest)?; // so that an upload brings it back
             return Err(Problem::new(
                 Code::Internal,
                 format!("component {digest} is damaged on this host's disk"),
             ));
         }
         Ok(bytes)
+    }
+}
+
+impl Components {
+    /// Removes a component; one that is not here is fine. Blocks on the file system.
+    ///
+    /// # Errors
+    /// `internal` when the file stays.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Problem> {
+        match fs::remove_file(self.0.path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Problem::new(Code::Internal, format!("component {digest} cannot be removed: {error}")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

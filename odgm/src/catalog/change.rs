@@ -48,7 +48,8 @@ impl Draft {
         let bound = |n: u32| n * u32::from(SLOTS) / shape.partitions;
         let partitions = (0..shape.partitions).map(|n| {
             let group = self.counters.next_group + u64::from(n);
-            let held = (0..shape.replicas).map(|replica| nodes[(n + replica) as usize % nodes.len()]).collect();
+            let held =
+                (0..shape.replicas).map(|replica| nodes[(n + replica) as usize % nodes.len()]).collect();
             PartitionInfo { group, slot_first: bound(n), slot_last: bound(n + 1) - 1, nodes: held }
         });
         let grid = Grid { name: name.to_owned(), replicas: shape.replicas, partitions: partitions.collect() };
@@ -87,7 +88,11 @@ fn deploy_class(state: &CatalogState, deploy: &DeployRecord, index: u64) -> Deci
         None => new_grid(state, &mut draft, deploy)?,
     };
     let record = known.map_or_else(
-        || ClassRecord { id: draft.counters.next_class, name: deploy.class.clone(), ..ClassRecord::default() },
+        || ClassRecord {
+            id: draft.counters.next_class,
+            name: deploy.class.clone(),
+            ..ClassRecord::default()
+        },
         |entry| entry.record.clone(),
     );
     draft.counters.next_class = draft.counters.next_class.max(record.id + 1);
@@ -132,7 +137,8 @@ fn keep_grid(before: &Class, settings: &ClassSettings) -> Result<String, Problem
     if before.settings.own_grid == settings.own_grid {
         return Ok(before.grid.clone());
     }
-    let detail = format!("class {} lives in the grid {} and cannot move to another", before.name, before.grid);
+    let detail =
+        format!("class {} lives in the grid {} and cannot move to another", before.name, before.grid);
     Err(Problem::new(Code::Conflict, detail)
         .hint("keep `grid` in the manifest as it was, or remove the class with its objects first (purge)"))
 }
@@ -142,7 +148,8 @@ fn new_grid(state: &CatalogState, draft: &mut Draft, deploy: &DeployRecord) -> R
     let nodes: Vec<u64> = state.nodes.keys().copied().collect();
     check_shape(&deploy.class, shape, nodes.len())?;
     if state.grids.contains_key(&deploy.class) {
-        let detail = format!("the name of class {} is the name of a grid that is there already", deploy.class);
+        let detail =
+            format!("the name of class {} is the name of a grid that is there already", deploy.class);
         return Err(Problem::new(Code::Conflict, detail).hint("deploy the class under another name"));
     }
     draft.add_grid(&deploy.class, shape, &nodes);
@@ -158,7 +165,8 @@ fn check_shape(class: &str, shape: OwnGrid, hosts: usize) -> Result<(), Problem>
         return Err(Problem::new(Code::Invalid, detail));
     }
     if shape.replicas == 0 || shape.replicas as usize > hosts {
-        let hosts = if hosts == 1 { "there is 1 host".to_owned() } else { format!("there are {hosts} hosts") };
+        let hosts =
+            if hosts == 1 { "there is 1 host".to_owned() } else { format!("there are {hosts} hosts") };
         let detail = format!("the grid of class {class} wants {} replicas, but {hosts}", shape.replicas);
         return Err(Problem::new(Code::Invalid, detail)
             .hint("ask for between one replica and as many as there are hosts"));

@@ -27,17 +27,23 @@ struct Bed {
 impl Bed {
     fn founded(nodes: u64) -> Self {
         let mut bed = Self::default();
-        (1..=nodes).for_each(|id| drop(bed.run(CatalogCommand::SetNode(Node { id, zone: String::new() })).unwrap()));
+        for id in 1..=nodes {
+            bed.run(&CatalogCommand::SetNode(Node { id, zone: String::new() })).unwrap();
+        }
         bed
     }
 
-    fn run(&mut self, command: CatalogCommand) -> Result<CatalogReply, Problem> {
+    fn run(&mut self, command: &CatalogCommand) -> Result<CatalogReply, Problem> {
         self.index += 1;
-        let (effects, reply) = decide(&self.state, &command, self.index)?;
+        let (effects, reply) = decide(&self.state, command, self.index)?;
         for effect in effects {
             match &effect {
-                CatalogEffect::Put(item) => drop(self.stored.insert(CatalogKey::of(item).to_bytes(), item.clone())),
-                CatalogEffect::Drop(key) => drop(self.stored.remove(&key.to_bytes())),
+                CatalogEffect::Put(item) => {
+                    self.stored.insert(CatalogKey::of(item).to_bytes(), item.clone());
+                }
+                CatalogEffect::Drop(key) => {
+                    self.stored.remove(&key.to_bytes());
+                }
             }
             self.state.absorb(effect);
         }
@@ -51,21 +57,26 @@ impl Bed {
         self.try_deploy(class, digest, None).unwrap()
     }
 
-    fn try_deploy(&mut self, class: &str, digest: &'static str, own_grid: Option<OwnGrid>) -> Result<Deployed, Problem> {
+    fn try_deploy(
+        &mut self,
+        class: &str,
+        digest: &'static str,
+        own_grid: Option<OwnGrid>,
+    ) -> Result<Deployed, Problem> {
         let deploy = DeployRecord {
             class: class.into(),
             digest: Bytes::from_static(digest.as_bytes()),
             settings: ClassSettings { own_grid, ..ClassSettings::default() },
             ..DeployRecord::default()
         };
-        match self.run(CatalogCommand::Deploy(deploy))? {
+        match self.run(&CatalogCommand::Deploy(deploy))? {
             CatalogReply::Deployed(deployed) => Ok(*deployed),
             other @ CatalogReply::Changed(_) => panic!("{other:?}"),
         }
     }
 
     fn remove(&mut self, class: &str, purge: bool) -> Result<CatalogReply, Problem> {
-        self.run(CatalogCommand::Remove(RemoveRecord { class: class.into(), purge }))
+        self.run(&CatalogCommand::Remove(RemoveRecord { class: class.into(), purge }))
     }
 
     fn view(&self) -> CatalogView {
@@ -73,6 +84,7 @@ impl Bed {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as settings hold it")]
 fn own(partitions: u32, replicas: u32) -> Option<OwnGrid> {
     Some(OwnGrid { partitions, replicas })
 }
@@ -94,10 +106,10 @@ fn the_first_node_founds_the_default_grid_over_all_slots() {
 fn a_node_that_is_known_already_changes_nothing() {
     let mut bed = Bed::founded(1);
     let before = bed.state.clone();
-    let again = bed.run(CatalogCommand::SetNode(Node { id: 1, zone: String::new() }));
+    let again = bed.run(&CatalogCommand::SetNode(Node { id: 1, zone: String::new() }));
     assert_eq!(again, Ok(CatalogReply::Changed(1)));
     assert_eq!(bed.state, before);
-    bed.run(CatalogCommand::SetNode(Node { id: 1, zone: "north".into() })).unwrap();
+    bed.run(&CatalogCommand::SetNode(Node { id: 1, zone: "north".into() })).unwrap();
     assert_eq!((bed.view().nodes[0].zone.as_str(), bed.view().grids.len()), ("north", 1));
 }
 
@@ -152,7 +164,9 @@ fn a_grid_of_its_own_comes_with_the_class_and_goes_with_its_purge() {
     let mut bed = Bed::founded(1);
     let class = bed.try_deploy("A", "one", own(3, 1)).unwrap().class;
     assert_eq!(class.grid, "A");
-    let groups = |bed: &Bed| bed.view().grid("A").map(|grid| grid.partitions.iter().map(|p| p.group).collect::<Vec<_>>());
+    let groups = |bed: &Bed| {
+        bed.view().grid("A").map(|grid| grid.partitions.iter().map(|p| p.group).collect::<Vec<_>>())
+    };
     assert_eq!(groups(&bed), Some(vec![17, 18, 19]));
     bed.remove("A", false).unwrap();
     assert!(groups(&bed).is_some());

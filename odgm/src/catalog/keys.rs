@@ -19,6 +19,7 @@ pub(crate) enum CatalogKey {
 }
 
 /// One write to the catalog's records.
+#[allow(clippy::large_enum_variant, reason = "few, short-lived, and almost all of them puts")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CatalogEffect {
     Put(CatalogItem),

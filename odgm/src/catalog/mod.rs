@@ -11,7 +11,6 @@ mod state;
 pub(crate) use self::keys::{CatalogEffect, CatalogKey};
 pub(crate) use self::shared::CatalogShared;
 
-
 use oprc_mesh::wire::Deployed;
 
 /// The name of the grid that classes without a grid of their own share.

@@ -55,7 +55,9 @@ impl CatalogShared {
         }
         {
             let mut state = self.state.write();
-            effects.into_iter().for_each(|effect| state.absorb(effect));
+            for effect in effects {
+                state.absorb(effect);
+            }
         }
         self.publish();
     }

@@ -55,7 +55,8 @@ impl CatalogState {
                 self.grids.insert(grid.name.clone(), grid);
             }
             CatalogItem::Class(record) => {
-                let versions = self.classes.remove(&record.name).map(|entry| entry.versions).unwrap_or_default();
+                let versions =
+                    self.classes.remove(&record.name).map(|entry| entry.versions).unwrap_or_default();
                 self.classes.insert(record.name.clone(), ClassEntry { record, versions });
             }
             CatalogItem::Version(class) => {
@@ -85,6 +86,11 @@ impl CatalogState {
                 }
             }
         }
+    }
+
+    /// Some deployment is of the component with this digest.
+    pub(crate) fn refers_to(&self, digest: &[u8]) -> bool {
+        self.classes.values().flat_map(|entry| &entry.versions).any(|version| version.digest == digest)
     }
 
     /// What the rest of the house sees: sorted by name and id, without removed classes.

@@ -1,11 +1,11 @@
 //! Raft's own values to and from stored records. An entry is `format u8, kind u8, term u64, body`; its index is in
 //! the key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openraft::EntryPayload;
-use openraft::impls::{EmptyNode, leader_id_std};
+use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId as _;
 use prost::Message;
 
@@ -76,11 +76,6 @@ pub(super) fn state_record(applied: Option<&LogId>, membership: &StoredMembershi
     }
 }
 
-/// The single-voter membership that a group begins with.
-pub(super) fn sole_voter(node: u64) -> BTreeMap<u64, EmptyNode> {
-    BTreeMap::from([(node, EmptyNode::new())])
-}
-
 pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     let body: usize = match &entry.payload {
         EntryPayload::Normal(Command::Commits(batch)) => batch.encoded_len(),
@@ -118,7 +113,9 @@ pub(super) fn decode_entry(index: u64, bytes: Vec<u8>) -> Result<RaftEntry, Odgm
     let body = bytes.slice(HEADER_BYTES..);
     let payload = match kind {
         KIND_BLANK => EntryPayload::Blank,
-        KIND_MEMBERSHIP => EntryPayload::Membership(membership(&decode(body).map_err(|e| corrupt(e.to_string()))?)),
+        KIND_MEMBERSHIP => {
+            EntryPayload::Membership(membership(&decode(body).map_err(|e| corrupt(e.to_string()))?))
+        }
         KIND_COMMITS => {
             let batch: CommitBatch = decode(body).map_err(|e| corrupt(e.to_string()))?;
             EntryPayload::Normal(Command::Commits(Arc::new(batch)))

@@ -17,7 +17,12 @@ use crate::types::Change;
 
 fn entries() -> Vec<RaftEntry> {
     let voters = vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4])];
-    let commits = vec![commit("a", Tag { incarnation: 5, version: 6 }, Change::Replace, &[("x", Some("1")), ("y", None)])];
+    let commits = vec![commit(
+        "a",
+        Tag { incarnation: 5, version: 6 },
+        Change::Replace,
+        &[("x", Some("1")), ("y", None)],
+    )];
     let node = CatalogCommand::SetNode(Node { id: 9, zone: "north".into() });
     let payloads = [
         EntryPayload::Blank,

@@ -1,5 +1,6 @@
 //! One running Raft group.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openraft::Raft;
@@ -17,7 +18,6 @@ use super::log_store::LogStore;
 use super::network::NoPeers;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
-use super::codec;
 use crate::error::OdgmError;
 use crate::log_writer::LogWriter;
 use crate::poison::Poison;
@@ -66,7 +66,7 @@ impl Group {
             .await
             .map_err(|error| failed("start the log")(&error))?;
         if pristine {
-            let founded = raft.initialize(codec::sole_voter(node)).await;
+            let founded = raft.initialize(BTreeSet::from([node])).await;
             founded.map_err(|error| failed("found the log")(&error))?;
         } else if sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))? {
             raft.trigger().elect(false).await.map_err(|error| failed("lead the log")(&error))?;
@@ -146,7 +146,9 @@ async fn sole_voter(raft: &Raft<TypeConfig, StateMachine>, node: u64) -> Result<
 fn proposal_error(error: &ClientWriteError<TypeConfig>) -> ProposalError {
     match error {
         ClientWriteError::ForwardToLeader(forward) => ProposalError::NotLeader { leader: forward.leader_id },
-        ClientWriteError::LogEntryDiscarded(forward) => ProposalError::Discarded { leader: forward.leader_id },
+        ClientWriteError::LogEntryDiscarded(forward) => {
+            ProposalError::Discarded { leader: forward.leader_id }
+        }
         // no precondition is ever attached and no membership proposed this way; never appended in either case
         ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
             ProposalError::NotLeader { leader: None }

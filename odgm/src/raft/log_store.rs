@@ -40,12 +40,21 @@ pub(super) struct LogStore(Arc<GroupLog>);
 
 impl LogStore {
     /// Reads what the group's log holds.
-    pub(super) fn open(db: &Arc<LogDb>, writer: &LogWriter, poison: &Poison, group: u64) -> Result<Self, OdgmError> {
+    pub(super) fn open(
+        db: &Arc<LogDb>,
+        writer: &LogWriter,
+        poison: &Poison,
+        group: u64,
+    ) -> Result<Self, OdgmError> {
         let extent = db.extent(group)?;
         let purged = extent.purged.map(|mark| codec::log_id(mark.upto));
         let last = extent.last.map(|(index, bytes)| codec::entry_log_id(index, &bytes)).transpose()?;
-        let inner =
-            Inner { vote: extent.vote.map(codec::vote), purged, last: last.max(purged), tail: Tail::default() };
+        let inner = Inner {
+            vote: extent.vote.map(codec::vote),
+            purged,
+            last: last.max(purged),
+            tail: Tail::default(),
+        };
         Ok(Self(Arc::new(GroupLog {
             group,
             db: db.clone(),

@@ -6,7 +6,9 @@ use std::future::Future;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::impls::EmptyNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+};
 
 use super::snapshot::SnapshotData;
 use super::types::{RaftVote, Snapshot, TypeConfig};
@@ -29,7 +31,10 @@ impl RaftNetworkFactory<TypeConfig> for NoPeers {
 
 impl Peer {
     fn unreachable(&self) -> Unreachable<TypeConfig> {
-        Unreachable::from_string(format!("this host replicates to no other; node {:016x} was named", self.target))
+        Unreachable::from_string(format!(
+            "this host replicates to no other; node {:016x} was named",
+            self.target
+        ))
     }
 }
 

@@ -91,7 +91,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         // openraft purges the log up to a snapshot, so what it names must be durable before it is named
         if let Some(sequence) = self.sequence {
             let db = self.group.db().clone();
-            tokio::task::spawn_blocking(move || db.flush_through(sequence)).await.map_err(io::Error::other)??;
+            tokio::task::spawn_blocking(move || db.flush_through(sequence))
+                .await
+                .map_err(io::Error::other)??;
         }
         self.built.store(true, Ordering::Release);
         Ok(Snapshot { meta, snapshot: data })

@@ -88,7 +88,9 @@ impl StateMachine {
                 self.membership = StoredMembership::new(Some(entry.log_id), members.clone());
                 Reply::None
             }
-            EntryPayload::Normal(Command::Commits(commits)) => self.commits(&mut batch, commits, &entry.log_id)?,
+            EntryPayload::Normal(Command::Commits(commits)) => {
+                self.commits(&mut batch, commits, &entry.log_id)?
+            }
             EntryPayload::Normal(Command::Catalog(change)) => {
                 return self.catalog(batch, change, entry.log_id);
             }
@@ -115,7 +117,12 @@ impl StateMachine {
         Ok(Reply::Commits(replies))
     }
 
-    fn catalog(&mut self, mut batch: WriteBatch, change: &CatalogChange, at: LogId) -> Result<Reply, OdgmError> {
+    fn catalog(
+        &mut self,
+        mut batch: WriteBatch,
+        change: &CatalogChange,
+        at: LogId,
+    ) -> Result<Reply, OdgmError> {
         let Machine::Catalog(catalog) = self.machine.clone() else {
             return Err(OdgmError::corrupt(format!("entry {at}"), "a catalog change in a partition's log"));
         };
@@ -158,7 +165,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         SnapshotBuilder::new(&self.group, &self.built)
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
         let state = codec::state_record(meta.last_log_id.as_ref(), &meta.last_membership);
         let group = self.group.clone();
         let install = move || -> Result<(), OdgmError> {

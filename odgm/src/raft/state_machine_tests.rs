@@ -78,7 +78,7 @@ async fn an_interrupted_installation_leaves_nothing() {
     drop((follower, group));
     let target = target.crash();
     let group = target.group(1);
-    assert_eq!(group.keys(group.next_space().class(1), 10).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(group.keys(&group.next_space().class(1), 10).unwrap(), Vec::<Vec<u8>>::new());
     let reader = Reader::newest(group);
     assert_eq!(fields(&reader, "mine"), pairs(&[("x", "1")]));
     assert_eq!(fields(&reader, "a"), pairs(&[]));

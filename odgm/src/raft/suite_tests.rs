@@ -18,7 +18,8 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Bed> for Builder {
     async fn build(&self) -> Result<(Bed, LogStore, StateMachine), StorageError<TypeConfig>> {
         let bed = Bed::new();
         let log = LogStore::open(&bed.store.log, &bed.writer, &bed.poison, 1).unwrap();
-        let state = StateMachine::open(&bed.group(1), Machine::Partition, &bed.poison, &Arc::default()).unwrap();
+        let state =
+            StateMachine::open(&bed.group(1), Machine::Partition, &bed.poison, &Arc::default()).unwrap();
         Ok((bed, log, state))
     }
 }

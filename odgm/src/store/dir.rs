@@ -57,7 +57,8 @@ fn check_format(dir: &Path) -> Result<(), OdgmError> {
     let Some(text) = read(&path)? else {
         return write_durably(dir, "format", &FORMAT.to_string());
     };
-    let found = text.trim().parse::<u32>().map_err(|error| OdgmError::corrupt(path.display().to_string(), error))?;
+    let found =
+        text.trim().parse::<u32>().map_err(|error| OdgmError::corrupt(path.display().to_string(), error))?;
     if found > FORMAT {
         return Err(OdgmError::Format { path: dir.to_owned(), found, known: FORMAT });
     }
@@ -69,7 +70,9 @@ fn node_id(dir: &Path) -> Result<NodeId, OdgmError> {
     if let Some(text) = read(&path)? {
         return match u64::from_str_radix(text.trim(), 16) {
             Ok(id) if id != 0 => Ok(NodeId(id)),
-            _ => Err(OdgmError::corrupt(path.display().to_string(), "not a node id of 16 hexadecimal digits")),
+            _ => {
+                Err(OdgmError::corrupt(path.display().to_string(), "not a node id of 16 hexadecimal digits"))
+            }
         };
     }
     let id = NodeId(random());

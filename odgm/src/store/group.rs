@@ -17,6 +17,15 @@ use crate::key::{OWN, Space, StateKey, parse_class, successor};
 use crate::record::{CatalogRecord, FORMAT, NumberRecord, StateRecord};
 use crate::types::Head;
 
+/// Fields that nothing refers to any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DeadHome {
+    /// The key of the note that says so.
+    pub(crate) note: Vec<u8>,
+    /// What the keys of the fields begin with.
+    pub(crate) fields: Vec<u8>,
+}
+
 /// See the module.
 pub(crate) struct GroupState {
     db: Arc<StateDb>,
@@ -31,7 +40,8 @@ impl GroupState {
     pub(crate) fn open(db: &Arc<StateDb>, id: u64) -> Result<Self, OdgmError> {
         let pointer = get::<NumberRecord>(db, &Space::pointer(id), "a generation pointer")?;
         let generation = pointer.map_or(1, |pointer| pointer.value);
-        let state = Self { db: db.clone(), id, generation: AtomicU64::new(generation), durable: Mutex::new(None) };
+        let state =
+            Self { db: db.clone(), id, generation: AtomicU64::new(generation), durable: Mutex::new(None) };
         state.drop_other_generations()?;
         Ok(state)
     }
@@ -52,7 +62,8 @@ impl GroupState {
 
     /// The same as a snapshot sees it.
     pub(crate) fn state_in(snapshot: &OwnedSnapshot, space: Space) -> Result<StateRecord, OdgmError> {
-        let bytes = snapshot.view().get_pinned(space.state()).map_err(OdgmError::database("read the state"))?;
+        let bytes =
+            snapshot.view().get_pinned(space.state()).map_err(OdgmError::database("read the state"))?;
         checked(bytes.map(|bytes| decode(&bytes, "a group's state")).transpose()?)
     }
 
@@ -139,27 +150,29 @@ impl GroupState {
         }
     }
 
-    /// Up to `limit` dead homes: the key of the note, and what the keys of the home's fields begin with.
-    pub(crate) fn dead_homes(&self, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+    /// Up to `limit` dead homes.
+    pub(crate) fn dead_homes(&self, limit: usize) -> Result<Vec<DeadHome>, OdgmError> {
         let space = self.space();
-        let notes = self.keys(space.dead_homes(), limit)?;
+        let notes = self.keys(&space.dead_homes(), limit)?;
         let homes = notes.into_iter().map(|note| match StateKey::parse(&note) {
-            Some((_, StateKey::DeadHome { class, object, home })) => Ok((note, space.field(class, &object, home, ""))),
+            Some((_, StateKey::DeadHome { class, object, home })) => {
+                Ok(DeadHome { note, fields: space.field(class, &object, home, "") })
+            }
             _ => Err(OdgmError::corrupt("a dead home", "its key")),
         });
         homes.collect()
     }
 
     /// Up to `limit` keys that begin with `prefix`, which holds at least a class's whole prefix.
-    pub(crate) fn keys(&self, prefix: Vec<u8>, limit: usize) -> Result<Vec<Vec<u8>>, OdgmError> {
+    pub(crate) fn keys(&self, prefix: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, OdgmError> {
         let mut options = rocksdb::ReadOptions::default();
         options.set_prefix_same_as_start(true);
         options.fill_cache(false);
-        if let Some(end) = successor(prefix.clone()) {
+        if let Some(end) = successor(prefix.to_vec()) {
             options.set_iterate_upper_bound(end);
         }
         let mut stored = self.db.db.raw_iterator_opt(options);
-        stored.seek(&prefix);
+        stored.seek(prefix);
         let mut keys = Vec::new();
         while let Some(key) = stored.key().filter(|_| keys.len() < limit) {
             keys.push(key.to_vec());
@@ -186,7 +199,7 @@ impl GroupState {
         }
         stored.status().map_err(OdgmError::database("read the state"))?;
         // and what is noted of them among the group's own records
-        for key in self.keys(space.revisions(), usize::MAX)? {
+        for key in self.keys(&space.revisions(), usize::MAX)? {
             if let Some((_, StateKey::Revision { class })) = StateKey::parse(&key) {
                 classes.push(class);
             }
@@ -211,13 +224,19 @@ impl GroupState {
         let space = self.space();
         for effect in effects {
             match *effect {
-                Effect::SetHead { class, object, head } => batch.put(space.head(class, object), head.encode_to_vec()),
+                Effect::SetHead { class, object, head } => {
+                    batch.put(space.head(class, object), head.encode_to_vec());
+                }
                 Effect::DropHead { class, object } => batch.delete(space.head(class, object)),
                 Effect::SetField { class, object, home, key, value } => {
                     batch.put(space.field(class, object, home, key), value);
                 }
-                Effect::DropField { class, object, home, key } => batch.delete(space.field(class, object, home, key)),
-                Effect::DeadHome { class, object, home } => batch.put(space.dead_home(class, object, home), []),
+                Effect::DropField { class, object, home, key } => {
+                    batch.delete(space.field(class, object, home, key));
+                }
+                Effect::DeadHome { class, object, home } => {
+                    batch.put(space.dead_home(class, object, home), []);
+                }
                 Effect::SetRevision { class, revision } => {
                     batch.put(space.revision(class), NumberRecord { value: revision }.encode_to_vec());
                 }

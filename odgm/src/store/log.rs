@@ -87,7 +87,8 @@ impl LogDb {
         let mut total = 0;
         for entry in self.db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options) {
             let (key, value) = entry.map_err(OdgmError::database("read the log"))?;
-            let (_, index) = key::parse_log(&key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
+            let (_, index) =
+                key::parse_log(&key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
             total += value.len();
             if total > bytes && !entries.is_empty() {
                 break;
@@ -103,7 +104,8 @@ impl LogDb {
         let mut keys = self.db.raw_iterator();
         keys.seek_to_first();
         while let Some(key) = keys.key() {
-            let (group, _) = key::parse_log(key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
+            let (group, _) =
+                key::parse_log(key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
             groups.push(group);
             let Some(next) = group.checked_add(1) else { break };
             keys.seek(key::log_entry(next, 0));

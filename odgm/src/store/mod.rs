@@ -16,7 +16,7 @@ use std::sync::Arc;
 use oprc_mesh::id::NodeId;
 
 pub(crate) use self::dir::DataDir;
-pub(crate) use self::group::GroupState;
+pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
 pub use self::reader::Reader;
 pub(crate) use self::snapshot::OwnedSnapshot;

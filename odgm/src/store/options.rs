@@ -28,7 +28,10 @@ impl Shared {
         Self {
             cache: Cache::new_lru_cache(config.block_cache_mib.max(1) * MIB),
             // without stalls: a full budget flushes early, it does not stop the log writer
-            buffers: WriteBufferManager::new_write_buffer_manager(config.write_buffer_mib.max(8) * MIB, false),
+            buffers: WriteBufferManager::new_write_buffer_manager(
+                config.write_buffer_mib.max(8) * MIB,
+                false,
+            ),
         }
     }
 

@@ -72,7 +72,10 @@ impl Reader {
     ///
     /// # Errors
     /// The database cannot be read.
-    #[allow(clippy::too_many_arguments, reason = "a page is what they describe; a struct would only rename them")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "a page is what they describe; a struct would only rename them"
+    )]
     pub fn fields(
         &self,
         class: u64,
@@ -101,7 +104,8 @@ impl Reader {
             if page.len() == items || (total > bytes && !page.is_empty()) {
                 return Ok((page, true));
             }
-            let key = std::str::from_utf8(&key[home.len()..]).map_err(|error| OdgmError::corrupt("a field's key", error))?;
+            let key = std::str::from_utf8(&key[home.len()..])
+                .map_err(|error| OdgmError::corrupt("a field's key", error))?;
             page.push(Field { key: key.to_owned(), value: Bytes::copy_from_slice(value) });
             records.next();
         }
@@ -123,18 +127,21 @@ impl Reader {
     ) -> Result<(Vec<ObjectEntry>, bool), OdgmError> {
         let space = self.space();
         let first = space.objects(class, prefix);
-        let start = if after.is_empty() { first.clone() } else { past(space, class, after).max(first.clone()) };
+        let start =
+            if after.is_empty() { first.clone() } else { past(space, class, after).max(first.clone()) };
         let mut records = self.scan(start, first);
         let mut page: Vec<ObjectEntry> = Vec::new();
         let mut steps = 0;
         while let Some((key, value)) = records.item() {
-            let (_, parsed) = StateKey::parse(key).ok_or_else(|| OdgmError::corrupt("a state key", "its form"))?;
+            let (_, parsed) =
+                StateKey::parse(key).ok_or_else(|| OdgmError::corrupt("a state key", "its form"))?;
             match parsed {
                 StateKey::Head { object, .. } => {
                     if page.len() == items {
                         return Ok((page, true));
                     }
-                    let head = Head::decode(value).map_err(|error| OdgmError::corrupt("an object's head", error))?;
+                    let head =
+                        Head::decode(value).map_err(|error| OdgmError::corrupt("an object's head", error))?;
                     page.push(ObjectEntry { id: object, tag: head.tag });
                     steps = 0;
                     records.next();

@@ -21,7 +21,14 @@ fn reader_with(bed: &Bed, fields: &[(&str, &str)]) -> (Reader, Head) {
     (reader, head)
 }
 
-fn page(reader: &Reader, head: &Head, prefix: &str, after: &str, items: usize, bytes: usize) -> (Vec<String>, bool) {
+fn page(
+    reader: &Reader,
+    head: &Head,
+    prefix: &str,
+    after: &str,
+    items: usize,
+    bytes: usize,
+) -> (Vec<String>, bool) {
     let (fields, more) = reader.fields(1, &id("a"), head, prefix, after, items, bytes).unwrap();
     (fields.into_iter().map(|field| field.key).collect(), more)
 }
@@ -50,7 +57,8 @@ fn a_page_of_fields_ends_before_its_bytes_but_not_before_the_first() {
 #[test]
 fn a_prefix_and_a_position_narrow_a_page_of_fields() {
     let bed = Bed::new();
-    let (reader, head) = reader_with(&bed, &[("a", "1"), ("k", "1"), ("k1", "1"), ("k\u{10ffff}", "1"), ("l", "1")]);
+    let (reader, head) =
+        reader_with(&bed, &[("a", "1"), ("k", "1"), ("k1", "1"), ("k\u{10ffff}", "1"), ("l", "1")]);
     assert_eq!(page(&reader, &head, "k", "", 10, 1000).0, ["k", "k1", "k\u{10ffff}"]);
     assert_eq!(page(&reader, &head, "k", "k", 10, 1000).0, ["k1", "k\u{10ffff}"]);
     // a position outside the prefix

@@ -41,7 +41,13 @@ pub(crate) fn write(key: &str, value: Option<&str>) -> FieldWrite {
 }
 
 /// A commit to class 1 in the current term.
-pub(crate) fn commit(partition: &Partition, object: &str, base: Tag, change: Change, writes: Vec<FieldWrite>) -> Commit {
+pub(crate) fn commit(
+    partition: &Partition,
+    object: &str,
+    base: Tag,
+    change: Change,
+    writes: Vec<FieldWrite>,
+) -> Commit {
     Commit {
         term: partition.leadership().unwrap(),
         class: 1,

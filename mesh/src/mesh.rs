@@ -246,9 +246,13 @@ impl Mesh {
         }
     }
 
-    /// Leaves the mesh: replies under way are sent (for 5 s at the most), then the session closes.
+    /// Leaves the mesh: new requests are refused as not run, those under way are answered (for 5 s at the most), then the
+    /// session closes.
     pub async fn close(&self) {
         self.inner.closing.cancel();
+        if let Some(link) = &self.inner.link {
+            link.withdraw();
+        }
         self.inner.tasks.close();
         let drained = tokio::time::timeout(Duration::from_millis(CLOSE_MS), self.inner.tasks.wait()).await;
         if drained.is_err() {

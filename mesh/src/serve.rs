@@ -72,6 +72,10 @@ impl Server {
             Ok(request) => request,
             Err(error) => return tracing::warn!(%error, bytes = payload.len(), "dropped a malformed request"),
         };
+        if inner.closing.is_cancelled() {
+            let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
+            return reply(&inner, &request.reply_to, request.correlation, Err(problem));
+        }
         let Ok(permit) = self.admission.clone().try_acquire_owned() else {
             let problem = Problem::new(Code::Overloaded, "too many requests from the mesh")
                 .with_effect(Effect::NotRun)

@@ -109,8 +109,12 @@ impl Link {
         *self.token.lock() = Some(token);
     }
 
-    pub(crate) async fn close(&self) {
+    /// Takes the token back: others stop asking this process.
+    pub(crate) fn withdraw(&self) {
         self.token.lock().take();
+    }
+
+    pub(crate) async fn close(&self) {
         self.outbox.close();
         if let Err(error) = self.session.close().await {
             tracing::warn!(%error, "closing the mesh session failed");

@@ -131,7 +131,7 @@ impl Module {
         let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, self.budget.share());
         let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
             Some(Ok(output)) => within_limit(output, &call),
-            Some(Err(error)) => Err(failure::problem(&error, &store.data().memory)),
+            Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),
             None => Err(late(&call, wall)),
         };
         (result, store.into_data().access)
@@ -205,6 +205,16 @@ fn within_limit(output: Output, call: &Call) -> Result<Output, Problem> {
     }
     let detail = format!("the result has {bytes} bytes; the class allows {bytes_max}");
     Err(Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less"))
+}
+
+/// A function's own error is a result too.
+fn bounded(problem: Problem, call: &Call) -> Problem {
+    let (bytes, bytes_max) = (problem.error.len(), payload_bytes_max(call));
+    if bytes <= bytes_max {
+        return problem;
+    }
+    let detail = format!("the function's error has {bytes} bytes; the class allows {bytes_max}");
+    Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less")
 }
 
 fn late(call: &Call, wall: Instant) -> Problem {

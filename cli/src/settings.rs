@@ -216,7 +216,7 @@ mod tests {
         for (file, part) in [
             ("lisen = \"x\"", "lisen"),
             ("[upp]\nlisten = \"x\"", "[upp]"),
-            ("[up]\njoin = \"x\"", "up.join"),
+            ("[up]\nzone = \"x\"", "up.zone"),
             ("config = \"other.toml\"", "config"),
             ("listen = [\"a\", \"b\"]", "one value"),
             ("listen = 1979-05-27", "a text"),

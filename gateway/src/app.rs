@@ -8,6 +8,7 @@ use std::time::Duration;
 use oprc_mesh::Mesh;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, NodeId};
+use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Answer, CatalogRead, Empty, Leads, Op};
 use tokio::sync::{Mutex, watch};
@@ -209,14 +210,15 @@ impl App {
     }
 
     /// A host for what one host must do in several steps: the catalog's leader if it is known, otherwise any. Waits for
-    /// one to appear.
+    /// one to appear, but not longer than a usual call may take: an upload's deadline is long for the sake of slow lines.
     ///
     /// # Errors
-    /// `unavailable` when none did before `deadline`.
+    /// `unavailable` when none did.
     pub(crate) async fn host(&self, deadline: Instant) -> Result<NodeId, Refusal> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut alive = self.alive.clone();
-        if timeout_at(deadline, alive.wait_for(|alive| !alive.is_empty())).await.is_err() {
+        let patience = deadline.min(Instant::now() + Duration::from_millis(DEADLINE_MS_DEFAULT));
+        if timeout_at(patience, alive.wait_for(|alive| !alive.is_empty())).await.is_err() {
             return Err(nobody_to_ask());
         }
         match self.pick(Target::Catalog, turn) {

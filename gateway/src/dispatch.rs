@@ -32,7 +32,7 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Reply {
     });
     let reply = outcome.unwrap_or_else(|refusal| {
         let path: String = parts.uri.path().chars().take(SHOWN_CHARS_MAX).collect();
-        let refusal = refusal.on(parts.method.as_str(), path);
+        let refusal = refusal.on(shown(&parts.method), path);
         if refusal.problem().kind() == Code::Internal {
             tracing::error!(problem = %refusal.problem(), "a request failed");
         }
@@ -41,10 +41,15 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Reply {
     if parts.method == Method::HEAD { without_body(reply) } else { reply }
 }
 
+/// HEAD answers as GET does, to the byte, and so names GET.
+fn shown(method: &Method) -> &str {
+    if method == Method::HEAD { "GET" } else { method.as_str() }
+}
+
 async fn handle(app: &App, parts: &Parts, body: Inbound) -> Result<Reply, Refusal> {
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
-        resource.operation(&parts.method).map_err(|refusal| refusal.on(parts.method.as_str(), &resource))?;
+        resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
     let outcome = match resource {
         // never refused for load: they tell whether there is any
         Resource::Health => health::health(),

@@ -18,13 +18,11 @@ use crate::admission::TIMEOUT_HEADER;
 use crate::body::Inbound;
 use crate::call::Call;
 use crate::media::{accepted_form, body_form, expect_json};
-use crate::problem::Refusal;
+use crate::problem::{INVOCATION_ID, Refusal};
 use crate::query::Query;
 use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
 use crate::route::Target;
 
-/// Names the call in the response; the same as the request's `Idempotency-Key` if it had one.
-const INVOCATION_ID: HeaderName = HeaderName::from_static("oprc-invocation-id");
 /// The object's version after the call.
 const VERSION: HeaderName = HeaderName::from_static("oprc-version");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -115,9 +113,10 @@ async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -
         };
         (Op::Invoke(invoke), readonly)
     };
-    match call.app.ask_with(target, call.deadline.at, operation).await? {
-        Answer::Invoked(invoked) => respond(invoked, &invocation),
-        _ => Err(Refusal::misanswered()),
+    match call.app.ask_with(target, call.deadline.at, operation).await {
+        Ok(Answer::Invoked(invoked)) => respond(invoked, &invocation),
+        Ok(_) => Err(Refusal::misanswered()),
+        Err(refusal) => Err(refusal.invocation(&invocation)),
     }
 }
 

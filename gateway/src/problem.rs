@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use oprc_mesh::id::IdError;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use serde::Serialize;
@@ -14,6 +14,9 @@ use crate::reply::{Reply, Unwritable, bytes};
 
 /// Seconds after which an overloaded client is told to come back when nothing better is known.
 const RETRY_AFTER_S: u64 = 1;
+
+/// Names the call in the response, also in a failed one; the same as the request's `Idempotency-Key` if it had one.
+pub(crate) const INVOCATION_ID: HeaderName = HeaderName::from_static("oprc-invocation-id");
 
 /// A request that is refused or failed. Boxed, so that results that carry it stay small.
 #[derive(Debug)]
@@ -25,11 +28,12 @@ struct Inner {
     /// Takes the place of the code's own status.
     status: Option<StatusCode>,
     allow: Option<String>,
+    invocation: Option<HeaderValue>,
 }
 
 impl From<Problem> for Refusal {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(Inner { problem, status: None, allow: None }))
+        Self(Box::new(Inner { problem, status: None, allow: None, invocation: None }))
     }
 }
 
@@ -86,6 +90,12 @@ impl Refusal {
         self
     }
 
+    /// Names the call that failed: what the hosts' logs are searched for.
+    pub(crate) fn invocation(mut self, id: &str) -> Self {
+        self.0.invocation = HeaderValue::try_from(id).ok();
+        self
+    }
+
     /// Says what would help.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.problem.hint = hint.into();
@@ -111,7 +121,7 @@ impl Refusal {
 
     /// The response.
     pub(crate) fn respond(self) -> Reply {
-        let Inner { problem, status, allow } = *self.0;
+        let Inner { problem, status, allow, invocation } = *self.0;
         let code = public(problem.kind());
         let status = status
             .or_else(|| StatusCode::from_u16(code.http_status()).ok())
@@ -125,6 +135,9 @@ impl Refusal {
         }
         if let Some(allow) = allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             reply.headers_mut().insert(ALLOW, allow);
+        }
+        if let Some(invocation) = invocation {
+            reply.headers_mut().insert(INVOCATION_ID, invocation);
         }
         debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
         reply

@@ -87,5 +87,6 @@ impl Classes {
 }
 
 fn not_found(name: &ClassName) -> Problem {
-    Problem::new(Code::NotFound, format!("class {name} is not deployed")).hint("`oprc classes` lists the deployed classes")
+    Problem::new(Code::NotFound, format!("class {name} is not deployed"))
+        .hint("`oprc classes` lists the deployed classes")
 }

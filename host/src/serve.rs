@@ -40,7 +40,9 @@ impl Server {
     async fn answer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         Ok(match op {
             Op::Invoke(invoke) => Answer::Invoked(self.turns.invoke(invoke, deadline).await?),
-            Op::ReadObject(address) => Answer::Object(self.read_object(&address.class, &address.object).await?),
+            Op::ReadObject(address) => {
+                Answer::Object(self.read_object(&address.class, &address.object).await?)
+            }
             Op::WriteObject(write) => Answer::Written(self.turns.write(write, deadline).await?),
             Op::ReadField(read) => Answer::Field(self.read_field(&read).await?),
             Op::ListFields(list) => Answer::Fields(self.list_fields(&list).await?),

@@ -7,11 +7,13 @@
 //! and the same [`outcome::Problem`]s.
 
 pub mod catalog;
+mod config;
 mod directory;
 mod follow;
 pub mod id;
 pub mod limits;
 pub mod manifest;
+mod member;
 mod mesh;
 mod outbox;
 pub mod outcome;
@@ -20,5 +22,6 @@ mod serve;
 mod session;
 pub mod wire;
 
+pub use config::{Handler, MeshConfig, MeshError};
 pub use directory::Directory;
-pub use mesh::{Handler, Mesh, MeshConfig, MeshError};
+pub use mesh::Mesh;

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use zenoh::key_expr::KeyExpr;
@@ -13,7 +15,7 @@ use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::{Session, Wait as _};
 
-use crate::mesh::MeshError;
+use crate::config::MeshError;
 
 /// Messages that may wait in one lane ...
 const LANE_MESSAGES_MAX: usize = 4_096;
@@ -22,11 +24,14 @@ const LANE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Lanes at the same time; past it all are closed (what waits in them still goes out) and opened anew, so that departed
 /// peers do not pile up.
 const LANES_MAX: usize = 256;
+/// How long the end waits for what has not been sent.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(crate) struct Outbox {
     session: Session,
     lanes: Mutex<HashMap<String, Lane>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Clone)]
@@ -42,7 +47,7 @@ struct Message {
 
 impl Outbox {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, lanes: Mutex::default() }
+        Self { session, lanes: Mutex::default(), threads: Mutex::default() }
     }
 
     /// Queues `payload` for `key` behind what waits in the lane of `peer`. Never blocks.
@@ -72,17 +77,24 @@ impl Outbox {
         let (messages, waiting) = sync_channel(LANE_MESSAGES_MAX);
         let lane = Lane { messages, bytes: Arc::default() };
         let (session, bytes) = (self.session.clone(), lane.bytes.clone());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("mesh-lane".into())
             .spawn(move || send(&session, &waiting, &bytes))
             .map_err(|source| MeshError::Thread { source })?;
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
         lanes.insert(peer.to_owned(), lane.clone());
         Ok(lane)
     }
 
-    /// Lets every lane end once what waits in it is gone.
-    pub(crate) fn close(&self) {
+    /// Closes every lane and waits, for a bounded time, until what waits in them is sent.
+    pub(crate) async fn close(&self) {
         self.lanes.lock().clear();
+        let until = Instant::now() + CLOSE;
+        while self.threads.lock().iter().any(|thread| !thread.is_finished()) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 

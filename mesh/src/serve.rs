@@ -13,8 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Handler;
 use crate::limits::DEADLINE_MS_MAX;
-use crate::mesh::{Handler, Inner, too_late};
+use crate::member::{Member, too_late};
 use crate::outcome::{Code, Effect, Problem};
 use crate::session::reply_key;
 use crate::wire::{Answer, Cancel, Op, Reply, Request, VERSION};
@@ -25,7 +26,7 @@ const REQUESTS_MAX: usize = 8_192;
 /// What the Zenoh callbacks need.
 #[derive(Clone)]
 pub(crate) struct Server {
-    inner: Weak<Inner>, // weakly: the session owns the callbacks and `Inner` owns the session
+    member: Weak<Member>, // weakly: the session owns the callbacks and `Member` owns the session
     handler: Arc<dyn Handler>,
     admission: Arc<Semaphore>,
     /// What is under way, by the caller's inbox and correlation id.
@@ -58,34 +59,34 @@ impl Drop for Running {
 }
 
 impl Server {
-    pub(crate) fn new(inner: Weak<Inner>, handler: Arc<dyn Handler>) -> Self {
+    pub(crate) fn new(member: Weak<Member>, handler: Arc<dyn Handler>) -> Self {
         let admission = Arc::new(Semaphore::new(REQUESTS_MAX));
         let runtime = tokio::runtime::Handle::current();
-        Self { inner, handler, admission, running: Arc::default(), runtime }
+        Self { member, handler, admission, running: Arc::default(), runtime }
     }
 
     /// Takes one encoded request. Bytes that are no request are dropped: without a correlation id there is nobody to
     /// answer.
     pub(crate) fn accept(&self, payload: &[u8]) {
-        let Some(inner) = self.inner.upgrade() else { return };
+        let Some(member) = self.member.upgrade() else { return };
         let request = match Request::decode(payload) {
             Ok(request) => request,
             Err(error) => return tracing::warn!(%error, bytes = payload.len(), "dropped a malformed request"),
         };
-        if inner.closing.is_cancelled() {
+        if member.closing.is_cancelled() {
             let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
-            return reply(&inner, &request.reply_to, request.correlation, Err(problem));
+            return reply(&member, &request.reply_to, request.correlation, Err(problem));
         }
         let Ok(permit) = self.admission.clone().try_acquire_owned() else {
             let problem = Problem::new(Code::Overloaded, "too many requests from the mesh")
                 .with_effect(Effect::NotRun)
                 .retry_after_ms(100);
-            return reply(&inner, &request.reply_to, request.correlation, Err(problem));
+            return reply(&member, &request.reply_to, request.correlation, Err(problem));
         };
         let caller = (request.reply_to.clone(), request.correlation);
         let running = Running::register(&self.running, caller);
         let handler = self.handler.clone();
-        inner.tasks.clone().spawn_on(
+        member.tasks.clone().spawn_on(
             async move {
                 let work = run(&*handler, request.version, request.op, request.timeout_ms);
                 // a handler that panics still answers, and leaves nothing behind
@@ -93,7 +94,7 @@ impl Server {
                 let outcome = running.cancelled.run_until_cancelled(work).await;
                 if let Some(outcome) = outcome {
                     let outcome = outcome.unwrap_or_else(|_| Err(panicked()));
-                    reply(&inner, &request.reply_to, request.correlation, outcome);
+                    reply(&member, &request.reply_to, request.correlation, outcome);
                 }
                 drop((running, permit));
             },
@@ -132,13 +133,13 @@ fn panicked() -> Problem {
     Problem::new(Code::Internal, "the host panicked; its log says where").with_effect(Effect::Unknown)
 }
 
-fn reply(inner: &Inner, reply_to: &str, correlation: u64, outcome: Result<Answer, Problem>) {
+fn reply(member: &Member, reply_to: &str, correlation: u64, outcome: Result<Answer, Problem>) {
     let (answer, problem) = match outcome {
         Ok(answer) => (Some(answer), None),
         Err(problem) => (None, Some(problem)),
     };
     let payload = Reply { version: VERSION, correlation, problem, answer }.encode_to_vec();
-    if let Some(link) = &inner.link
+    if let Some(link) = &member.link
         && let Err(error) = link.send(reply_to, reply_key(reply_to), payload)
     {
         tracing::warn!(%error, "a reply was lost");

@@ -18,8 +18,8 @@ use zenoh::Session;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::sample::Sample;
 
+use crate::config::{MeshConfig, MeshError};
 use crate::id::NodeId;
-use crate::mesh::{MeshConfig, MeshError};
 use crate::outbox::Outbox;
 
 /// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
@@ -109,13 +109,10 @@ impl Link {
         *self.token.lock() = Some(token);
     }
 
-    /// Takes the token back: others stop asking this process.
-    pub(crate) fn withdraw(&self) {
-        self.token.lock().take();
-    }
-
+    /// Sends what waits, takes the token back, and closes. The token goes last: whoever sees it go fails what it waits for.
     pub(crate) async fn close(&self) {
-        self.outbox.close();
+        self.outbox.close().await;
+        self.token.lock().take();
         if let Err(error) = self.session.close().await {
             tracing::warn!(%error, "closing the mesh session failed");
         }

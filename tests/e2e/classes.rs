@@ -4,7 +4,7 @@ use oprc_mesh::outcome::Code;
 use oprc_tests::{Class, Server, both, guests};
 use serde_json::{Value, json};
 
-both!(described, history, unknown, own_grid, one_component_many_classes);
+both!(described, history, unknown, own_grid, one_component_many_classes, deployed_at_once);
 
 async fn described(server: Server) {
     let class = Class::deploy(&server, "Counter", guests::counter(), "readonly = [\"value\"]").await;
@@ -111,4 +111,25 @@ async fn one_component_many_classes(server: Server) {
     two.object("o").get().await.problem(Code::NotFound);
     one.http.delete(one.path()).send().await.ok();
     assert_eq!(two.object("o").invoke("increment", json!({ "by": 1 })).await.expect(200).json(), 1);
+}
+
+/// Many deployments of one class at the same time: each is a version of its own, and the last one is what runs.
+async fn deployed_at_once(server: Server) {
+    let class = Class::deploy(&server, "Crowd", guests::prober_generation(1), "").await;
+    let mut deployments = tokio::task::JoinSet::new();
+    for generation in 2..=9 {
+        let class = class.clone();
+        deployments.spawn(async move {
+            let deployed = class.redeploy(guests::prober_generation(generation), "").await.expect(201).json();
+            (deployed["version"].as_u64().unwrap(), generation)
+        });
+    }
+    let mut deployed = deployments.join_all().await;
+    deployed.sort_unstable();
+    let versions: Vec<_> = deployed.iter().map(|(version, _)| *version).collect();
+    assert_eq!(versions, (2..=9).collect::<Vec<_>>());
+    let last = deployed.last().unwrap().1;
+    assert_eq!(class.function("generation").send().await.expect(200).json(), guests::generation(last));
+    let listed = class.http.get(format!("{}/versions", class.path())).send().await.expect(200).json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 9);
 }

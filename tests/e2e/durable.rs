@@ -69,6 +69,38 @@ fn every_kind_of_change() {
     });
 }
 
+/// More than one checkpoint's worth of large values, killed while more come in: each is there as it was acknowledged.
+#[test]
+fn large_values() {
+    run(async {
+        let server = Server::start(Kind::Embedded).await;
+        let _shown = server.show_logs_on_panic();
+        let class = Class::deploy(&server, "Large", guests::prober(), "").await;
+        let value =
+            |n: usize| -> Vec<u8> { n.to_le_bytes().iter().copied().cycle().take(1024 * 1024).collect() };
+        for round in 0..3 {
+            let mut writers = tokio::task::JoinSet::new();
+            for n in round * 30..round * 30 + 30 {
+                let put = class.object(format!("o{n}")).field("PUT", "large").octets(value(n));
+                writers.spawn(put.send());
+            }
+            for reply in writers.join_all().await {
+                reply.ok();
+            }
+            // more is under way when it dies
+            let last = class.object("last").field("PUT", "large").octets(value(round));
+            let last = tokio::spawn(last.try_send());
+            server.kill_host();
+            let _ = last.await.unwrap();
+            server.launch().await;
+            for n in 0..round * 30 + 30 {
+                let kept = class.object(format!("o{n}")).field("GET", "large").send().await.expect(200);
+                assert!(kept.body == value(n), "o{n} is what was written");
+            }
+        }
+    });
+}
+
 /// What lies on disk is read again from the log or the state, however often the process dies on the way.
 #[test]
 fn many_restarts() {

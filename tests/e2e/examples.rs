@@ -4,7 +4,7 @@ use oprc_mesh::outcome::Code;
 use oprc_tests::{Class, Server, both, guests};
 use serde_json::json;
 
-both!(account, account_under_load, kv, kv_raw);
+both!(account, account_under_load, kv, kv_raw, echo);
 
 /// A refused overdraft leaves the account untouched.
 async fn account(server: Server) {
@@ -92,4 +92,18 @@ async fn kv_raw(server: Server) {
     let listed = map.method("list").send().await.expect(200);
     assert_eq!(listed.bytes_as_json()["items"], json!({ "k": "raw" }));
     class.function("list").send().await.problem(Code::Invalid);
+}
+
+/// Bytes and text come back, through both forms.
+async fn echo(server: Server) {
+    let class = Class::deploy(&server, "Echo", guests::echo(), "").await;
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let call = class.function("echo").octets(bytes.clone()).header("accept", "application/octet-stream");
+    assert!(call.send().await.expect(200).body == bytes, "all of it comes back");
+    let text = "größe 日本 🦀".repeat(1000);
+    assert_eq!(
+        class.function("echo-text").json(&json!({ "text": text })).send().await.expect(200).json(),
+        text
+    );
+    class.function("nothing").send().await.expect(204);
 }

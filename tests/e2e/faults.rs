@@ -25,7 +25,8 @@ both!(
     many_bytes,
     large_value,
     own_error,
-    not_a_number
+    not_a_number,
+    many_endless_loops
 );
 
 /// Small limits, so that passing them is quick.
@@ -121,6 +122,25 @@ async fn not_a_number(server: Server) {
         object.invoke("run", steps).await.problem(Code::Invalid);
         assert_unchanged(&before, &object.get().await.expect(200));
     }
+}
+
+/// More guests that loop than there are cores: all end by their limit, and others get their share meanwhile.
+async fn many_endless_loops(server: Server) {
+    let class =
+        Class::deploy(&server, "Faulty", guests::prober(), "[class.limits]\ncpu_ms = 200\nwall_ms = 60000")
+            .await;
+    let bystander = Bystander::start(class.object("bystander")).await;
+    let mut loops = tokio::task::JoinSet::new();
+    let begin = Instant::now();
+    for n in 0..16 {
+        loops.spawn(
+            class.object(format!("o{n}")).method("spin").header("x-request-timeout-ms", 60_000).send(),
+        );
+    }
+    for reply in loops.join_all().await {
+        reply.problem(Code::CpuLimit);
+    }
+    bystander.stop(begin.elapsed()).await;
 }
 
 async fn fails(server: &Server, method: &str, arguments: Value, code: Code) -> Value {

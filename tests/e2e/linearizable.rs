@@ -21,19 +21,19 @@ async fn reads_are_never_stale(server: Server) {
     let acknowledged = Arc::new(AtomicU64::new(1));
     let over = Arc::new(AtomicBool::new(false));
 
-    let mut readers = JoinSet::new();
+    let mut reading = JoinSet::new();
     for way in [read_method, read_object, read_field, read_page] {
         let (object, tried) = (object.clone(), Arc::clone(&tried));
         let (acknowledged, over) = (Arc::clone(&acknowledged), Arc::clone(&over));
-        readers.spawn(async move {
+        reading.spawn(async move {
             let (mut last, mut reads) = (0, 0u64);
             while !over.load(Ordering::SeqCst) {
-                let least = acknowledged.load(Ordering::SeqCst).max(last);
+                let floor = acknowledged.load(Ordering::SeqCst).max(last);
                 let value = way(object.clone()).await;
                 let most = tried.load(Ordering::SeqCst);
                 assert!(
-                    (least..=most).contains(&value),
-                    "read {value}, but {least} was there and {most} was tried"
+                    (floor..=most).contains(&value),
+                    "read {value}, but {floor} was there and {most} was tried"
                 );
                 last = value;
                 reads += 1;
@@ -55,7 +55,7 @@ async fn reads_are_never_stale(server: Server) {
     }
     writers.join_all().await;
     over.store(true, Ordering::SeqCst);
-    readers.join_all().await;
+    reading.join_all().await;
 }
 
 type Read = std::pin::Pin<Box<dyn Future<Output = u64> + Send>>;

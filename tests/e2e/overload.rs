@@ -130,3 +130,36 @@ fn of_an_object() {
         assert_eq!(class.object("o").version().await, MAILBOX_CALLS_MAX as u64 + 1);
     });
 }
+
+/// Hundreds of turns at the same time, on as many objects: each runs, or is refused in time.
+#[test]
+fn of_the_runtime() {
+    run(async {
+        let server = Server::start(Kind::Embedded).await;
+        let _shown = server.show_logs_on_panic();
+        let class = Class::deploy(&server, "Many", guests::prober(), SLEEPY).await;
+        let mut naps = JoinSet::new();
+        for connection in 0..8 {
+            let http = server.http().multiplexed().await;
+            for n in 0..100 {
+                let object = class.through(&http).object(format!("o{connection}-{n}"));
+                let nap =
+                    object.method("nap").json(&json!({ "ms": 2000 })).header("x-request-timeout-ms", 60_000);
+                naps.spawn(nap.send());
+            }
+        }
+        let mut ran = 0;
+        for reply in naps.join_all().await {
+            if reply.status == 204 {
+                ran += 1;
+            } else {
+                assert_eq!(reply.problem(Code::Overloaded)["outcome"], "not-run");
+            }
+        }
+        println!("{ran} of 800 turns ran");
+        assert!(ran >= 100, "only {ran} turns ran at the same time");
+        let listed =
+            class.http.get(format!("{}/objects?limit=1000", class.path())).send().await.expect(200).json();
+        assert_eq!(listed["items"].as_array().unwrap().len(), ran);
+    });
+}

@@ -1,4 +1,4 @@
-//! A deleted object is gone, and one made anew under its id shares nothing with it: no field shines through, its ETag
+//! A deleted object is gone, and one made anew under its id shares nothing with it: no field shines through, its `ETag`
 //! is another, and conditions on the old one fail.
 
 use oprc_mesh::outcome::Code;

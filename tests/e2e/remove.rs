@@ -1,10 +1,10 @@
 //! A removed class cannot be used; its objects stay and come back when it is deployed again, unless they were purged.
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Server, both, eventually, guests};
+use oprc_tests::{Class, Object, Server, both, eventually, guests};
 use serde_json::json;
 
-both!(objects_stay, objects_go, removed_twice, under_load);
+both!(objects_stay, objects_go, removed_twice, under_load, purged_under_load);
 
 async fn filled(server: &Server) -> Class {
     let class = Class::deploy(server, "Removed", guests::counter(), "").await;
@@ -80,6 +80,26 @@ async fn removed_twice(server: Server) {
 /// Calls that meet the removal succeed or find no class: nothing else, and nothing is half done.
 async fn under_load(server: Server) {
     let class = filled(&server).await;
+    for (object, done) in removed_meanwhile(&class, "").await {
+        assert_eq!(object.invoke("value", json!({})).await.expect(200).json(), done);
+    }
+}
+
+/// The same with a purge: no call that was under way leaves anything in the class that is deployed afterwards.
+async fn purged_under_load(server: Server) {
+    let class = filled(&server).await;
+    for round in 0..3 {
+        for (object, _) in removed_meanwhile(&class, "?purge=true").await {
+            object.get().await.problem(Code::NotFound);
+        }
+        let listed = class.http.get(format!("{}/objects", class.path())).send().await.expect(200).json();
+        assert_eq!(listed["items"], json!([]), "round {round}");
+    }
+}
+
+/// Removes the class while clients count, and deploys it again; gives each client's object and how many of its calls
+/// were acknowledged.
+async fn removed_meanwhile(class: &Class, query: &str) -> Vec<(Object, u64)> {
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..8 {
         let object = class.object(format!("load{client}"));
@@ -100,10 +120,8 @@ async fn under_load(server: Server) {
         (class.object("load0").get().await.status == 200).then_some(())
     })
     .await;
-    class.http.delete(class.path()).send().await.ok();
+    class.http.delete(format!("{}{query}", class.path())).send().await.ok();
     let counts = clients.join_all().await;
     class.redeploy(guests::counter(), "").await.expect(201);
-    for (object, done) in counts {
-        assert_eq!(object.invoke("value", json!({})).await.expect(200).json(), done);
-    }
+    counts
 }

@@ -110,3 +110,49 @@ fn an_orderly_restart_keeps_all() {
         });
     }
 }
+
+/// Compiled code is only a cache: damaged or gone, it is made anew. A damaged component is noticed and never run.
+#[test]
+fn damaged_files() {
+    run(async {
+        let server = Server::start(Kind::Embedded).await;
+        let _shown = server.show_logs_on_panic();
+        let class = Class::deploy(&server, "Damaged", guests::counter(), "").await;
+        class.object("o").invoke("increment", json!({ "by": 1 })).await.expect(200);
+        for round in 2..=4 {
+            assert!(server.stop().await.success());
+            for file in std::fs::read_dir(server.data_dir().join("aot")).unwrap() {
+                let path = file.unwrap().path();
+                let mut code = std::fs::read(&path).unwrap();
+                match round {
+                    2 => code.truncate(code.len() / 2),
+                    3 => code.iter_mut().skip(1000).step_by(97).for_each(|byte| *byte ^= 0x55),
+                    _ => code.clear(),
+                }
+                std::fs::write(&path, code).unwrap();
+            }
+            server.launch().await;
+            assert_eq!(
+                class.object("o").invoke("increment", json!({ "by": 1 })).await.expect(200).json(),
+                round
+            );
+        }
+        assert!(server.stop().await.success());
+        std::fs::remove_dir_all(server.data_dir().join("aot")).unwrap();
+        for file in std::fs::read_dir(server.data_dir().join("components")).unwrap() {
+            let path = file.unwrap().path();
+            let mut component = std::fs::read(&path).unwrap();
+            let place = component.len() / 2;
+            component[place] ^= 1;
+            std::fs::write(&path, component).unwrap();
+        }
+        server.launch().await;
+        let refused = class.object("o").invoke("increment", json!({ "by": 1 })).await;
+        let problem = refused.problem(Code::Internal);
+        assert!(problem["detail"].as_str().unwrap().contains("damaged"), "it says why: {problem}");
+        assert_eq!(class.object("o").fields().await["count"], 4, "the object is there");
+        // sent again, it is whole again
+        class.redeploy(guests::counter(), "").await.ok();
+        assert_eq!(class.object("o").invoke("increment", json!({ "by": 1 })).await.expect(200).json(), 5);
+    });
+}

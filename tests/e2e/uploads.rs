@@ -1,12 +1,14 @@
 //! Uploads: plain and multipart, large and broken, and the same one twice.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX};
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Server, both, guests, multipart, unique};
+use oprc_tests::{Class, Server, both, guests, multipart, raw, unique};
 use serde_json::json;
 
-both!(too_large, as_large_as_allowed, plain_and_multipart, same_again, bad_forms, bad_manifests);
+both!(too_large, as_large_as_allowed, plain_and_multipart, same_again, bad_forms, bad_manifests, broken_off);
 
 const MIB: usize = 1024 * 1024;
 
@@ -150,4 +152,24 @@ async fn bad_manifests(server: Server) {
         [("component", &guests::counter()), ("manifest", b"[class]\nname = \"\xff\"")];
     multipart(server.http().put(class.path()), &bytes).send().await.problem(Code::Invalid);
     server.http().get(class.path()).send().await.problem(Code::NotFound);
+}
+
+/// An upload that breaks off, or whose time is up, deploys nothing, and does not stand in the way of the next.
+async fn broken_off(server: Server) {
+    let class = fresh(&server);
+    let port: u16 = server.url().rsplit(':').next().unwrap().parse().unwrap();
+    let component = guests::counter();
+    let head = format!(
+        "PUT {} HTTP/1.1\r\nHost: x\r\nContent-Type: application/wasm\r\nContent-Length: {}\r\n\r\n",
+        class.path(),
+        component.len()
+    );
+    for bytes in [0, 1, component.len() / 2, component.len() - 1] {
+        let request = [head.as_bytes(), &component[..bytes]].concat();
+        raw::exchange(port, &request, Duration::from_millis(200)).await;
+    }
+    let hasty = class.upload(padded(8 * MIB), None).header("x-request-timeout-ms", 1).send().await;
+    hasty.problem(Code::Deadline);
+    server.http().get(class.path()).send().await.problem(Code::NotFound);
+    class.upload(component, None).send().await.expect(201);
 }

@@ -25,6 +25,11 @@ pub fn kv() -> Bytes {
     built("guest-examples/kv", "kv")
 }
 
+/// Of `guest-examples`: functions without an object.
+pub fn echo() -> Bytes {
+    built("guest-examples/echo", "echo")
+}
+
 /// Of `tests/guests`: does on request whatever a test wants to see withstood.
 pub fn prober() -> Bytes {
     built("tests/guests/prober", "prober")
@@ -59,10 +64,10 @@ pub fn generation(number: u32) -> String {
 fn built(folder: &str, name: &str) -> Bytes {
     static BUILT: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let build = || {
+    let make = || {
         build(&["build", "--target", "wasm32-wasip2"], folder, &format!("wasm32-wasip2/release/{name}.wasm"))
     };
-    built.entry(folder.to_owned()).or_insert_with(build).clone()
+    built.entry(folder.to_owned()).or_insert_with(make).clone()
 }
 
 /// The counter built by `cargo component`, if that is installed.

@@ -154,7 +154,7 @@ pub struct Call {
 
 impl Call {
     /// Adds a header.
-    pub fn header(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn header(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
     }
@@ -203,10 +203,8 @@ impl Call {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body)).unwrap_or_else(|error| panic!("{what}: {error}"));
-        match tokio::time::timeout(ANSWER_PATIENCE, self.http.exchange(request, &what)).await {
-            Ok(reply) => reply,
-            Err(_) => panic!("{what}: no answer in {ANSWER_PATIENCE:?}"),
-        }
+        let answer = tokio::time::timeout(ANSWER_PATIENCE, self.http.exchange(request, &what)).await;
+        answer.unwrap_or_else(|_| panic!("{what}: no answer in {ANSWER_PATIENCE:?}"))
     }
 
     /// Sends it, and gives what came back, whatever it is.

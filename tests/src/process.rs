@@ -1,5 +1,6 @@
 //! Processes under test: started so that none outlives the test run, their output kept in a file.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::net::TcpListener;
@@ -25,8 +26,9 @@ impl Process {
     /// When it cannot be started.
     pub fn spawn(name: &'static str, args: &[String], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("the log file opens");
-        let mut command = oprc_command();
-        command.args(args).stdin(Stdio::null());
+        let mut command = tied("sh");
+        // with SIGXFSZ ignored, writing past a limit on files (see `Process::limit_files`) fails instead of killing
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(oprc()).args(args).stdin(Stdio::null());
         command.stdout(file.try_clone().expect("a file descriptor can be cloned")).stderr(file);
         let child =
             spawn(command).unwrap_or_else(|error| panic!("oprc {} does not start: {error}", args.join(" ")));
@@ -51,12 +53,24 @@ impl Process {
     }
 
     /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
     ///
     /// # Panics
-    /// When the signal cannot be sent.
-    pub fn terminate(&self) {
-        let done = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status();
-        assert!(done.is_ok_and(|status| status.success()), "SIGTERM to {} ({})", self.name, self.pid());
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: &str) {
+        let done = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid())).status();
+        assert!(done.is_ok_and(|status| status.success()), "SIG{signal} to {} ({})", self.name, self.pid());
+    }
+
+    /// From now on no file of this process can grow past `bytes`: every write beyond fails. False where `prlimit`
+    /// (util-linux) is not there to do it.
+    pub fn limit_files(&self, bytes: u64) -> bool {
+        let (pid, limit) = (self.pid().to_string(), format!("--fsize={bytes}"));
+        Command::new("prlimit").args(["--pid", &pid, &limit]).status().is_ok_and(|status| status.success())
     }
 
     /// Waits until it has ended by itself.
@@ -106,7 +120,7 @@ impl Cli {
     /// # Panics
     /// When it cannot be started or dies by a signal.
     pub async fn run(args: &[&str], dir: &Path, env: &[(&str, &str)], stdin: Option<&Path>) -> Self {
-        let mut command = oprc_command();
+        let mut command = tied(oprc());
         command.args(args).current_dir(dir).envs(env.iter().copied());
         command
             .stdin(stdin.map_or_else(Stdio::null, |path| File::open(path).expect("the input opens").into()));
@@ -150,18 +164,18 @@ impl Cli {
     }
 }
 
-/// `oprc` without settings from this process's environment, tied to this process's life where `setpriv` (util-linux)
+/// A command without settings from this process's environment, tied to this process's life where `setpriv` (util-linux)
 /// is there to do it.
-fn oprc_command() -> Command {
+fn tied(program: impl AsRef<OsStr>) -> Command {
     static SETPRIV: LazyLock<bool> = LazyLock::new(|| {
         Command::new("setpriv").arg("--version").output().is_ok_and(|done| done.status.success())
     });
     let mut command = if *SETPRIV {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(oprc());
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
         command
     } else {
-        Command::new(oprc())
+        Command::new(program)
     };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("OPRC_") || name == "RUST_LOG" {

@@ -30,6 +30,7 @@ impl Reply {
     /// # Panics
     /// When it is another.
     #[track_caller]
+    #[allow(clippy::return_self_not_must_use, reason = "the check alone is often all that is wanted")]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
@@ -40,6 +41,7 @@ impl Reply {
     /// # Panics
     /// When it did not.
     #[track_caller]
+    #[allow(clippy::return_self_not_must_use, reason = "the check alone is often all that is wanted")]
     pub fn ok(self) -> Self {
         assert!((200..300).contains(&self.status), "{self:?}");
         self

@@ -10,7 +10,7 @@ use crate::{Kind, Server};
 
 /// How long a condition may take to come true before the test gives up. Generous: it is only ever waited out by a test
 /// that fails, and the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be made")

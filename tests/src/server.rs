@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::run::PATIENCE;
-use crate::{Cli, Http, Process, eventually, free_port};
+use crate::{Cli, Http, Process, Proxy, eventually, free_port};
 
 /// How the product runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,7 @@ struct Inner {
     dir: TempDir,
     port: u16,
     mesh_port: u16,
+    join_port: AtomicU16,
     health_port: u16,
     processes: Mutex<Processes>,
 }
@@ -47,9 +49,20 @@ impl Server {
     /// # Panics
     /// When there is no directory or port for it.
     pub fn prepare(kind: Kind) -> Self {
-        let dir = TempDir::with_prefix("oprc-test-").expect("a temporary directory can be made");
+        sweep();
+        let dir = TempDir::with_prefix(format!("{DIR_PREFIX}{}-", std::process::id()));
+        let dir = dir.expect("a temporary directory can be made");
         let [port, mesh_port, health_port] = [free_port(), free_port(), free_port()];
-        Self(Arc::new(Inner { kind, dir, port, mesh_port, health_port, processes: Mutex::default() }))
+        let join_port = AtomicU16::new(mesh_port);
+        Self(Arc::new(Inner {
+            kind,
+            dir,
+            port,
+            mesh_port,
+            join_port,
+            health_port,
+            processes: Mutex::default(),
+        }))
     }
 
     /// A server of the test's own, running and ready.
@@ -106,9 +119,17 @@ impl Server {
         let mut processes = self.processes();
         if processes.gateway.is_none() {
             let listen = format!("127.0.0.1:{}", self.0.port);
-            let args = ["gateway", "--listen", &listen, "--join", &self.mesh_endpoint()].map(str::to_owned);
+            let join = format!("tcp/127.0.0.1:{}", self.0.join_port.load(Ordering::Relaxed));
+            let args = ["gateway", "--listen", &listen, "--join", &join].map(str::to_owned);
             processes.gateway = Some(Process::spawn("gateway", &args, &self.log_path("gateway")));
         }
+    }
+
+    /// Puts a proxy between host and gateway; for a gateway that is started afterwards.
+    pub async fn join_through_proxy(&self) -> Proxy {
+        let proxy = Proxy::to(self.0.mesh_port).await;
+        self.0.join_port.store(proxy.port, Ordering::Relaxed);
+        proxy
     }
 
     /// Waits until `/readyz` says so.
@@ -139,6 +160,14 @@ impl Server {
     pub fn kill_host(&self) {
         // dropping kills and waits
         self.processes().host = None;
+    }
+
+    /// Sends a signal to the host, by its name.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn signal_host(&self, signal: &str) {
+        self.processes().host.as_ref().expect("the host runs").signal(signal);
     }
 
     /// SIGKILL to the gateway.
@@ -179,14 +208,6 @@ impl Server {
             Kind::Embedded => self.take_host(),
             Kind::Apart => self.processes().gateway.take().expect("the gateway runs"),
         }
-    }
-
-    /// The host's process id.
-    ///
-    /// # Panics
-    /// When it does not run.
-    pub fn host_pid(&self) -> u32 {
-        self.processes().host.as_ref().expect("the host runs").pid()
     }
 
     /// A client of this server.
@@ -285,6 +306,26 @@ impl Drop for ShowLogs {
             }
         }
     }
+}
+
+/// Servers' directories begin so, then comes the id of the test run's process.
+const DIR_PREFIX: &str = "oprc-test-";
+
+/// Removes what earlier runs left: the shared servers' directories outlive their run, since nothing runs at its end.
+fn sweep() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid =
+                name.strip_prefix(DIR_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                // somebody else's, or gone already: no matter
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    });
 }
 
 /// The last lines of a log.

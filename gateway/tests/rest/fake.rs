@@ -139,7 +139,7 @@ impl Fake {
         self.objects.lock().unwrap().insert((class.into(), id.into()), (tag, fields));
     }
 
-    async fn announce(&self) {
+    fn announce(&self) {
         if !self.silent.load(Ordering::Relaxed) {
             self.mesh.announce_catalog(self.view().into());
         }
@@ -291,7 +291,7 @@ impl Fake {
                 }
                 let digest = Digest::from_bytes(&deploy.digest)?;
                 let deployed = self.put_class(&deploy.class, digest, deploy.settings);
-                self.announce().await;
+                self.announce();
                 Answer::Deployed(deployed)
             }
             Op::RemoveClass(remove) => {
@@ -305,7 +305,7 @@ impl Fake {
                     view.revision += 1;
                     view.revision
                 };
-                self.announce().await;
+                self.announce();
                 Answer::Removed(Revision { revision })
             }
             Op::ListVersions(_) => Answer::Versions(Versions { items: self.history.lock().unwrap().clone() }),

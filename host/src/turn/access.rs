@@ -144,12 +144,16 @@ impl ObjectAccess for TurnAccess {
 
     fn list(&mut self, prefix: &str, after: &str, limit: usize) -> Result<(Vec<Field>, bool), Problem> {
         let limit = limit.min(PAGE_ITEMS_MAX);
-        let mut after = after.to_owned();
+        let (mut found, mut bytes, mut after) = (Vec::new(), 0, after.to_owned());
         loop {
-            let (page, more) = self.committed_page(prefix, &after, limit)?;
-            match self.overlay.merge(page, more, prefix, &after, limit) {
-                Merged::Page(items, more) => return Ok((items, more)),
-                Merged::Resume(key) => after = key,
+            let room = limit - found.len();
+            let (page, more) = self.committed_page(prefix, &after, room)?;
+            let Merged { items, more, resume } = self.overlay.merge(&page, more, prefix, &after, room);
+            bytes += items.iter().map(|field| field.key.len() + field.value.len()).sum::<usize>();
+            found.extend(items);
+            match resume {
+                Some(key) if found.is_empty() || bytes < PAGE_BYTES_MAX => after = key,
+                _ => return Ok((found, more)),
             }
         }
     }
@@ -160,7 +164,12 @@ impl ObjectAccess for TurnAccess {
         Ok(())
     }
 
-    fn read_other(&mut self, class: &ClassName, object: &ObjectId, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
+    fn read_other(
+        &mut self,
+        class: &ClassName,
+        object: &ObjectId,
+        key: &FieldKey,
+    ) -> Result<Option<Bytes>, Problem> {
         let (class, reader) = self.other(class, object)?;
         match reader.head(class, object)? {
             Some(head) => Ok(reader.field(class, object, &head, key)?),

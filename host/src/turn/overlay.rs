@@ -76,11 +76,13 @@ impl Overlay {
         let bytes = self.bytes - old.map_or(0, size) + size(&value);
         if keys as u64 > limits.write_keys {
             let detail = format!("the turn writes more than write_keys = {} fields", limits.write_keys);
-            return Err(Problem::new(Code::WriteLimit, detail).hint("write less per call, or raise the limit in the manifest"));
+            return Err(Problem::new(Code::WriteLimit, detail)
+                .hint("write less per call, or raise the limit in the manifest"));
         }
         if bytes as u64 > limits.write_kib * 1024 {
             let detail = format!("the turn writes more than write_kib = {} KiB", limits.write_kib);
-            return Err(Problem::new(Code::WriteLimit, detail).hint("write less per call, or raise the limit in the manifest"));
+            return Err(Problem::new(Code::WriteLimit, detail)
+                .hint("write less per call, or raise the limit in the manifest"));
         }
         self.bytes = bytes;
         self.writes.insert(key, value);
@@ -98,17 +100,23 @@ impl Overlay {
     }
 
     /// Merges a page of committed fields (in key order, all after `after` and with `prefix`; `more` when others follow)
-    /// with the writes. Gives a page of at most `limit` items and whether others follow after its last item, or, where
-    /// every committed item of the page is deleted, none and the key to go on from.
-    pub(crate) fn merge(&self, page: Vec<Field>, more: bool, prefix: &str, after: &str, limit: usize) -> Merged {
-        let horizon = if more { page.last().map(|field| field.key.clone()) } else { None };
+    /// with the writes, and gives at most `limit` items.
+    pub(crate) fn merge(
+        &self,
+        page: &[Field],
+        more: bool,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Merged {
+        let horizon = if more { page.last().map(|field| field.key.as_str()) } else { None };
         let mut merged: BTreeMap<&str, Bytes> = BTreeMap::new();
         if !self.cleared {
             merged.extend(page.iter().map(|field| (field.key.as_str(), field.value.clone())));
         }
         let mut beyond = false;
         for (key, value) in self.range(prefix, after) {
-            if horizon.as_deref().is_some_and(|horizon| key > horizon) {
+            if horizon.is_some_and(|horizon| key > horizon) {
                 beyond |= value.is_some();
                 break;
             }
@@ -129,13 +137,9 @@ impl Overlay {
             })
             .map(|(_, (key, value))| Field { key: key.to_owned(), value })
             .collect();
-        match horizon {
-            Some(horizon) if items.is_empty() => Merged::Resume(horizon),
-            _ => {
-                let more = more || beyond || items.len() < found;
-                Merged::Page(items, more)
-            }
-        }
+        let whole = items.len() == found;
+        let resume = horizon.filter(|_| whole && items.len() < limit).map(str::to_owned);
+        Merged { more: more || beyond || !whole, items, resume }
     }
 
     fn range<'a>(
@@ -168,11 +172,13 @@ impl Overlay {
 
 /// See [`Overlay::merge`].
 #[derive(Debug, PartialEq)]
-pub(crate) enum Merged {
-    /// The page, and whether more follow after its last item.
-    Page(Vec<Field>, bool),
-    /// Nothing of this page is left: go on after this key.
-    Resume(String),
+pub(crate) struct Merged {
+    /// In key order.
+    pub(crate) items: Vec<Field>,
+    /// Others follow after the last item.
+    pub(crate) more: bool,
+    /// The page had room for more, but deletions left it short: go on after this key.
+    pub(crate) resume: Option<String>,
 }
 
 #[cfg(test)]
@@ -238,26 +244,37 @@ mod tests {
     }
 
     /// A store of committed fields that pages as the real one does.
-    fn page_of(committed: &BTreeMap<String, Bytes>, prefix: &str, after: &str, limit: usize) -> (Vec<Field>, bool) {
+    fn page_of(
+        committed: &BTreeMap<String, Bytes>,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> (Vec<Field>, bool) {
         let mut rest = committed.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
-        let items: Vec<_> =
-            rest.by_ref().take(limit).map(|(key, value)| Field { key: key.clone(), value: value.clone() }).collect();
+        let items: Vec<_> = rest
+            .by_ref()
+            .take(limit)
+            .map(|(key, value)| Field { key: key.clone(), value: value.clone() })
+            .collect();
         (items, rest.next().is_some())
     }
 
-    fn list(overlay: &Overlay, committed: &BTreeMap<String, Bytes>, prefix: &str, limit: usize) -> Vec<String> {
+    fn list(
+        overlay: &Overlay,
+        committed: &BTreeMap<String, Bytes>,
+        prefix: &str,
+        limit: usize,
+    ) -> Vec<String> {
         let (mut after, mut keys) = (String::new(), Vec::new());
         loop {
             let (page, more) = page_of(committed, prefix, &after, limit);
-            match overlay.merge(page, more, prefix, &after, limit) {
-                Merged::Resume(key) => after = key,
-                Merged::Page(items, more) => {
-                    assert!(items.len() <= limit);
-                    keys.extend(items.iter().map(|field| field.key.clone()));
-                    let Some(last) = items.last().filter(|_| more) else { return keys };
-                    after = last.key.clone();
-                }
-            }
+            let merged = overlay.merge(&page, more, prefix, &after, limit);
+            assert!(merged.items.len() == limit || !merged.more || merged.resume.is_some(), "{merged:?}");
+            assert!(merged.items.len() <= limit, "{merged:?}");
+            keys.extend(merged.items.iter().map(|field| field.key.clone()));
+            let last = merged.items.last().filter(|_| merged.more).map(|field| field.key.clone());
+            let Some(next) = merged.resume.or(last) else { return keys };
+            after = next;
         }
     }
 

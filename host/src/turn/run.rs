@@ -119,7 +119,12 @@ impl Turns {
     }
 
     /// Waits until what a commit was rejected for is known here, so that running it again has a chance.
-    pub(super) async fn settle(&self, home: &Home, rejection: Rejection, deadline: Instant) -> Result<(), Problem> {
+    pub(super) async fn settle(
+        &self,
+        home: &Home,
+        rejection: Rejection,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
         match rejection {
             Rejection::Revision { current } => self.classes.wait_for(current, deadline).await,
             // the partition has a later term than this host thought: it leads in that one, or not at all
@@ -150,7 +155,12 @@ impl Turns {
         let (Ok(output), Some(change)) = (&outcome, change) else {
             // Nothing is to be committed, and yet the answer leaves only if all that was read is one committed state of
             // this term: nobody committed meanwhile.
-            let now = home.partition.reader().head(class.class.id, object)?.map(|head| head.tag).unwrap_or_default();
+            let now = home
+                .partition
+                .reader()
+                .head(class.class.id, object)?
+                .map(|head| head.tag)
+                .unwrap_or_default();
             let term = home.partition.leadership()?;
             if now != base || term != home.term {
                 return Ok(Ran::Again(Rejection::Base { current: now }));
@@ -168,7 +178,13 @@ impl Turns {
     }
 
     /// A turn's view of `object` as `reader` sees it.
-    fn bind(&self, home: &Home, reader: Reader, object: &ObjectId, mode: Mode) -> Result<TurnAccess, Problem> {
+    fn bind(
+        &self,
+        home: &Home,
+        reader: Reader,
+        object: &ObjectId,
+        mode: Mode,
+    ) -> Result<TurnAccess, Problem> {
         let (class, class_id) = (home.class.name.clone(), home.class.class.id);
         let head = reader.head(class_id, object)?;
         let bound = Bound { class, class_id, object: object.clone(), reader, head };
@@ -217,7 +233,11 @@ impl Turns {
         Ok(Home { class: loaded, partition, term })
     }
 
-    pub(super) fn partition_of(&self, class: &LoadedClass, object: &ObjectId) -> Result<Arc<Partition>, Problem> {
+    pub(super) fn partition_of(
+        &self,
+        class: &LoadedClass,
+        object: &ObjectId,
+    ) -> Result<Arc<Partition>, Problem> {
         let view = self.odgm.catalog().view();
         let info = view.locate(&class.class, &class.name, object);
         let partition = info.and_then(|info| self.odgm.partition(info.group));
@@ -257,7 +277,8 @@ pub(super) fn before(deadline: Instant) -> Result<(), Problem> {
 }
 
 fn changed() -> Problem {
-    Problem::new(Code::StaleClass, "a deploy changed whether the method only reads").with_effect(Effect::NotRun)
+    Problem::new(Code::StaleClass, "a deploy changed whether the method only reads")
+        .with_effect(Effect::NotRun)
 }
 
 pub(super) fn moving() -> Problem {

@@ -90,7 +90,11 @@ impl Turns {
     ///
     /// # Errors
     /// `not-found` for the class, `not-leader`.
-    pub(crate) async fn partition_reader(&self, class: &str, group: u64) -> Result<(Arc<Reader>, u64), Problem> {
+    pub(crate) async fn partition_reader(
+        &self,
+        class: &str,
+        group: u64,
+    ) -> Result<(Arc<Reader>, u64), Problem> {
         let class = self.classes.resolve(&ClassName::parse(class)?).await?;
         let partition = self
             .odgm
@@ -169,7 +173,10 @@ fn plan(
                 if field.value.is_some() || exists(reader, class, object, head, &field.key)? {
                     writes.push(field.clone());
                 } else if mode == WriteMode::DeleteField {
-                    return Err(Problem::new(Code::NotFound, format!("the object has no field {}", field.key)));
+                    return Err(Problem::new(
+                        Code::NotFound,
+                        format!("the object has no field {}", field.key),
+                    ));
                 }
             }
             match (writes.is_empty(), head) {

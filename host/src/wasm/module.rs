@@ -13,8 +13,8 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, 
 use wasmtime::{Engine, Store};
 
 use super::access::ObjectAccess;
-use super::budget::Budget;
 use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
+use super::budget::Budget;
 use super::call::Call;
 use super::contract::{Contract, Export, check_imports, invalid, names};
 use super::failure;
@@ -128,7 +128,8 @@ impl Module {
         let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
         let until = wall.min(call.deadline);
         let meter = Arc::new(Meter::new());
-        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, self.budget.share());
+        let mut store =
+            state::store(&self.engine, Arc::clone(&call), access, until, &meter, self.budget.share());
         let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
             Some(Ok(output)) => within_limit(output, &call),
             Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),

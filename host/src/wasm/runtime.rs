@@ -11,8 +11,8 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker};
 
 use super::aot::AotCache;
-use super::budget::Budget;
 use super::bindings::Generic;
+use super::budget::Budget;
 use super::contract::{check_header, invalid};
 use super::engine;
 use super::error::RuntimeError;

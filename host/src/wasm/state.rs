@@ -23,9 +23,11 @@ pub(super) const TABLE_ELEMENTS_MAX: usize = 128 * 1024;
 const RESOURCES_MAX: usize = 1_024;
 /// Random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 64 * 1024;
-/// What one call between guest and host may make the host allocate, beside the payload. The engine counts a list's items
-/// at the size of its own value type, some 40 bytes, when a result is not taken through a typed path.
+/// What one call between guest and host may make the host allocate, beside the payload.
 const HOSTCALL_BYTES: usize = 40 * MIB;
+/// What the engine counts for each item of a list that is not taken through a typed path: a payload of bytes costs so
+/// much for each.
+const VALUE_BYTES: usize = 48;
 
 /// One turn's store data.
 pub(super) struct State {
@@ -67,18 +69,10 @@ pub(super) fn store(
     let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let state = State {
-        access,
-        call,
-        until,
-        memory,
-        meter: Arc::clone(meter),
-        wasi: None,
-        table,
-    };
+    let state = State { access, call, until, memory, meter: Arc::clone(meter), wasi: None, table };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(HOSTCALL_BYTES.saturating_add(payload.saturating_mul(2)));
+    store.set_hostcall_fuel(HOSTCALL_BYTES.saturating_add(payload.saturating_mul(VALUE_BYTES)));
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |store| {
         if store.data().meter.used() > cpu {

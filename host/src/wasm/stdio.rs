@@ -45,12 +45,19 @@ struct Lines {
     stream: Stream,
     line: Vec<u8>,
     left: usize,
-    lines_left: usize,
+    /// Lines that may still go out.
+    more: usize,
 }
 
 impl GuestLog {
     pub(super) fn new(origin: Arc<Origin>, stream: Stream) -> Self {
-        Self(Arc::new(Mutex::new(Lines { origin, stream, line: Vec::new(), left: TURN_BYTES_MAX, lines_left: TURN_LINES_MAX })))
+        Self(Arc::new(Mutex::new(Lines {
+            origin,
+            stream,
+            line: Vec::new(),
+            left: TURN_BYTES_MAX,
+            more: TURN_LINES_MAX,
+        })))
     }
 
     fn append(&self, bytes: &[u8]) {
@@ -66,7 +73,7 @@ impl Lines {
         let taken = &bytes[..bytes.len().min(self.left)];
         self.left -= taken.len();
         for piece in taken.split_inclusive(|byte| *byte == b'\n') {
-            if self.lines_left == 0 {
+            if self.more == 0 {
                 self.left = 0;
                 self.line.clear();
                 break;
@@ -93,11 +100,11 @@ impl Lines {
             return;
         }
         let line = std::mem::take(&mut self.line);
-        if self.lines_left == 0 {
+        if self.more == 0 {
             self.left = 0;
             return;
         }
-        self.lines_left -= 1;
+        self.more -= 1;
         self.emit(&String::from_utf8_lossy(&line));
     }
 

@@ -1,0 +1,154 @@
+//! What one process is on the mesh: its link, its directory, its waiting calls, and what it serves. Shared by the parts
+//! of this crate; the face around it is [`crate::Mesh`].
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use prost::Message as _;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Handler, MeshConfig, MeshError};
+use crate::directory::Directory;
+use crate::id::NodeId;
+use crate::outcome::{Code, Effect, Problem};
+use crate::pending::Pending;
+use crate::session::{Link, call_key, cancel_key, reply_key};
+use crate::wire::{Answer, Cancel, Op, Reply, Request, VERSION};
+
+/// See the module.
+pub(crate) struct Member {
+    pub(crate) node: Option<NodeId>,
+    pub(crate) directory: Directory,
+    pub(crate) link: Option<Link>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) closing: CancellationToken,
+    pub(crate) pending: Pending,
+    pub(crate) inbox: String,
+    /// Serves what is asked of this very process.
+    pub(crate) local: RwLock<Option<Arc<dyn Handler>>>,
+}
+
+impl Member {
+    pub(crate) async fn join(config: &MeshConfig) -> Result<Arc<Self>, MeshError> {
+        let alone = config.listen.is_empty() && config.connect.is_empty() && config.zenoh_config.is_none();
+        let link = if alone { None } else { Some(Link::open(config).await?) };
+        Ok(Arc::new(Self {
+            node: config.node,
+            directory: Directory::default(),
+            link,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            pending: Pending::default(),
+            inbox: uuid::Uuid::new_v4().simple().to_string(),
+            local: RwLock::new(None),
+        }))
+    }
+
+    /// Replies go straight from Zenoh's callback to the waiting call. The callback holds the member weakly: the
+    /// session owns the callback and the member owns the session.
+    pub(crate) async fn receive_replies(self: &Arc<Self>, link: &Link) -> Result<(), MeshError> {
+        let key = reply_key(&self.inbox);
+        let member = Arc::downgrade(self);
+        link.subscribe(key, move |sample| {
+            let Some(member) = member.upgrade() else { return };
+            match Reply::decode(&*sample.payload().to_bytes()) {
+                Ok(reply) => {
+                    member.pending.complete(reply.correlation, outcome_of(reply.answer, reply.problem));
+                }
+                Err(error) => tracing::warn!(%error, "dropped a malformed reply"),
+            }
+        })
+        .await
+    }
+
+    /// Asks `node` for `op` and waits for its answer until `deadline`.
+    ///
+    /// # Errors
+    /// The problem that the node answered with; `unavailable` with effect `not-run` when the node is not to be reached,
+    /// with effect `unknown` when it was lost meanwhile; `deadline` with effect `unknown`.
+    pub(crate) async fn call(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+        if Some(node) == self.node {
+            let local = self.local.read().clone();
+            let Some(handler) = local else { return Err(unreachable(node)) };
+            return timeout_at(deadline, handler.handle(op, deadline))
+                .await
+                .unwrap_or_else(|_| Err(too_late()));
+        }
+        self.call_remote(node, op, deadline).await
+    }
+
+    async fn call_remote(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+        let Some(link) = &self.link else { return Err(unreachable(node)) };
+        let mut ticket = self.pending.register(node);
+        let request = Request {
+            version: VERSION,
+            correlation: ticket.correlation,
+            reply_to: self.inbox.clone(),
+            timeout_ms: (deadline - Instant::now()).as_millis() as u64,
+            op: Some(op),
+        };
+        if !self.directory.nodes().contains(&node) {
+            return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
+        }
+        if let Err(error) = link.send(&node.to_string(), call_key(node), request.encode_to_vec()) {
+            return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::NotRun));
+        }
+        // from here on the node is told when this call is given up, by its deadline or by whoever dropped it
+        let correlation = ticket.correlation;
+        let mut abandon = Abandon { member: self, node, correlation, answered: false };
+        match timeout_at(deadline, &mut ticket.reply).await {
+            Ok(reply) => {
+                abandon.answered = true;
+                reply.unwrap_or_else(|_| Err(lost(node)))
+            }
+            Err(_) => Err(too_late()),
+        }
+    }
+}
+
+/// Dropped with a call that was given up before its reply came: tells the node.
+struct Abandon<'a> {
+    member: &'a Member,
+    node: NodeId,
+    correlation: u64,
+    answered: bool,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let cancel = Cancel { correlation: self.correlation, reply_to: self.member.inbox.clone() };
+        if let Some(link) = &self.member.link {
+            // a hint, and it may be lost: the node's own deadline ends the request as well
+            let _ = link.send(&self.node.to_string(), cancel_key(self.node), cancel.encode_to_vec());
+        }
+    }
+}
+
+fn outcome_of(answer: Option<Answer>, problem: Option<Problem>) -> Result<Answer, Problem> {
+    match (problem, answer) {
+        (Some(problem), _) => Err(problem),
+        (None, Some(answer)) => Ok(answer),
+        (None, None) => {
+            Err(Problem::new(Code::Internal, "the answer is of a kind unknown here")
+                .with_effect(Effect::Unknown))
+        }
+    }
+}
+
+fn unreachable(node: NodeId) -> Problem {
+    Problem::new(Code::Unavailable, format!("host {node} is not reachable")).with_effect(Effect::NotRun)
+}
+
+pub(crate) fn lost(node: NodeId) -> Problem {
+    Problem::new(Code::Unavailable, format!("host {node} was lost during the call"))
+        .with_effect(Effect::Unknown)
+}
+
+pub(crate) fn too_late() -> Problem {
+    Problem::new(Code::Deadline, "no answer before the deadline").with_effect(Effect::Unknown)
+}

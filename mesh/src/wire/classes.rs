@@ -1,0 +1,96 @@
+//! Components and classes, deployed and removed.
+
+use bytes::Bytes;
+
+use crate::catalog::{Class, ClassSettings};
+
+/// A class.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClassAddress {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub class: String,
+}
+
+/// A piece of a component. Pieces come in order; one at offset 0 begins anew; the last is checked by digest.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PutChunk {
+    /// SHA-256 of the whole component.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// The whole component's size in bytes.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+    /// Where `data` begins.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+    /// At most [`crate::limits::COMPONENT_CHUNK_BYTES`].
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: Bytes,
+    /// Tells uploads of the same component apart.
+    #[prost(string, tag = "5")]
+    pub upload: String,
+}
+
+/// A piece was taken.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct ChunkStored {
+    /// The component is whole, checked and durable.
+    #[prost(bool, tag = "1")]
+    pub complete: bool,
+}
+
+/// Deploys a component that the host holds.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Deploy {
+    /// The class's name.
+    #[prost(string, tag = "1")]
+    pub class: String,
+    /// The component.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub digest: Bytes,
+    /// What the manifest settled.
+    #[prost(message, required, tag = "3")]
+    pub settings: ClassSettings,
+}
+
+/// A class was deployed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Deployed {
+    /// The class as it is now.
+    #[prost(message, required, tag = "1")]
+    pub class: Class,
+    /// Component and settings were already so: nothing changed.
+    #[prost(bool, tag = "2")]
+    pub unchanged: bool,
+    /// The catalog revision that shows it.
+    #[prost(uint64, tag = "3")]
+    pub revision: u64,
+}
+
+/// Removes a class.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RemoveClass {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub class: String,
+    /// Its objects go too; otherwise they stay and come back with a redeploy.
+    #[prost(bool, tag = "2")]
+    pub purge: bool,
+}
+
+/// A catalog revision.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Revision {
+    /// The catalog log's index.
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+}
+
+/// A class's deployments.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Versions {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<Class>,
+}

@@ -1,0 +1,155 @@
+//! The messages of the mesh: what one node asks another and what it answers. Protobuf, so that a field may be added
+//! and an unknown one is skipped; tags never change. The envelope carries [`VERSION`]; a node refuses an envelope that
+//! is newer than it knows.
+
+mod calls;
+mod classes;
+mod nodes;
+mod objects;
+
+pub use calls::{Form, Header, Invoke, Invoked};
+pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
+pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus};
+pub use objects::{
+    Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
+    ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
+};
+
+use crate::outcome::Problem;
+
+/// The version of the envelope and of the operations' meaning.
+pub const VERSION: u32 = 1;
+
+/// A request on its way to a node.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Request {
+    /// See [`VERSION`].
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// Chosen by the caller; the reply carries it back.
+    #[prost(uint64, tag = "2")]
+    pub correlation: u64,
+    /// Who asks: the caller's inbox on the mesh.
+    #[prost(string, tag = "3")]
+    pub reply_to: String,
+    /// What is left of the caller's deadline.
+    #[prost(uint64, tag = "4")]
+    pub timeout_ms: u64,
+    /// What is asked.
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    pub op: Option<Op>,
+}
+
+/// Nobody waits for the answer to a request any more: what of it has not taken effect need not.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Cancel {
+    /// The request's own.
+    #[prost(uint64, tag = "1")]
+    pub correlation: u64,
+    /// The request's own.
+    #[prost(string, tag = "2")]
+    pub reply_to: String,
+}
+
+/// The answer to a request.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Reply {
+    /// See [`VERSION`].
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// The request's own.
+    #[prost(uint64, tag = "2")]
+    pub correlation: u64,
+    /// What it failed with; absent when it succeeded.
+    #[prost(message, optional, tag = "3")]
+    pub problem: Option<Problem>,
+    /// What it gave; absent when it failed.
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    pub answer: Option<Answer>,
+}
+
+/// Everything that a host serves.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Op {
+    /// Call a method or a function.
+    #[prost(message, tag = "10")]
+    Invoke(Invoke),
+    /// Read an object whole.
+    #[prost(message, tag = "11")]
+    ReadObject(ObjectAddress),
+    /// Change an object's fields, or delete it: a turn without code.
+    #[prost(message, tag = "12")]
+    WriteObject(WriteObject),
+    /// Read one field.
+    #[prost(message, tag = "13")]
+    ReadField(ReadField),
+    /// One page of an object's fields.
+    #[prost(message, tag = "14")]
+    ListFields(ListFields),
+    /// One page of one partition's objects of a class.
+    #[prost(message, tag = "15")]
+    ListObjects(ListObjects),
+    /// One piece of a component on its way to the host's store.
+    #[prost(message, tag = "16")]
+    PutChunk(PutChunk),
+    /// Deploy a component that the host holds.
+    #[prost(message, tag = "17")]
+    Deploy(Deploy),
+    /// Remove a class.
+    #[prost(message, tag = "18")]
+    RemoveClass(RemoveClass),
+    /// The deployments of a class, oldest first.
+    #[prost(message, tag = "19")]
+    ListVersions(ClassAddress),
+    /// The catalog as this node knows it.
+    #[prost(message, tag = "20")]
+    ReadCatalog(Empty),
+    /// This node's partitions.
+    #[prost(message, tag = "21")]
+    ReadStatus(Empty),
+}
+
+/// What each operation gives.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Answer {
+    /// To [`Op::Invoke`].
+    #[prost(message, tag = "10")]
+    Invoked(Invoked),
+    /// To [`Op::ReadObject`].
+    #[prost(message, tag = "11")]
+    Object(Object),
+    /// To [`Op::WriteObject`].
+    #[prost(message, tag = "12")]
+    Written(Written),
+    /// To [`Op::ReadField`].
+    #[prost(message, tag = "13")]
+    Field(FieldRead),
+    /// To [`Op::ListFields`].
+    #[prost(message, tag = "14")]
+    Fields(FieldPage),
+    /// To [`Op::ListObjects`].
+    #[prost(message, tag = "15")]
+    Objects(ObjectPage),
+    /// To [`Op::PutChunk`].
+    #[prost(message, tag = "16")]
+    Chunk(ChunkStored),
+    /// To [`Op::Deploy`].
+    #[prost(message, tag = "17")]
+    Deployed(Deployed),
+    /// To [`Op::RemoveClass`].
+    #[prost(message, tag = "18")]
+    Removed(Revision),
+    /// To [`Op::ListVersions`].
+    #[prost(message, tag = "19")]
+    Versions(Versions),
+    /// To [`Op::ReadCatalog`].
+    #[prost(message, tag = "20")]
+    Catalog(CatalogRead),
+    /// To [`Op::ReadStatus`].
+    #[prost(message, tag = "21")]
+    Status(NodeStatus),
+}
+
+/// No arguments.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Empty {}

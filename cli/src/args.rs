@@ -1,6 +1,7 @@
 //! The command line, declared once: flags, their environment variables, defaults and help. The reference page is made
 //! from it.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use oprc_mesh::id::{ClassName, FieldKey, MethodName};
 use reqwest::Url;
 
 use crate::address::{Address, Assignment, ObjectAddress};
-use crate::bench::BenchArgs;
 use crate::duration;
 
 /// A WebAssembly function host with a built-in state grid
@@ -335,6 +335,78 @@ pub(crate) struct RmArgs {
 fn server_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
     url.ok_or_else(|| "a server is an address such as http://127.0.0.1:8080".to_owned())
+}
+
+/// Clients of one measurement, at the most: each has a connection of its own.
+const CLIENTS_MAX: i64 = 4_096;
+/// Objects that a workload goes through, at the most.
+const OBJECTS_MAX: i64 = 1_000_000;
+/// The body of an echo, at the most.
+const PAYLOAD_BYTES_MAX: i64 = 1_000_000;
+
+/// `oprc bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What is measured; everything unless named
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) workloads: Vec<Workload>,
+    /// How many clients call at once, each on a connection of its own; one measurement for each number
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,16,64", value_parser = clap::value_parser!(u32).range(1..=CLIENTS_MAX))]
+    pub(crate) clients: Vec<u32>,
+    /// How long each measurement takes, and the bare handler's beside it as long again
+    #[arg(long, value_name = "N", default_value = "5", value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// End each measurement after so many requests, if that is sooner
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) requests: Option<u64>,
+    /// How many objects `read` and `increment` go through
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=OBJECTS_MAX))]
+    pub(crate) objects: u32,
+    /// Bytes in the body of an `echo`
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=PAYLOAD_BYTES_MAX))]
+    pub(crate) payload_bytes: u32,
+    /// Deploy echo.wasm and counter.wasm from here first, under the names below
+    #[arg(long, value_name = "DIR")]
+    pub(crate) guests: Option<PathBuf>,
+    /// The class with the function `echo`
+    #[arg(long, value_name = "CLASS", default_value = "BenchEcho")]
+    pub(crate) echo_class: ClassName,
+    /// The class with the methods `increment` and `value`
+    #[arg(long, value_name = "CLASS", default_value = "BenchCounter")]
+    pub(crate) counter_class: ClassName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let allowed = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= 3_600.0);
+    allowed.ok_or_else(|| "seconds may be more than 0, up to 3600".to_owned())
+}
+
+/// What `oprc bench` measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// A function that gives back its bytes: the cost of a call
+    Echo,
+    /// A read-only method: the cost of a call with an object
+    Read,
+    /// A method that adds one, durably: the cost of a commit
+    Increment,
+}
+
+impl Workload {
+    pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::Read, Self::Increment];
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Echo => "echo",
+            Self::Read => "read",
+            Self::Increment => "increment",
+        })
+    }
 }
 
 #[cfg(test)]

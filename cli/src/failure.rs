@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::client::Problem;
+use crate::problem::Problem;
 
 /// The exit code of a call that failed.
 const FAILED: u8 = 1;

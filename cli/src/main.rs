@@ -15,6 +15,7 @@ mod duration;
 mod failure;
 mod logging;
 mod output;
+mod problem;
 mod reference;
 mod roles;
 mod settings;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::args::Workload;
 use crate::bench::load::{Bound, Fleet, Sample, Target};
-use crate::bench::workload::Kind;
 use crate::failure::Failure;
 
 /// Turns of each side. Enough that a disturbance meets both, and each long enough to be in its stride.
@@ -28,7 +28,7 @@ impl Plan {
 
 /// What a measurement came to.
 pub(super) struct Measured {
-    pub(super) kind: Kind,
+    pub(super) kind: Workload,
     pub(super) clients: u32,
     pub(super) ours: Sample,
     pub(super) bare: Sample,
@@ -44,7 +44,7 @@ impl Measured {
 
 /// Measures one workload with a number of clients.
 pub(super) async fn measure(
-    kind: Kind,
+    kind: Workload,
     clients: u32,
     target: &Target,
     bare: &Target,

@@ -89,7 +89,7 @@ pub(super) fn verdict(results: &[Measured]) -> Result<(), Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::bench::workload::Kind;
+    use crate::args::Workload;
     use std::time::Duration;
 
     fn sample(succeeded: u64, failed: u64) -> Sample {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     fn measured(failed: u64) -> Measured {
-        Measured { kind: Kind::Echo, clients: 16, ours: sample(1_000, failed), bare: sample(4_000, 0) }
+        Measured { kind: Workload::Echo, clients: 16, ours: sample(1_000, failed), bare: sample(4_000, 0) }
     }
 
     #[test]

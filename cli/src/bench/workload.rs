@@ -1,15 +1,12 @@
 //! What is measured: the calls, and the guests that answer them.
 
-use std::fmt;
 use std::net::SocketAddr;
 
-use clap::ValueEnum;
 use oprc_mesh::id::ClassName;
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 
-use crate::args::ClientArgs;
-use crate::bench::BenchArgs;
+use crate::args::{BenchArgs, ClientArgs, Workload};
 use crate::bench::load::Target;
 use crate::client::{Client, JSON, OCTETS};
 use crate::commands::{deploy, input};
@@ -17,37 +14,12 @@ use crate::failure::Failure;
 
 const COUNTER_MANIFEST: &str = "[class]\nreadonly = [\"value\"]\n";
 
-/// A workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// A function that gives back its bytes: the cost of a call
-    Echo,
-    /// A read-only method: the cost of a call with an object
-    Read,
-    /// A method that adds one, durably: the cost of a commit
-    Increment,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::Echo, Self::Read, Self::Increment];
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Echo => "echo",
-            Self::Read => "read",
-            Self::Increment => "increment",
-        })
-    }
-}
-
 /// The bytes that each request of a workload carries; the bare handler gets the same.
-pub(super) fn body(args: &BenchArgs, kind: Kind) -> Vec<u8> {
+pub(super) fn body(args: &BenchArgs, kind: Workload) -> Vec<u8> {
     match kind {
-        Kind::Echo => vec![b'x'; args.payload_bytes as usize],
-        Kind::Read => b"{}".to_vec(),
-        Kind::Increment => br#"{"by":1}"#.to_vec(),
+        Workload::Echo => vec![b'x'; args.payload_bytes as usize],
+        Workload::Read => b"{}".to_vec(),
+        Workload::Increment => br#"{"by":1}"#.to_vec(),
     }
 }
 
@@ -67,7 +39,7 @@ pub(super) async fn deploy(args: &BenchArgs) -> Result<(), Failure> {
 }
 
 /// Where a workload's requests go. Its objects exist afterwards.
-pub(super) async fn target(args: &BenchArgs, kind: Kind) -> Result<Target, Failure> {
+pub(super) async fn target(args: &BenchArgs, kind: Workload) -> Result<Target, Failure> {
     let address = resolve(&args.client).await?;
     let server = &args.client.server;
     let host =
@@ -78,15 +50,15 @@ pub(super) async fn target(args: &BenchArgs, kind: Kind) -> Result<Target, Failu
         |method: &'static str| (0..args.objects).map(move |n| format!("{counter}/bench-{n}/invoke/{method}"));
     let body = body(args, kind);
     Ok(match kind {
-        Kind::Echo => {
+        Workload::Echo => {
             let path = format!("{root}/api/v1/classes/{}/functions/echo", args.echo_class);
             Target::new(address, &host, std::iter::once(path), OCTETS, &body)
         }
-        Kind::Read => {
+        Workload::Read => {
             create_objects(args).await?;
             Target::new(address, &host, objects("value"), JSON, &body)
         }
-        Kind::Increment => Target::new(address, &host, objects("increment"), JSON, &body),
+        Workload::Increment => Target::new(address, &host, objects("increment"), JSON, &body),
     })
 }
 

@@ -1,7 +1,6 @@
 //! The client of a gateway's REST interface: addresses in, bytes and headers out, problems decoded. It knows nothing of
 //! what the commands are for.
 
-mod problem;
 mod upload;
 
 use std::time::Duration;
@@ -12,8 +11,8 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
+use crate::problem::Problem;
 
-pub(crate) use problem::Problem;
 pub(crate) use upload::Upload;
 
 /// JSON's media type.

@@ -38,6 +38,22 @@ struct Node {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Its work since it started; absent when it did not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<Work>,
+}
+
+/// Counters of a host: how well its commits share synced writes.
+#[derive(Debug, PartialEq, Serialize)]
+struct Work {
+    /// Turns that committed.
+    commits: u64,
+    /// Synced writes of the log.
+    fsyncs: u64,
+    /// Raft entries in them.
+    entries: u64,
+    /// Bytes in them.
+    bytes: u64,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -100,7 +116,13 @@ fn picture(
             (None, true) => "alive",
             (None, false) => "lost",
         };
-        Node { id: id.to_string(), zone: node.zone.clone(), state, reason }
+        let work = told.get(&id).map(|status| Work {
+            commits: status.commits,
+            fsyncs: status.log_fsyncs,
+            entries: status.log_entries,
+            bytes: status.log_bytes,
+        });
+        Node { id: id.to_string(), zone: node.zone.clone(), state, reason, work }
     };
     let shape = |grid: &Grid| GridShape {
         name: grid.name.clone(),

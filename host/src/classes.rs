@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use oprc_mesh::catalog::Class;
+use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, Digest, MethodName};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_odgm::Odgm;
@@ -50,7 +50,7 @@ impl Classes {
     /// `not-found`; `unavailable` when its component cannot be loaded.
     pub(crate) async fn resolve(&self, name: &ClassName) -> Result<Arc<LoadedClass>, Problem> {
         let view = self.odgm.catalog().view();
-        let class = view.class(name.as_str()).ok_or_else(|| not_found(name))?;
+        let class = find(&view, name)?;
         let known = self.loaded.read().get(name).cloned();
         match known {
             Some(known) if known.class.revision == class.revision => Ok(known),
@@ -59,7 +59,8 @@ impl Classes {
     }
 
     async fn load(&self, name: &ClassName, class: Class) -> Result<Arc<LoadedClass>, Problem> {
-        let module = self.runtime.load(&Digest::from_bytes(&class.digest)?).await?;
+        let loading = self.runtime.load(&Digest::from_bytes(&class.digest)?).await;
+        let module = loading.map_err(missing)?;
         let loaded = Arc::new(LoadedClass { name: name.clone(), class, module });
         let view = self.odgm.catalog().view();
         let mut classes = self.loaded.write();
@@ -84,6 +85,22 @@ impl Classes {
                 .with_effect(Effect::NotRun)),
         }
     }
+}
+
+/// The class as it is deployed.
+///
+/// # Errors
+/// `not-found`.
+pub(crate) fn find<'v>(view: &'v CatalogView, name: &ClassName) -> Result<&'v Class, Problem> {
+    view.class(name.as_str()).ok_or_else(|| not_found(name))
+}
+
+/// The class is there, its component is not: that is no fault of the caller's.
+fn missing(problem: Problem) -> Problem {
+    if problem.kind() != Code::NotFound {
+        return problem;
+    }
+    Problem::new(Code::Internal, problem.detail).with_effect(Effect::NotRun).hint("deploy the class again")
 }
 
 fn not_found(name: &ClassName) -> Problem {

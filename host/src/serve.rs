@@ -40,13 +40,11 @@ impl Server {
     async fn answer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         Ok(match op {
             Op::Invoke(invoke) => Answer::Invoked(self.turns.invoke(invoke, deadline).await?),
-            Op::ReadObject(address) => {
-                Answer::Object(self.read_object(&address.class, &address.object).await?)
-            }
+            Op::ReadObject(address) => Answer::Object(self.read_object(&address.class, &address.object)?),
             Op::WriteObject(write) => Answer::Written(self.turns.write(write, deadline).await?),
-            Op::ReadField(read) => Answer::Field(self.read_field(&read).await?),
-            Op::ListFields(list) => Answer::Fields(self.list_fields(&list).await?),
-            Op::ListObjects(list) => Answer::Objects(self.list_objects(&list).await?),
+            Op::ReadField(read) => Answer::Field(self.read_field(&read)?),
+            Op::ListFields(list) => Answer::Fields(self.list_fields(&list)?),
+            Op::ListObjects(list) => Answer::Objects(self.list_objects(&list)?),
             Op::PutChunk(chunk) => Answer::Chunk(self.runtime.components().put(chunk).await?),
             Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.runtime, &self.odgm, deploy).await?),
             Op::RemoveClass(remove) => Answer::Removed(deploy::remove(&self.odgm, remove).await?),
@@ -62,47 +60,41 @@ impl Server {
         })
     }
 
-    async fn read_object(&self, class: &str, object: &str) -> Result<Object, Problem> {
-        self.turns
-            .read_object(class, object, |reader, class, object, head| {
-                let (items, bytes) = (OBJECT_READ_FIELDS_MAX, OBJECT_READ_BYTES_MAX);
-                let (fields, more) = reader.fields(class, object, head, "", "", items, bytes)?;
-                if more {
-                    let detail = format!("the object has more than {items} fields or {bytes} bytes");
-                    return Err(Problem::new(Code::ObjectTooLarge, detail)
-                        .hint("list its fields page by page: GET .../objects/{id}/fields"));
-                }
-                Ok(Object { tag: head.tag, fields })
-            })
-            .await
+    fn read_object(&self, class: &str, object: &str) -> Result<Object, Problem> {
+        self.turns.read_object(class, object, |reader, class, object, head| {
+            let (items, bytes) = (OBJECT_READ_FIELDS_MAX, OBJECT_READ_BYTES_MAX);
+            let (fields, more) = reader.fields(class, object, head, "", "", items, bytes)?;
+            if more {
+                let detail = format!("the object has more than {items} fields or {bytes} bytes");
+                return Err(Problem::new(Code::ObjectTooLarge, detail)
+                    .hint("list its fields page by page: GET .../objects/{id}/fields"));
+            }
+            Ok(Object { tag: head.tag, fields })
+        })
     }
 
-    async fn read_field(&self, read: &ReadField) -> Result<FieldRead, Problem> {
+    fn read_field(&self, read: &ReadField) -> Result<FieldRead, Problem> {
         let key = FieldKey::parse(&read.key)?;
-        self.turns
-            .read_object(&read.class, &read.object, |reader, class, object, head| {
-                match reader.field(class, object, head, &key)? {
-                    Some(value) => Ok(FieldRead { tag: head.tag, value }),
-                    None => Err(Problem::new(Code::NotFound, format!("the object has no field {key}"))),
-                }
-            })
-            .await
+        self.turns.read_object(&read.class, &read.object, |reader, class, object, head| {
+            match reader.field(class, object, head, &key)? {
+                Some(value) => Ok(FieldRead { tag: head.tag, value }),
+                None => Err(Problem::new(Code::NotFound, format!("the object has no field {key}"))),
+            }
+        })
     }
 
-    async fn list_fields(&self, list: &ListFields) -> Result<FieldPage, Problem> {
+    fn list_fields(&self, list: &ListFields) -> Result<FieldPage, Problem> {
         let limit = page_limit(list.limit)?;
-        self.turns
-            .read_object(&list.class, &list.object, |reader, class, object, head| {
-                let (items, more) =
-                    reader.fields(class, object, head, &list.prefix, &list.after, limit, PAGE_BYTES_MAX)?;
-                Ok(FieldPage { tag: head.tag, items, more })
-            })
-            .await
+        self.turns.read_object(&list.class, &list.object, |reader, class, object, head| {
+            let (items, more) =
+                reader.fields(class, object, head, &list.prefix, &list.after, limit, PAGE_BYTES_MAX)?;
+            Ok(FieldPage { tag: head.tag, items, more })
+        })
     }
 
-    async fn list_objects(&self, list: &ListObjects) -> Result<ObjectPage, Problem> {
+    fn list_objects(&self, list: &ListObjects) -> Result<ObjectPage, Problem> {
         let limit = page_limit(list.limit)?;
-        let (reader, class) = self.turns.partition_reader(&list.class, list.group).await?;
+        let (reader, class) = self.turns.partition_reader(&list.class, list.group)?;
         let (items, more) = reader.objects(class, &list.prefix, &list.after, limit)?;
         Ok(ObjectPage { items, more })
     }

@@ -1,7 +1,8 @@
 //! Running a test: one runtime for all of them, conditions instead of times, logs when one fails.
 
 use std::future::Future;
-use std::sync::LazyLock;
+use std::panic;
+use std::sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
@@ -16,9 +17,41 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be made")
 });
 
+/// Panics of tasks that tests spawned. They happen on the runtime's threads, whose output the test harness takes for
+/// that of the test which made the runtime, and joining a task passes its panic on without a word.
+static TASK_PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn task_panics() -> MutexGuard<'static, Vec<String>> {
+    TASK_PANICS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs a test's future to its end.
 pub fn run<T>(test: impl Future<Output = T>) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            if std::thread::current().name().is_some_and(|name| name.starts_with("tokio")) {
+                task_panics().push(panic.to_string());
+            }
+        }));
+    });
+    let _shown = ShowTaskPanics(task_panics().len());
     RUNTIME.block_on(test)
+}
+
+/// Shows, when its test fails, the panics of tasks since it began.
+struct ShowTaskPanics(usize);
+
+impl Drop for ShowTaskPanics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for panic in &task_panics()[self.0..] {
+                eprintln!("in a task: {panic}");
+            }
+        }
+    }
 }
 
 /// Runs a test against the server of `kind` that all such tests share; shows its logs when the test fails.

@@ -14,7 +14,8 @@ async fn the_cluster_shows_who_leads_and_who_lags() {
     let server = start().await;
     let cluster = json(server.get("/cluster"), 200).await;
     let node = NODE.to_string();
-    assert_eq!(cluster["nodes"], value!([{"id": node, "zone": "here", "state": "alive"}]));
+    let work = value!({"commits": 0, "fsyncs": 0, "entries": 0, "bytes": 0});
+    assert_eq!(cluster["nodes"], value!([{"id": node, "zone": "here", "state": "alive", "work": work}]));
     assert_eq!(cluster["grids"], value!([{"name": "default", "partitions": PARTITIONS, "replicas": 1}]));
     assert_eq!(cluster["partitions"].as_array().unwrap().len(), PARTITIONS as usize);
     assert_eq!(

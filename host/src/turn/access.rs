@@ -146,14 +146,19 @@ impl ObjectAccess for TurnAccess {
         let limit = limit.min(PAGE_ITEMS_MAX);
         let (mut found, mut bytes, mut after) = (Vec::new(), 0, after.to_owned());
         loop {
-            let room = limit - found.len();
+            // one more than asked for: only then is it certain that something follows that this turn has not deleted
+            let room = limit + 1 - found.len();
             let (page, more) = self.committed_page(prefix, &after, room)?;
             let Merged { items, more, resume } = self.overlay.merge(&page, more, prefix, &after, room);
             bytes += items.iter().map(|field| field.key.len() + field.value.len()).sum::<usize>();
             found.extend(items);
             match resume {
                 Some(key) if found.is_empty() || bytes < PAGE_BYTES_MAX => after = key,
-                _ => return Ok((found, more)),
+                _ => {
+                    let more = more || found.len() > limit;
+                    found.truncate(limit);
+                    return Ok((found, more));
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use oprc_mesh::catalog::{Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke, Invoked};
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, commit};
 use super::mailbox::Mailboxes;
-use crate::classes::{Classes, LoadedClass};
+use crate::classes::{Classes, LoadedClass, find};
 use crate::wasm::{Call, Output};
 
 /// A turn whose base moved under it is run again so often; then its caller is told to.
@@ -30,9 +31,11 @@ pub(crate) struct Turns {
     pub(super) commits: AtomicU64,
 }
 
-/// An object's place: its class as it is now and the partition that owns it.
+/// An object's place: what of its class a commit is fenced by, and the partition that owns it.
 pub(super) struct Home {
-    pub(super) class: Arc<LoadedClass>,
+    pub(super) class: u64,
+    pub(super) revision: u64,
+    pub(super) limits: ClassLimits,
     pub(super) partition: Arc<Partition>,
     pub(super) term: u64,
 }
@@ -101,15 +104,16 @@ impl Turns {
         invoke: &Invoke,
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
-        let class_id = self.home(class, object).await?.class.class.id;
+        let class_id = self.home(class, object)?.class;
         let place = self.mailboxes.enter(class_id, object).await?;
         for _ in 0..RUNS_MAX {
-            let home = self.home(class, object).await?;
-            if home.class.is_readonly(method) {
+            let loaded = self.classes.resolve(class).await?;
+            if loaded.is_readonly(method) {
                 return Err(changed());
             }
             before(deadline)?;
-            match self.run_once(&home, object, method, invoke, deadline).await? {
+            let home = self.place(&loaded.class, class, object)?;
+            match self.run_once(&loaded, &home, object, method, invoke, deadline).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, rejection, deadline).await?,
             }
@@ -141,33 +145,29 @@ impl Turns {
 
     async fn run_once(
         &self,
+        class: &LoadedClass,
         home: &Home,
         object: &ObjectId,
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
     ) -> Result<Ran, Problem> {
-        let class = &home.class;
-        let access = self.bind(home, home.partition.reader(), object, Mode::ReadWrite)?;
+        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
         let change = if outcome.is_ok() { access.into_change() } else { None };
         let (Ok(output), Some(change)) = (&outcome, change) else {
             // Nothing is to be committed, and yet the answer leaves only if all that was read is one committed state of
             // this term: nobody committed meanwhile.
-            let now = home
-                .partition
-                .reader()
-                .head(class.class.id, object)?
-                .map(|head| head.tag)
-                .unwrap_or_default();
+            let now =
+                home.partition.reader().head(home.class, object)?.map(|head| head.tag).unwrap_or_default();
             let term = home.partition.leadership()?;
             if now != base || term != home.term {
                 return Ok(Ran::Again(Rejection::Base { current: now }));
             }
             return Ok(Ran::Done(invoked(outcome?, Some(base.version))));
         };
-        let fence = Fence { term: home.term, class: class.class.id, revision: class.class.revision, base };
+        let fence = Fence { term: home.term, class: home.class, revision: home.revision, base };
         match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -180,15 +180,16 @@ impl Turns {
     /// A turn's view of `object` as `reader` sees it.
     fn bind(
         &self,
+        class: &LoadedClass,
         home: &Home,
         reader: Reader,
         object: &ObjectId,
         mode: Mode,
     ) -> Result<TurnAccess, Problem> {
-        let (class, class_id) = (home.class.name.clone(), home.class.class.id);
-        let head = reader.head(class_id, object)?;
-        let bound = Bound { class, class_id, object: object.clone(), reader, head };
-        Ok(TurnAccess::new(self.odgm.clone(), Some(bound), mode, home.class.class.settings.limits))
+        let head = reader.head(home.class, object)?;
+        let (name, object) = (class.name.clone(), object.clone());
+        let bound = Bound { class: name, class_id: home.class, object, reader, head };
+        Ok(TurnAccess::new(self.odgm.clone(), Some(bound), mode, home.limits))
     }
 
     /// A read-only method: beside the mailbox, on a snapshot taken after the leadership was confirmed.
@@ -200,13 +201,13 @@ impl Turns {
         invoke: &Invoke,
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
-        let home = self.home(class, object).await?;
-        let class = &home.class;
+        let class = self.classes.resolve(class).await?;
         if !class.is_readonly(method) {
             return Err(changed());
         }
-        let access = self.bind(&home, home.partition.snapshot(), object, Mode::ReadOnly)?;
-        let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
+        let home = self.place(&class.class, &class.name, object)?;
+        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly)?;
+        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
         Ok(invoked(outcome?, Some(access.base().version)))
     }
 
@@ -224,26 +225,23 @@ impl Turns {
         Ok(invoked(outcome?, None))
     }
 
-    /// Where `object` lives now. The term is read before any state, so that a commit computed from that state carries a
-    /// term no later than it.
-    pub(super) async fn home(&self, class: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
-        let loaded = self.classes.resolve(class).await?;
-        let partition = self.partition_of(&loaded, object)?;
-        let term = partition.leadership()?;
-        Ok(Home { class: loaded, partition, term })
+    /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
+    pub(super) fn home(&self, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
+        let view = self.odgm.catalog().view();
+        self.place(find(&view, name)?, name, object)
     }
 
-    pub(super) fn partition_of(
-        &self,
-        class: &LoadedClass,
-        object: &ObjectId,
-    ) -> Result<Arc<Partition>, Problem> {
+    /// Where `object` of `class` lives now. The term is read before any state, so that a commit computed from that state
+    /// carries a term no later than it.
+    fn place(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        let info = view.locate(&class.class, &class.name, object);
-        let partition = info.and_then(|info| self.odgm.partition(info.group));
-        partition.ok_or_else(|| {
+        let info = view.locate(class, name, object);
+        let partition = info.and_then(|info| self.odgm.partition(info.group)).ok_or_else(|| {
             Problem::new(Code::NotLeader, "this host does not hold the partition").with_effect(Effect::NotRun)
-        })
+        })?;
+        let term = partition.leadership()?;
+        let (id, revision, limits) = (class.id, class.revision, class.settings.limits);
+        Ok(Home { class: id, revision, limits, partition, term })
     }
 }
 

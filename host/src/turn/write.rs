@@ -10,6 +10,8 @@ use oprc_mesh::wire::{FieldWrite, Precondition, Tag, WriteMode, WriteObject, Wri
 use oprc_odgm::{Change, Head, Reader, Rejection};
 use tokio::time::Instant;
 
+use crate::classes::find;
+
 use super::commit::{Committed, Fence, commit};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
@@ -23,10 +25,10 @@ impl Turns {
         let class = ClassName::parse(&write.class)?;
         let object = ObjectId::parse(&write.object)?;
         check_fields(&write.fields)?;
-        let class_id = self.home(&class, &object).await?.class.class.id;
+        let class_id = self.home(&class, &object)?.class;
         let place = self.mailboxes.enter(class_id, &object).await?;
         for _ in 0..RUNS_MAX {
-            let home = self.home(&class, &object).await?;
+            let home = self.home(&class, &object)?;
             before(deadline)?;
             match self.write_once(&home, &object, &write).await? {
                 Ok(written) => return Ok(written),
@@ -43,21 +45,16 @@ impl Turns {
         object: &ObjectId,
         write: &WriteObject,
     ) -> Result<Result<Written, Rejection>, Problem> {
-        let class = &home.class.class;
         let reader = home.partition.reader();
-        let head = reader.head(class.id, object)?;
+        let head = reader.head(home.class, object)?;
         let base = head.as_ref().map(|head| head.tag);
         check(write.precondition.as_ref(), base)?;
-        let Some((change, writes)) = plan(write, &reader, class.id, object, head.as_ref())? else {
+        let Some((change, writes)) = plan(write, &reader, home.class, object, head.as_ref())? else {
             return Ok(Ok(Written { tag: base, created: false }));
         };
-        check_size(&writes, &class.settings.limits)?;
-        let fence = Fence {
-            term: home.term,
-            class: class.id,
-            revision: class.revision,
-            base: base.unwrap_or_default(),
-        };
+        check_size(&writes, &home.limits)?;
+        let base_tag = base.unwrap_or_default();
+        let fence = Fence { term: home.term, class: home.class, revision: home.revision, base: base_tag };
         match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -71,7 +68,7 @@ impl Turns {
     ///
     /// # Errors
     /// `not-found`, `not-leader`, or what `read` gives.
-    pub(crate) async fn read_object<T>(
+    pub(crate) fn read_object<T>(
         &self,
         class: &str,
         object: &str,
@@ -79,9 +76,9 @@ impl Turns {
     ) -> Result<T, Problem> {
         let class = ClassName::parse(class)?;
         let object = ObjectId::parse(object)?;
-        let home = self.home(&class, &object).await?;
+        let home = self.home(&class, &object)?;
         let reader = home.partition.snapshot();
-        let id = home.class.class.id;
+        let id = home.class;
         let head = reader.head(id, &object)?.ok_or_else(|| not_found(&class, &object))?;
         read(&reader, id, &object, &head)
     }
@@ -90,18 +87,15 @@ impl Turns {
     ///
     /// # Errors
     /// `not-found` for the class, `not-leader`.
-    pub(crate) async fn partition_reader(
-        &self,
-        class: &str,
-        group: u64,
-    ) -> Result<(Arc<Reader>, u64), Problem> {
-        let class = self.classes.resolve(&ClassName::parse(class)?).await?;
+    pub(crate) fn partition_reader(&self, class: &str, group: u64) -> Result<(Arc<Reader>, u64), Problem> {
+        let view = self.odgm.catalog().view();
+        let class = find(&view, &ClassName::parse(class)?)?.id;
         let partition = self
             .odgm
             .partition(group)
             .ok_or_else(|| Problem::new(Code::NotLeader, format!("this host does not hold group {group}")))?;
         partition.leadership()?;
-        Ok((Arc::new(partition.snapshot()), class.class.id))
+        Ok((Arc::new(partition.snapshot()), class))
     }
 }
 

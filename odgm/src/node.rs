@@ -18,7 +18,8 @@ use crate::log_writer::{CheckpointDue, LogWriter};
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::poison::Poison;
-use crate::raft::{Group, GroupContext, Machine};
+use crate::alone::Alone;
+use crate::raft::{Exchange, Group, GroupContext, Machine};
 use crate::store::Store;
 use crate::types::LogStats;
 use crate::{checkpoint, janitor};
@@ -50,11 +51,15 @@ impl Odgm {
             store: Arc::new(store),
             writer,
             poison,
+            exchange: Exchange::new(Arc::new(Alone::new())),
             collect: Arc::default(),
         };
         let shared = Arc::new(CatalogShared::new());
         let catalog_group =
             Arc::new(Group::start(&context, CATALOG_GROUP, Machine::Catalog(shared.clone())).await?);
+        if catalog_group.is_pristine().await {
+            catalog_group.found([context.node.0].into()).await?;
+        }
         let (tasks, leaderships) = (TaskTracker::new(), Arc::new(Leaderships::new(context.node)));
         tasks.spawn(leaderships.clone().follow(CATALOG_GROUP, catalog_group.follow(), Arc::default()));
         let partitions =

@@ -67,6 +67,9 @@ impl Partitions {
     /// Starts a partition's group; it shows among the running ones before it leads.
     async fn start(&self, group: u64) -> Result<(), OdgmError> {
         let raft = Arc::new(Group::start(&self.context, group, Machine::Partition).await?);
+        if raft.is_pristine().await {
+            raft.found([self.context.node.0].into()).await?;
+        }
         let stop = CancellationToken::new();
         let (partition, proposer) =
             Partition::new(raft, self.context.poison.clone(), self.in_flight, stop.clone());

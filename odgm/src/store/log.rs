@@ -61,6 +61,18 @@ impl LogDb {
         }
     }
 
+    /// The index of a group's first entry.
+    pub(crate) fn first(&self, group: u64) -> Result<Option<u64>, OdgmError> {
+        let start = key::log_entry(group, 0);
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(key::log_entry(group, key::LOG_INDEX_END));
+        let mut entries = self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options);
+        let Some(entry) = entries.next() else { return Ok(None) };
+        let (key, _) = entry.map_err(OdgmError::database("read the log"))?;
+        let (_, index) = key::parse_log(&key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
+        Ok(Some(index))
+    }
+
     fn last(&self, group: u64) -> Result<Option<(u64, Vec<u8>)>, OdgmError> {
         let end = key::log_entry(group, key::LOG_INDEX_END - 1);
         let mut options = ReadOptions::default();

@@ -39,3 +39,31 @@ async fn a_path_that_cannot_be_a_directory_is_named() {
     let error = Odgm::open(OdgmConfig::new(&path)).await.err().unwrap();
     assert!(error.to_string().contains(&path.display().to_string()), "{error}");
 }
+
+/// An empty grid must not take the place of a lost one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_its_databases_is_refused_and_left_alone() {
+    for lost in ["log", "state"] {
+        let temp = tempfile::tempdir().unwrap();
+        let odgm = open(temp.path()).await;
+        odgm.shutdown().await;
+        drop(odgm);
+        std::fs::remove_dir_all(temp.path().join(lost)).unwrap();
+        let error = Odgm::open(OdgmConfig::new(temp.path())).await.err().unwrap();
+        assert!(matches!(error, OdgmError::Incomplete { missing, .. } if missing == lost), "{error}");
+        assert!(error.to_string().contains(&temp.path().display().to_string()), "{error}");
+        assert!(!temp.path().join(lost).exists());
+    }
+}
+
+/// What was voted on under one id is not to be led under another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_its_node_id_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let odgm = open(temp.path()).await;
+    odgm.shutdown().await;
+    drop(odgm);
+    std::fs::remove_file(temp.path().join("node-id")).unwrap();
+    let error = Odgm::open(OdgmConfig::new(temp.path())).await.err().unwrap();
+    assert!(matches!(error, OdgmError::Incomplete { missing: "node-id", .. }), "{error}");
+}

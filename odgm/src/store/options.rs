@@ -21,11 +21,14 @@ const WAL_FILES_KEPT: usize = 2;
 pub(super) struct Shared {
     cache: Cache,
     buffers: WriteBufferManager,
+    create: bool,
 }
 
 impl Shared {
-    pub(super) fn new(config: &OdgmConfig) -> Self {
+    /// With `create`, databases that are missing are made; otherwise they are an error.
+    pub(super) fn new(config: &OdgmConfig, create: bool) -> Self {
         Self {
+            create,
             cache: Cache::new_lru_cache(config.block_cache_mib.max(1) * MIB),
             // without stalls: a full budget flushes early, it does not stop the log writer
             buffers: WriteBufferManager::new_write_buffer_manager(
@@ -37,7 +40,7 @@ impl Shared {
 
     fn base(&self) -> Options {
         let mut options = Options::default();
-        options.create_if_missing(true);
+        options.create_if_missing(self.create);
         options.set_write_buffer_manager(&self.buffers);
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_max_background_jobs(2);

@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::open;
-use oprc_odgm::{Odgm, OdgmConfig, OdgmError};
+use common::{commit, increment, open, tag, write};
+use oprc_mesh::outcome::{Code, Effect};
+use oprc_odgm::{Change, Odgm, OdgmConfig, OdgmError};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_grid_on_the_same_directory_is_refused_by_name() {
@@ -66,4 +67,22 @@ async fn a_directory_without_its_node_id_is_refused() {
     std::fs::remove_file(temp.path().join("node-id")).unwrap();
     let error = Odgm::open(OdgmConfig::new(temp.path())).await.err().unwrap();
     assert!(matches!(error, OdgmError::Incomplete { missing: "node-id", .. }), "{error}");
+}
+
+/// Open files can still be written when their directory is gone; that is not durable, so it is no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_removed_meanwhile_stops_the_node() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    let odgm = open(&dir).await;
+    let partition = odgm.partitions()[0].clone();
+    increment(&partition, "a").await;
+    let base = tag(&partition.reader(), "a");
+    let next = commit(&partition, "a", base, Change::Merge, vec![write("value", Some("2"))]);
+    std::fs::remove_dir_all(&dir).unwrap();
+    let problem = partition.commit(next).await.unwrap_err();
+    assert_eq!((problem.kind(), problem.effect()), (Code::Unavailable, Effect::Unknown));
+    let reason = odgm.poisoned().wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert!(reason.contains("removed"), "{reason}");
+    odgm.shutdown().await;
 }

@@ -3,7 +3,9 @@
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 
@@ -18,8 +20,32 @@ pub(crate) struct DataDir {
     path: PathBuf,
     /// None before the first start has come so far that there are databases.
     node: Option<NodeId>,
-    // held until drop: the operating system gives the lock back however the process ends
-    _lock: File,
+    lock: Lock,
+}
+
+/// Keeps other processes out. Clones hold the same lock; the operating system gives it back when the last one is gone,
+/// however the process ends.
+#[derive(Clone)]
+pub(crate) struct Lock {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Checks that the directory is still there. Where it was removed under a running process, files that are open can
+    /// be written and fsynced as before, and nothing of that will ever be found again.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check(&self) -> Result<(), OdgmError> {
+        let links = self.file.metadata().map_err(OdgmError::io("look at", &self.path))?.nlink();
+        if links > 0 {
+            return Ok(());
+        }
+        let gone =
+            io::Error::new(io::ErrorKind::NotFound, "it was removed while this process used its directory");
+        Err(OdgmError::io("hold", &self.path)(gone))
+    }
 }
 
 impl DataDir {
@@ -35,7 +61,11 @@ impl DataDir {
         if let Some(node) = node {
             check_databases(path, node)?;
         }
-        Ok(Self { path: path.to_owned(), node, _lock: lock })
+        Ok(Self { path: path.to_owned(), node, lock })
+    }
+
+    pub(crate) fn lock(&self) -> &Lock {
+        &self.lock
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -86,7 +116,7 @@ fn check_databases(dir: &Path, node: NodeId) -> Result<(), OdgmError> {
     Err(OdgmError::Incomplete { path: dir.to_owned(), missing })
 }
 
-fn lock(dir: &Path) -> Result<File, OdgmError> {
+fn lock(dir: &Path) -> Result<Lock, OdgmError> {
     let path = dir.join("lock");
     let file = File::options()
         .create(true)
@@ -95,7 +125,7 @@ fn lock(dir: &Path) -> Result<File, OdgmError> {
         .open(&path)
         .map_err(OdgmError::io("open", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock { file: Arc::new(file), path }),
         Err(TryLockError::WouldBlock) => Err(OdgmError::Locked { path: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OdgmError::io("lock", &path)(source)),
     }

@@ -41,7 +41,7 @@ impl Store {
         let mut dir = DataDir::open(&config.data_dir)?;
         let shared = options::Shared::new(config, dir.is_new());
         let [log, state] = dir::DATABASES.map(|name| dir.path().join(name));
-        let log = LogDb::open(&log, &shared)?;
+        let log = LogDb::open(&log, &shared, dir.lock().clone())?;
         let state = StateDb::open(&state, &shared, poison.clone())?;
         let empty = dir.is_new() && log.groups()?.is_empty() && state.groups()?.is_empty();
         let node = dir.settle(empty)?;

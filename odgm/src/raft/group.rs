@@ -104,7 +104,11 @@ impl Group {
         if silence.is_zero() {
             raft.runtime_config().elect(true);
         } else {
-            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(raft.clone(), silence, node ^ id)));
+            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(
+                raft.clone(),
+                silence,
+                node ^ id,
+            )));
         }
         Ok(Self {
             id,
@@ -170,7 +174,11 @@ impl Group {
         let (term, voters, me) = {
             let server = self.server.borrow_watched();
             let mut voters = server.membership_config.voter_ids();
-            (server.vote.leader_id.term, server.membership_config.voter_ids().count(), voters.any(|id| id == self.node))
+            (
+                server.vote.leader_id.term,
+                server.membership_config.voter_ids().count(),
+                voters.any(|id| id == self.node),
+            )
         };
         // one that is leaving the group hands over by itself
         if !me || self.handed_over.load(Ordering::Acquire) == term {

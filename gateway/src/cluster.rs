@@ -184,13 +184,14 @@ mod tests {
     }
 
     fn view() -> CatalogView {
-        let node = |id| oprc_mesh::catalog::Node { id, zone: "z".into() };
-        let info = PartitionInfo { group: 7, slot_first: 0, slot_last: 4_095, nodes: vec![1, 2, 3] };
+        let node = |id| oprc_mesh::catalog::Node { id, zone: "z".into(), state: 0 };
+        let nodes = vec![1, 2, 3];
+        let info = PartitionInfo { group: 7, slot_last: 4_095, nodes, ..PartitionInfo::default() };
         CatalogView {
             revision: 4,
             nodes: vec![node(1), node(2), node(3)],
             grids: vec![Grid { name: "default".into(), replicas: 3, partitions: vec![info] }],
-            classes: Vec::new(),
+            ..CatalogView::default()
         }
     }
 

@@ -20,6 +20,7 @@ mod log_writer;
 mod node;
 mod partition;
 mod partitions;
+mod placement;
 mod poison;
 mod problem;
 mod proposer;

@@ -4,7 +4,14 @@
 mod change;
 #[cfg(test)]
 mod change_tests;
+mod classes;
+mod draft;
 mod keys;
+mod layout;
+mod nodes;
+mod partitions;
+#[cfg(test)]
+mod placed_tests;
 mod shared;
 mod state;
 

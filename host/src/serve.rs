@@ -57,6 +57,7 @@ impl Server {
                 leads: self.odgm.leadership().borrow().clone(),
             }),
             Op::ReadStatus(_) => Answer::Status(self.status()),
+            Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
         })
     }
 
@@ -143,5 +144,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
+        // whoever asked on a caller's behalf names the operation
+        Op::Grid(_) => ("", String::new()),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::{Code, Problem};
 
 /// A failure of this host's part of the grid. Refusals of a request are [`Problem`]s, not errors.
@@ -43,6 +44,20 @@ pub enum OdgmError {
         found: u32,
         /// The newest version that this build reads.
         known: u32,
+    },
+    /// The data directory has lost what its node id stands for.
+    #[error(
+        "the data directory {} is of host {node} but its {missing} database is gone: what the host promised others is \
+         lost. Restore it, or start with an empty directory: the host then joins as a new one, and this one's place is given \
+         to others with `oprc node remove {node}`", path.display()
+    )]
+    Incomplete {
+        /// The data directory.
+        path: PathBuf,
+        /// The host that it was of.
+        node: NodeId,
+        /// Which database.
+        missing: &'static str,
     },
     /// Stored bytes are not what this build writes: damaged, or of a newer version.
     #[error("{what} cannot be read: {detail}")]

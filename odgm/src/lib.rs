@@ -8,15 +8,20 @@
 //! its [`CommitReply`]. After a crash the state is what its last flush held, and the rest is replayed from the log.
 
 mod apply;
+mod ask;
+mod bootstrap;
 mod catalog;
 mod catalog_client;
 mod checkpoint;
 mod config;
+mod control;
 mod error;
+mod identity;
 mod janitor;
 mod key;
 mod leadership;
 mod log_writer;
+mod lone;
 mod node;
 mod partition;
 mod partitions;
@@ -24,6 +29,7 @@ mod placement;
 mod poison;
 mod problem;
 mod proposer;
+mod questions;
 mod raft;
 mod record;
 mod store;
@@ -32,9 +38,9 @@ mod testing;
 mod types;
 
 pub use catalog_client::Catalog;
-pub use config::OdgmConfig;
+pub use config::{Joining, OdgmConfig};
 pub use error::OdgmError;
-pub use node::Odgm;
+pub use node::{Odgm, Prepared};
 pub use partition::Partition;
 pub use store::Reader;
 pub use types::{Change, Commit, CommitReply, Head, LogStats, NewRevision, Rejection};

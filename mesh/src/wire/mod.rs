@@ -4,11 +4,13 @@
 
 mod calls;
 mod classes;
+mod grid;
 mod nodes;
 mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked};
 pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
+pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
@@ -36,7 +38,7 @@ pub struct Request {
     #[prost(uint64, tag = "4")]
     pub timeout_ms: u64,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub op: Option<Op>,
 }
 
@@ -64,7 +66,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
     pub answer: Option<Answer>,
 }
 
@@ -107,6 +109,9 @@ pub enum Op {
     /// This node's partitions.
     #[prost(message, tag = "21")]
     ReadStatus(Empty),
+    /// What hosts' grids ask each other.
+    #[prost(message, tag = "22")]
+    Grid(GridAsk),
 }
 
 /// What each operation gives.
@@ -148,6 +153,9 @@ pub enum Answer {
     /// To [`Op::ReadStatus`].
     #[prost(message, tag = "21")]
     Status(NodeStatus),
+    /// To [`Op::Grid`].
+    #[prost(message, tag = "22")]
+    Grid(GridAnswer),
 }
 
 /// No arguments.

@@ -13,6 +13,8 @@ mod partitions;
 #[cfg(test)]
 mod placed_tests;
 mod shared;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod state;
 
 pub(crate) use self::keys::{CatalogEffect, CatalogKey};

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openraft::Raft;
+use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, Fatal};
+use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::metrics::RaftServerMetrics;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::WatchReceiverOf;
@@ -52,26 +53,58 @@ pub(crate) struct Standing {
 }
 
 impl Group {
-    /// Opens the group's log and state and starts it. A new group begins with this node as its only voter; one whose
-    /// only voter this node is asks for its own vote at once instead of waiting for a leader that cannot be.
+    /// Opens the group's log and state and starts it. A group that is new here waits to be founded or to hear from its
+    /// leader; one whose only voter this node is asks for its own vote at once instead of waiting for a leader that cannot
+    /// be.
     pub(crate) async fn start(context: &GroupContext, id: u64, machine: Machine) -> Result<Self, OdgmError> {
         let node = context.node.0;
         let state = Arc::new(GroupState::open(&context.store.state, id)?);
         let log = LogStore::open(&context.store.log, &context.writer, &context.poison, id)?;
         let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
         let applied_term = state_machine.applied_term();
-        let pristine = log.is_pristine();
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
         let raft = Raft::new(node, config(id)?, NoPeers, log, state_machine)
             .await
             .map_err(|error| failed("start the log")(&error))?;
-        if pristine {
-            let founded = raft.initialize(BTreeSet::from([node])).await;
-            founded.map_err(|error| failed("found the log")(&error))?;
-        } else if sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))? {
+        if sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))? {
             raft.trigger().elect(false).await.map_err(|error| failed("lead the log")(&error))?;
         }
         Ok(Self { id, raft, state, applied_term })
+    }
+
+    /// Begins a group that is new everywhere with these voters. Only ever to be called by the one host that the catalog
+    /// names for it: two that found the same group with different voters would make two groups of it.
+    ///
+    /// # Errors
+    /// It is not new here, or storage fails.
+    pub(crate) async fn found(&self, voters: BTreeSet<u64>) -> Result<(), OdgmError> {
+        let founded = self.raft.initialize(voters).await;
+        founded.map_err(|error| OdgmError::raft("found the log", self.id, error))
+    }
+
+    /// Nothing of it is stored here yet.
+    pub(crate) async fn is_pristine(&self) -> bool {
+        matches!(self.raft.is_initialized().await, Ok(false))
+    }
+
+    pub(super) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
+        &self.raft
+    }
+
+    /// Makes sure that this replica still leads and has applied all that was committed before this call, by asking a
+    /// quorum.
+    ///
+    /// # Errors
+    /// It does not lead, or hears of no quorum.
+    pub(crate) async fn read_index(&self) -> Result<(), ReadError> {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadError::NotLeader { leader: forward.leader_id })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
+        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -136,6 +169,14 @@ impl Group {
             tracing::warn!(group = self.id, %error, "a raft group did not stop cleanly");
         }
     }
+}
+
+/// Why a read could not be made sure of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    NotLeader { leader: Option<u64> },
+    NoQuorum,
+    Stopped,
 }
 
 /// Whether the group has no other voter. Asked of the running core: its metrics may not be published yet.

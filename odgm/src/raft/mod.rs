@@ -7,6 +7,7 @@ mod config;
 mod group;
 mod log_reader;
 mod log_store;
+mod members;
 mod network;
 mod snapshot;
 mod state_machine;
@@ -19,6 +20,7 @@ mod tail;
 mod tail_tests;
 mod types;
 
-pub(crate) use self::group::{Follow, Group, GroupContext, Standing};
+pub(crate) use self::group::{Follow, Group, GroupContext, ReadError, Standing};
+pub(crate) use self::members::{MemberError, Members};
 pub(crate) use self::state_machine::Machine;
 pub(crate) use self::types::{Command, ProposalError, Reply};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 
-pub(crate) use self::dir::DataDir;
+pub(crate) use self::dir::{DataDir, random};
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
 pub use self::reader::Reader;
@@ -39,12 +39,17 @@ impl Store {
     pub(crate) fn open(config: &OdgmConfig, poison: &Poison) -> Result<Self, OdgmError> {
         let dir = DataDir::open(&config.data_dir)?;
         let shared = options::Shared::new(config);
-        let log = LogDb::open(&dir.path().join("log"), &shared)?;
-        let state = StateDb::open(&dir.path().join("state"), &shared, poison.clone())?;
+        let log = LogDb::open(&dir.path().join(dir::LOG), &shared)?;
+        let state = StateDb::open(&dir.path().join(dir::STATE), &shared, poison.clone())?;
+        dir.keep_node_id()?;
         Ok(Self { log: Arc::new(log), state: Arc::new(state), dir })
     }
 
     pub(crate) fn node(&self) -> NodeId {
         self.dir.node()
+    }
+
+    pub(crate) fn dir(&self) -> &DataDir {
+        &self.dir
     }
 }

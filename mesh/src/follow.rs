@@ -108,16 +108,17 @@ async fn greet(mesh: Weak<Member>, guest: Guest) {
         let Some(mesh) = mesh.upgrade() else { return };
         let deadline = Instant::now() + Duration::from_millis(patience_ms);
         let answered = mesh.exchange(guest.node, None, deadline).await.is_ok();
-        let shown = guest.shown.lock();
-        if !shown.has(guest.node, &guest.inbox) {
-            return;
+        {
+            let shown = guest.shown.lock();
+            if !shown.has(guest.node, &guest.inbox) {
+                return;
+            }
+            if answered {
+                mesh.directory.learn_node(guest.node);
+                let _ = guest.ask.try_send(guest.node); // full: the refresh comes
+                return;
+            }
         }
-        if answered {
-            mesh.directory.learn_node(guest.node);
-            let _ = guest.ask.try_send(guest.node); // full: the refresh comes
-            return;
-        }
-        drop(shown);
         tokio::time::sleep_until(deadline).await; // it may have failed at once
         patience_ms = (2 * patience_ms).min(ASK_MS);
     }

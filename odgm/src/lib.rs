@@ -7,6 +7,7 @@
 //! by a pure function, the effects are written to the state database together with the applied index; the caller gets
 //! its [`CommitReply`]. After a crash the state is what its last flush held, and the rest is replayed from the log.
 
+mod alone;
 mod apply;
 mod ask;
 mod bootstrap;
@@ -21,7 +22,6 @@ mod janitor;
 mod key;
 mod leadership;
 mod log_writer;
-mod lone;
 mod node;
 mod partition;
 mod partitions;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oprc_mesh::Peers;
+use oprc_mesh::{Peers, Receiver};
 use oprc_mesh::catalog::{CatalogView, NodeState};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::Problem;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alone::Alone;
 use crate::ask::Asker;
 use crate::bootstrap::{self, Bootstrap};
 use crate::catalog::{CATALOG_GROUP, CatalogShared};
@@ -23,12 +24,11 @@ use crate::error::OdgmError;
 use crate::identity::Identity;
 use crate::leadership::Leaderships;
 use crate::log_writer::{CheckpointDue, LogWriter};
-use crate::lone::Lone;
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::poison::Poison;
 use crate::questions::Questions;
-use crate::raft::{Group, GroupContext, Machine};
+use crate::raft::{Exchange, Group, GroupContext, Inlet, Machine};
 use crate::store::Store;
 use crate::types::LogStats;
 use crate::{checkpoint, janitor};
@@ -85,6 +85,7 @@ impl Prepared {
             Joining::Join => 0,
         };
         let identity = Arc::new(Identity::open(&store, expect)?);
+        context.exchange.set_cluster(identity.cluster());
         let asker = Asker::new(peers.clone(), identity.clone());
         let shared = Arc::new(CatalogShared::new());
         let group = Arc::new(Group::start(&context, CATALOG_GROUP, Machine::Catalog(shared.clone())).await?);
@@ -111,6 +112,7 @@ impl Prepared {
             asker: asker.clone(),
             catalog: catalog.clone(),
             group: group.clone(),
+            exchange: context.exchange.clone(),
             zone: config.zone,
             alone: config.joining == Joining::Alone,
             expect,
@@ -155,8 +157,7 @@ impl Odgm {
     /// As [`Self::prepare`] and [`Self::ready`].
     pub async fn open(config: OdgmConfig) -> Result<Arc<Self>, OdgmError> {
         let prepared = Self::prepare(config).await?;
-        let peers = Arc::new(Lone::new(prepared.node_id()));
-        let odgm = prepared.start(peers).await?;
+        let odgm = prepared.start(Arc::new(Alone::new())).await?;
         if let Err(error) = odgm.ready().await {
             // what was started must not go on behind the caller's back
             odgm.shutdown().await;
@@ -185,6 +186,16 @@ impl Odgm {
         }
         let all: Vec<u64> = self.partitions().iter().map(|partition| partition.group()).collect();
         self.wait_to_lead(|led| all.iter().all(|group| led.contains(group))).await
+    }
+
+    /// Takes what other hosts' grids post; to be handed to the mesh before this host serves on it.
+    pub fn receiver(&self) -> Arc<dyn Receiver> {
+        Arc::new(Inlet(Arc::downgrade(&self.context.exchange)))
+    }
+
+    /// Whether this host belongs to its cluster and its copy of the catalog is current.
+    pub fn is_ready(&self) -> bool {
+        self.partitions.is_current()
     }
 
     /// Answers another host's grid.
@@ -276,6 +287,7 @@ impl Odgm {
             Joining::Join => 0,
         };
         let identity = Arc::new(Identity::open(&store, expect)?);
+        context.exchange.set_cluster(identity.cluster());
         let asker = Asker::new(peers.clone(), identity.clone());
         let shared = Arc::new(CatalogShared::new());
         let group = Arc::new(Group::start(&context, CATALOG_GROUP, Machine::Catalog(shared.clone())).await?);
@@ -302,6 +314,7 @@ impl Odgm {
             asker: asker.clone(),
             catalog: catalog.clone(),
             group: group.clone(),
+            exchange: context.exchange.clone(),
             zone: config.zone,
             alone: config.joining == Joining::Alone,
             expect,
@@ -346,8 +359,7 @@ impl Odgm {
     /// As [`Self::prepare`] and [`Self::ready`].
     pub async fn open(config: OdgmConfig) -> Result<Arc<Self>, OdgmError> {
         let prepared = Self::prepare(config).await?;
-        let peers = Arc::new(Lone::new(prepared.node_id()));
-        let odgm = prepared.start(peers).await?;
+        let odgm = prepared.start(Arc::new(Alone::new())).await?;
         if let Err(error) = odgm.ready().await {
             // what was started must not go on behind the caller's back
             odgm.shutdown().await;
@@ -376,6 +388,16 @@ impl Odgm {
         }
         let all: Vec<u64> = self.partitions().iter().map(|partition| partition.group()).collect();
         self.wait_to_lead(|led| all.iter().all(|group| led.contains(group))).await
+    }
+
+    /// Takes what other hosts' grids post; to be handed to the mesh before this host serves on it.
+    pub fn receiver(&self) -> Arc<dyn Receiver> {
+        Arc::new(Inlet(Arc::downgrade(&self.context.exchange)))
+    }
+
+    /// Whether this host belongs to its cluster and its copy of the catalog is current.
+    pub fn is_ready(&self) -> bool {
+        self.partitions.is_current()
     }
 
     /// Answers another host's grid.
@@ -470,6 +492,7 @@ impl Odgm {
         self.stop.cancel();
         self.partitions.shutdown().await;
         self.catalog_group.shutdown().await;
+        self.context.exchange.drain().await;
         self.tasks.close();
         self.tasks.wait().await;
         let (state, writer) = (self.context.store.state.clone(), self.context.writer.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oprc_mesh::outcome::{Effect, Problem};
-use oprc_mesh::wire::ReplicaStatus;
+use oprc_mesh::wire::{Consistency, ReplicaStatus};
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::OdgmError;
 use crate::leadership::Leaderships;
 use crate::poison::Poison;
-use crate::problem::{not_decided, not_leader};
+use crate::problem::{not_decided, not_leader, of_read};
 use crate::proposer::{Proposer, WAITING_COMMITS_MAX, Waiting};
 use crate::raft::{Group, Standing};
 use crate::store::Reader;
@@ -65,6 +65,34 @@ impl Partition {
         self.poison.check().map_err(not_run)?;
         let standing = *self.standing.read();
         standing.leads.filter(|_| *self.open.borrow()).ok_or_else(|| not_leader(standing.leader))
+    }
+
+    /// Makes sure that what a reader sees from now on holds all that was acknowledged before this call; gives the term in
+    /// which this host leads. Usually the lease says so at once; without one, or for [`Consistency::Linearizable`], a quorum
+    /// is asked. [`Consistency::Stale`] asks for nothing: the term is 0 where this host does not lead.
+    ///
+    /// # Errors
+    /// `not-leader`; `no-quorum`; `unavailable` once storage failed. Nothing has run.
+    pub async fn confirm(&self, consistency: Consistency) -> Result<u64, Problem> {
+        let term = match (self.leadership(), consistency) {
+            (term, Consistency::Stale) => {
+                self.poison.check().map_err(not_run)?;
+                return Ok(term.unwrap_or(0));
+            }
+            (term, _) => term?,
+        };
+        if consistency == Consistency::Lease && self.group.lease_holds() {
+            return Ok(term);
+        }
+        self.group.read_index().await.map_err(|error| of_read(error, &self.poison))?;
+        // what was asked of the quorum may have been asked in a later term, which serves as well
+        self.leadership()
+    }
+
+    /// Milliseconds since this replica certainly had all that was acknowledged anywhere; 0 on the leader, none when it has
+    /// not heard from one since it started.
+    pub fn stale_ms(&self) -> Option<u64> {
+        if self.leadership().is_ok() { Some(0) } else { self.group.stale_ms() }
     }
 
     /// Reads the newest committed state at each call.

@@ -93,6 +93,11 @@ impl Partitions {
         self.current.store(true, Ordering::Release);
     }
 
+    /// See [`Self::set_current`].
+    pub(crate) fn is_current(&self) -> bool {
+        self.current.load(Ordering::Acquire)
+    }
+
     /// Brings what runs in line with the catalog.
     pub(crate) async fn reconcile(&self, view: &CatalogView) -> Result<(), OdgmError> {
         let mut keeping = self.keeping.lock().await;
@@ -143,7 +148,7 @@ impl Partitions {
             return Ok(());
         }
         // only by a current catalog: by an old one this host might begin again what it began, gave away and forgot
-        let mine = info.founder == self.context.node.0 && self.current.load(Ordering::Acquire);
+        let mine = info.founder == self.context.node.0 && self.is_current();
         if mine && partition.raft().is_pristine().await {
             partition.raft().found(info.nodes.iter().copied().collect()).await?;
         }
@@ -185,7 +190,7 @@ impl Partitions {
     async fn may_leave(&self, group: u64, asker: &Asker) -> bool {
         let view = self.catalog.view();
         let Some(info) = view.partition(group) else { return false };
-        if info.is_held_by(self.context.node) || !self.current.load(Ordering::Acquire) {
+        if info.is_held_by(self.context.node) || !self.is_current() {
             return false;
         }
         let deadline = Instant::now() + Duration::from_millis(LEAVE_MS);

@@ -3,7 +3,7 @@
 use oprc_mesh::outcome::{Code, Effect, Problem};
 
 use crate::poison::Poison;
-use crate::raft::ProposalError;
+use crate::raft::{ProposalError, ReadError};
 
 /// The problem for a proposal that Raft refused or lost.
 pub(crate) fn of_proposal(error: ProposalError, poison: &Poison) -> Problem {
@@ -14,6 +14,18 @@ pub(crate) fn of_proposal(error: ProposalError, poison: &Poison) -> Problem {
             with_leader(lost.with_effect(Effect::Unknown), leader)
         }
         ProposalError::Stopped => stopped(poison, Effect::NotRun),
+    }
+}
+
+/// The problem for a read that could not be made sure of.
+pub(crate) fn of_read(error: ReadError, poison: &Poison) -> Problem {
+    match error {
+        ReadError::NotLeader { leader } => not_leader(leader),
+        ReadError::NoQuorum => {
+            Problem::new(Code::NoQuorum, "the leader hears of no majority of its partition's replicas")
+                .with_effect(Effect::NotRun)
+        }
+        ReadError::Stopped => stopped(poison, Effect::NotRun),
     }
 }
 

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Enlist, GridAnswer, GridAsk, GridQuestion, GridReply, Leave};
+use oprc_mesh::wire::{Consistency, Enlist, GridAnswer, GridAsk, GridQuestion, GridReply, Leave};
 use tokio::time::{Instant, timeout_at};
 
 use crate::catalog_client::Catalog;
 use crate::identity::Identity;
-use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::problem::not_leader;
-use crate::raft::ReadError;
 
 /// See the module.
 pub(crate) struct Questions {
@@ -68,8 +66,9 @@ impl Questions {
     /// member again only as a new learner, which gets a vote only after it has caught up, and a stopped replica does not.
     async fn leave(&self, node: u64, leave: Leave, deadline: Instant) -> Result<Leave, Problem> {
         let partition = self.partitions.get(leave.group).ok_or_else(|| not_leader(None))?;
-        partition.leadership()?;
-        confirm(&partition, deadline).await?;
+        let late = || Problem::new(Code::NoQuorum, "the leadership could not be confirmed in time");
+        let confirmed = timeout_at(deadline, partition.confirm(Consistency::Linearizable)).await;
+        confirmed.map_err(|_| late().with_effect(Effect::NotRun))??;
         let members = partition.raft().members();
         let is_member = members.voters.contains(&node) || members.learners.contains(&node);
         let view = self.catalog.view();
@@ -79,16 +78,5 @@ impl Questions {
             return Err(Problem::new(Code::Conflict, detail).with_effect(Effect::NotRun));
         }
         Ok(leave)
-    }
-}
-
-async fn confirm(partition: &Partition, deadline: Instant) -> Result<(), Problem> {
-    let no_quorum = || Problem::new(Code::NoQuorum, "the leadership could not be confirmed");
-    match timeout_at(deadline, partition.raft().read_index()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(ReadError::NotLeader { leader })) => Err(not_leader(leader)),
-        Ok(Err(ReadError::NoQuorum | ReadError::Stopped)) | Err(_) => {
-            Err(no_quorum().with_effect(Effect::NotRun))
-        }
     }
 }

@@ -33,6 +33,9 @@ impl Node {
         let mesh = open_mesh(MeshConfig { node: Some(prepared.node_id()), ..mesh }).await?;
         let odgm = prepared.start(Arc::new(mesh.clone())).await.map_err(failed)?;
         let config = HostConfig { data_dir: data_dir.clone(), health };
+        // before the host shows itself, so that whoever sees it alive reaches its grid
+        let receiving = mesh.receive_posts(odgm.receiver()).await;
+        receiving.map_err(|error| Failure::role("joining the mesh", error))?;
         let host = Host::start(config, mesh.clone(), odgm.clone()).await;
         let host = host.map_err(|error| Failure::role("starting the host", error))?;
         Ok(Self { odgm, mesh, host })

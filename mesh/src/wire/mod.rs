@@ -151,6 +151,18 @@ pub enum Answer {
     Grid(GridAnswer),
 }
 
+/// How new what a read sees must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub enum Consistency {
+    /// All that was acknowledged before the read began; the leader's lease says that nobody else acknowledged anything.
+    Lease = 0,
+    /// The same without a word of clocks: the leader asks a quorum.
+    Linearizable = 1,
+    /// Some earlier state, as any replica has it.
+    Stale = 2,
+}
+
 /// No arguments.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Empty {}

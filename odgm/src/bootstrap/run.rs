@@ -16,7 +16,7 @@ use crate::ask::{Asker, strange};
 use crate::catalog_client::Catalog;
 use crate::error::OdgmError;
 use crate::identity::Identity;
-use crate::raft::Group;
+use crate::raft::{Exchange, Group};
 use crate::store::random;
 
 /// Between two rounds of questions.
@@ -34,6 +34,7 @@ pub(crate) struct Bootstrap {
     pub(crate) asker: Asker,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) group: Arc<Group>,
+    pub(crate) exchange: Arc<Exchange>,
     pub(crate) zone: String,
     /// This host founds alone and at once.
     pub(crate) alone: bool,
@@ -53,6 +54,7 @@ pub(crate) async fn run(bootstrap: &Bootstrap) -> Result<(), OdgmError> {
             bootstrap.find_cluster().await?;
         }
     }
+    bootstrap.exchange.set_cluster(identity.cluster());
     if identity.is_founder() {
         bootstrap.found().await?;
     }

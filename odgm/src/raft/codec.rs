@@ -100,10 +100,9 @@ pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn decode_entry(index: u64, bytes: Vec<u8>) -> Result<RaftEntry, OdgmError> {
+/// Field values share the entry's buffer.
+pub(super) fn decode_entry(index: u64, bytes: bytes::Bytes) -> Result<RaftEntry, OdgmError> {
     let corrupt = |detail: String| OdgmError::corrupt(format!("log entry {index}"), detail);
-    // `Bytes`, so that field values share the entry's buffer
-    let bytes = bytes::Bytes::from(bytes);
     let (&[format, kind, ref term @ ..], _) =
         bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| corrupt("it is cut short".into()))?;
     if format != ENTRY_FORMAT {

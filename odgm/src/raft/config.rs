@@ -12,8 +12,14 @@ const ELECTION_MAX_MS: u64 = 1_000;
 /// The default of 200 ms would cut off every snapshot that is not tiny.
 const INSTALL_SNAPSHOT_MS: u64 = 60_000;
 /// Entries that stay after a checkpoint, so that a follower a little behind needs no snapshot.
-const PURGED_LOG_KEPT_ENTRIES: u64 = 256;
+const PURGED_LOG_KEPT_ENTRIES: u64 = 1_024;
 const PAYLOAD_ENTRIES_MAX: u64 = 256;
+
+/// For so long after it last heard from a leader a replica helps no other one. A leader relies on it for
+/// [`LEASE_USED_MS`] only, so that clocks may run at somewhat different rates.
+pub(super) const LEASE_MS: u64 = ELECTION_MAX_MS;
+/// See [`LEASE_MS`].
+pub(super) const LEASE_USED_MS: u64 = LEASE_MS * 8 / 10;
 
 const _: () = assert!(HEARTBEAT_MS * 2 < ELECTION_MIN_MS && ELECTION_MIN_MS < ELECTION_MAX_MS);
 
@@ -30,6 +36,8 @@ pub(super) fn config(group: u64) -> Result<Arc<Config>, OdgmError> {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: PURGED_LOG_KEPT_ENTRIES,
         enable_pre_vote: Some(true),
+        // the group switches it on once older leases are over
+        enable_elect: false,
         // a restarted leader begins a new term, so that its own entry proves that all before it is applied
         enable_leader_restore: Some(false),
         ..Config::default()

@@ -2,27 +2,39 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::Raft;
 use openraft::ReadPolicy;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
-use openraft::metrics::RaftServerMetrics;
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::WatchReceiverOf;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::ReplicaStatus;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::config::config;
+use super::config::{LEASE_MS, config};
+use super::exchange::Exchange;
+use super::freshness::Freshness;
+use super::inbound::Inbound;
+use super::lease;
 use super::log_store::LogStore;
-use super::network::NoPeers;
+use super::network::Network;
+use super::receiving::Receiving;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::LogWriter;
 use crate::poison::Poison;
 use crate::store::{GroupState, Store};
+
+/// A restarted replica waits a little longer than older leases last before it stands for election itself: this much at the
+/// most, so that those who start together do not stand together.
+const ELECTION_SPREAD_MS: u64 = 500;
 
 /// What all groups of a host share.
 #[derive(Clone)]
@@ -31,6 +43,7 @@ pub(crate) struct GroupContext {
     pub(crate) store: Arc<Store>,
     pub(crate) writer: LogWriter,
     pub(crate) poison: Poison,
+    pub(crate) exchange: Arc<Exchange>,
     /// Told when there is something to collect.
     pub(crate) collect: Arc<Notify>,
 }
@@ -38,9 +51,17 @@ pub(crate) struct GroupContext {
 /// See the module.
 pub(crate) struct Group {
     id: u64,
+    node: u64,
     raft: Raft<TypeConfig, StateMachine>,
     state: Arc<GroupState>,
+    exchange: Arc<Exchange>,
     applied_term: watch::Receiver<u64>,
+    server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+    data: WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>,
+    /// The term in which this leader has asked another replica to take over: it may come to lead at any moment since.
+    handed_over: AtomicU64,
+    freshness: Arc<Freshness>,
+    _tasks: DropGuard,
 }
 
 /// Who leads a group, as this replica knows it.
@@ -62,14 +83,40 @@ impl Group {
         let log = LogStore::open(&context.store.log, &context.writer, &context.poison, id)?;
         let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
         let applied_term = state_machine.applied_term();
+        let pristine = log.is_pristine();
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
-        let raft = Raft::new(node, config(id)?, NoPeers, log, state_machine)
+        let network = Network { exchange: context.exchange.clone(), group: id };
+        let raft = Raft::new(node, config(id)?, network, log, state_machine)
             .await
             .map_err(|error| failed("start the log")(&error))?;
-        if sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))? {
+        let alone = sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))?;
+        // a leader may rely on a lease that this replica gave before its restart; a new one gave none
+        let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
+        let freshness = Arc::<Freshness>::default();
+        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone());
+        context.exchange.register(id, Arc::new(inbound));
+        let tasks = CancellationToken::new();
+        if alone {
             raft.trigger().elect(false).await.map_err(|error| failed("lead the log")(&error))?;
         }
-        Ok(Self { id, raft, state, applied_term })
+        if silence.is_zero() {
+            raft.runtime_config().elect(true);
+        } else {
+            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(raft.clone(), silence, node ^ id)));
+        }
+        Ok(Self {
+            id,
+            node,
+            server: raft.server_metrics(),
+            data: raft.data_metrics(),
+            raft,
+            state,
+            exchange: context.exchange.clone(),
+            applied_term,
+            handed_over: AtomicU64::new(0),
+            freshness,
+            _tasks: tasks.drop_guard(),
+        })
     }
 
     /// Begins a group that is new everywhere with these voters. Only ever to be called by the one host that the catalog
@@ -89,22 +136,6 @@ impl Group {
 
     pub(super) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
         &self.raft
-    }
-
-    /// Makes sure that this replica still leads and has applied all that was committed before this call, by asking a
-    /// quorum.
-    ///
-    /// # Errors
-    /// It does not lead, or hears of no quorum.
-    pub(crate) async fn read_index(&self) -> Result<(), ReadError> {
-        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(_) => Ok(()),
-            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
-            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                Err(ReadError::NotLeader { leader: forward.leader_id })
-            }
-            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
-        }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -132,6 +163,49 @@ impl Group {
         Follow { server: self.raft.server_metrics(), applied_term: self.applied_term.clone() }
     }
 
+    /// Whether this leader's lease holds: no other replica can have become leader before this call.
+    pub(crate) fn lease_holds(&self) -> bool {
+        let (term, voters, me) = {
+            let server = self.server.borrow_watched();
+            let mut voters = server.membership_config.voter_ids();
+            (server.vote.leader_id.term, server.membership_config.voter_ids().count(), voters.any(|id| id == self.node))
+        };
+        // one that is leaving the group hands over by itself
+        if !me || self.handed_over.load(Ordering::Acquire) == term {
+            return false;
+        }
+        let acked = self.data.borrow_watched().last_quorum_acked;
+        voters == 1 || acked.is_some_and(|acked| lease::holds(acked.into_inner().into_std()))
+    }
+
+    /// Makes sure that this replica still leads and has applied all that was committed before this call, by asking a
+    /// quorum.
+    ///
+    /// # Errors
+    /// It does not lead, or hears of no quorum.
+    pub(crate) async fn read_index(&self) -> Result<(), ReadError> {
+        match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(ReadError::NotLeader { leader: forward.leader_id })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(ReadError::NoQuorum),
+        }
+    }
+
+    /// Milliseconds since this replica was surely up to date with its leader; none when it has not been since it started.
+    pub(crate) fn stale_ms(&self) -> Option<u64> {
+        let applied = self.data.borrow_watched().last_applied.map_or(0, |applied| applied.index);
+        self.freshness.fresh(applied).map(|fresh| fresh.elapsed().as_millis() as u64)
+    }
+
+    /// From now on, in this term, no lease holds: another replica is about to be asked to take over.
+    pub(super) fn give_up_lease(&self) {
+        let term = self.server.borrow_watched().vote.leader_id.term;
+        self.handed_over.fetch_max(term, Ordering::AcqRel);
+    }
+
     pub(crate) fn status(&self) -> ReplicaStatus {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -151,8 +225,11 @@ impl Group {
         metrics.last_applied > metrics.snapshot
     }
 
-    /// Names what is applied as a snapshot, which lets the log before it be purged.
+    /// Names what is applied as a snapshot, which lets the log before it be purged; not while a replica needs the log.
     pub(crate) async fn checkpoint(&self) {
+        if self.exchange.holds().contains(self.id) {
+            return;
+        }
         // a group that has stopped has nothing to purge
         let _ = self.raft.trigger().snapshot().await;
     }
@@ -165,6 +242,7 @@ impl Group {
 
     /// Stops it. What was proposed and not answered yet is dropped.
     pub(crate) async fn shutdown(&self) {
+        self.exchange.unregister(self.id);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = self.id, %error, "a raft group did not stop cleanly");
         }
@@ -177,6 +255,13 @@ pub(crate) enum ReadError {
     NotLeader { leader: Option<u64> },
     NoQuorum,
     Stopped,
+}
+
+/// Lets a replica stand for election once older leases are over, those that start together at different times.
+async fn elect_after(raft: Raft<TypeConfig, StateMachine>, silence: Duration, seed: u64) {
+    let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) % ELECTION_SPREAD_MS;
+    tokio::time::sleep(silence + Duration::from_millis(spread)).await;
+    raft.runtime_config().elect(true);
 }
 
 /// Whether the group has no other voter. Asked of the running core: its metrics may not be published yet.

@@ -4,11 +4,21 @@ mod codec;
 #[cfg(test)]
 mod codec_tests;
 mod config;
+mod exchange;
+mod freshness;
 mod group;
+mod holds;
+mod inbound;
+mod lease;
 mod log_reader;
 mod log_store;
 mod members;
+mod message;
 mod network;
+mod receiving;
+#[cfg(test)]
+mod replication_tests;
+mod sending;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
@@ -19,7 +29,9 @@ mod tail;
 #[cfg(test)]
 mod tail_tests;
 mod types;
+mod wire;
 
+pub(crate) use self::exchange::{Exchange, Inlet};
 pub(crate) use self::group::{Follow, Group, GroupContext, ReadError, Standing};
 pub(crate) use self::members::{MemberError, Members};
 pub(crate) use self::state_machine::Machine;

@@ -12,60 +12,102 @@ use super::codec;
 use super::types::{Snapshot, SnapshotMeta, TypeConfig};
 use crate::error::OdgmError;
 use crate::key::{Space, successor};
+use crate::record::StateRecord;
 use crate::store::{GroupState, OwnedSnapshot, StateDb};
 
 /// Records are copied in batches of about this size, so that memory stays flat.
 const COPY_BATCH_BYTES: usize = 1024 * 1024;
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
+
+/// A group's records as openraft passes them on.
+pub(super) enum SnapshotData {
+    /// The group here, at one moment.
+    Here(Moment),
+    /// Another replica's, received whole into a generation that is not the current one yet.
+    Received(Space),
+}
 
 /// One group at one moment. Reads of it are lazy; while it lives the database keeps what it sees.
-pub(super) struct SnapshotData {
+#[derive(Clone)]
+pub(super) struct Moment {
     view: Arc<OwnedSnapshot>,
     space: Space,
 }
 
-impl SnapshotData {
+/// A record without its group and generation, which differ from replica to replica.
+pub(super) type Record = (Vec<u8>, Vec<u8>);
+
+impl Moment {
     pub(super) fn take(group: &GroupState) -> Self {
         let space = group.space();
         Self { view: Arc::new(OwnedSnapshot::take(group.db())), space }
     }
 
+    /// How far the log was applied.
+    pub(super) fn state(&self) -> Result<StateRecord, OdgmError> {
+        GroupState::state_in(&self.view, self.space)
+    }
+
     /// What it contains, as it says itself.
     pub(super) fn meta(&self) -> Result<SnapshotMeta, OdgmError> {
-        let (last_log_id, last_membership) = codec::applied(&GroupState::state_in(&self.view, self.space)?);
+        let (last_log_id, last_membership) = codec::applied(&self.state()?);
         Ok(SnapshotMeta { last_log_id, last_membership })
     }
 
-    /// Writes every record but the applied state into another generation, of this or another database. Blocks.
-    pub(super) fn copy_to(&self, target: &StateDb, to: Space) -> Result<(), OdgmError> {
+    /// The records after `after`, in key order, up to about `bytes` of them but at least one if there is one; the
+    /// applied state is not among them. Blocks.
+    pub(super) fn read(&self, after: Option<&[u8]>, bytes: usize) -> Result<Vec<Record>, OdgmError> {
         let begin = self.space.begin();
         let mut options = ReadOptions::default();
         options.set_total_order_seek(true);
         options.fill_cache(false);
+        options.set_readahead_size(READ_AHEAD_BYTES);
         if let Some(end) = successor(begin.clone()) {
             options.set_iterate_upper_bound(end);
         }
         let state = self.space.state();
-        let mut records = self.view.view().raw_iterator_opt(options);
-        let mut batch = WriteBatch::default();
-        records.seek(&begin);
-        while let Some((key, value)) = records.item() {
-            if key != state {
-                batch.put([&to.begin(), &key[begin.len()..]].concat(), value);
-            }
-            if batch.size_in_bytes() >= COPY_BATCH_BYTES {
-                target.write(std::mem::take(&mut batch))?;
-            }
-            records.next();
+        let mut stored = self.view.view().raw_iterator_opt(options);
+        match after {
+            // the least key past `after` is `after` with a zero byte
+            Some(after) => stored.seek([&begin, after, &[0]].concat()),
+            None => stored.seek(&begin),
         }
-        records.status().map_err(OdgmError::database("read a snapshot"))?;
-        target.write(batch)
+        let mut records = Vec::new();
+        let mut total = 0;
+        while let Some((key, value)) = stored.item() {
+            if key != state {
+                total += key.len() + value.len();
+                if total > bytes && !records.is_empty() {
+                    break;
+                }
+                records.push((key[begin.len()..].to_vec(), value.to_vec()));
+            }
+            stored.next();
+        }
+        stored.status().map_err(OdgmError::database("read a snapshot"))?;
+        Ok(records)
+    }
+
+    /// Writes every record but the applied state into another generation, of this or another database. Blocks.
+    pub(super) fn copy_to(&self, target: &StateDb, to: Space) -> Result<(), OdgmError> {
+        let mut after = None;
+        loop {
+            let records = self.read(after.as_deref(), COPY_BATCH_BYTES)?;
+            let Some((last, _)) = records.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let mut batch = WriteBatch::default();
+            for (key, value) in &records {
+                batch.put([&to.begin(), key.as_slice()].concat(), value);
+            }
+            target.write(batch)?;
+        }
     }
 }
 
 /// See the module.
 pub(super) struct SnapshotBuilder {
     group: Arc<GroupState>,
-    data: Option<SnapshotData>,
+    data: Option<Moment>,
     /// What has to be made durable first; `None` when a checkpoint has done it already.
     sequence: Option<u64>,
     /// Set once one was built: from then on the group offers snapshots.
@@ -75,8 +117,8 @@ pub(super) struct SnapshotBuilder {
 impl SnapshotBuilder {
     pub(super) fn new(group: &Arc<GroupState>, built: &Arc<AtomicBool>) -> Self {
         let (data, sequence) = match group.take_durable() {
-            Some((view, space)) => (SnapshotData { view, space }, None),
-            None => (SnapshotData::take(group), Some(group.db().sequence())),
+            Some((view, space)) => (Moment { view, space }, None),
+            None => (Moment::take(group), Some(group.db().sequence())),
         };
         Self { group: group.clone(), data: Some(data), sequence, built: built.clone() }
     }
@@ -96,6 +138,6 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                 .map_err(io::Error::other)??;
         }
         self.built.store(true, Ordering::Release);
-        Ok(Snapshot { meta, snapshot: data })
+        Ok(Snapshot { meta, snapshot: SnapshotData::Here(data) })
     }
 }

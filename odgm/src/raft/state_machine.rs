@@ -12,7 +12,7 @@ use rocksdb::WriteBatch;
 use tokio::sync::{Notify, watch};
 
 use super::codec;
-use super::snapshot::{SnapshotBuilder, SnapshotData};
+use super::snapshot::{Moment, SnapshotBuilder, SnapshotData};
 use super::types::{Command, LogId, RaftEntry, Reply, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::apply::{Effect, apply_batch};
 use crate::catalog::CatalogShared;
@@ -61,7 +61,8 @@ impl StateMachine {
             membership,
             applied_term,
             collect: collect.clone(),
-            built: Arc::default(),
+            // what is on the disk is durable: a log may have been purged up to there before the restart
+            built: Arc::new(AtomicBool::new(applied.is_some())),
         };
         state_machine.reload()?;
         Ok(state_machine)
@@ -173,10 +174,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let state = codec::state_record(meta.last_log_id.as_ref(), &meta.last_membership);
         let group = self.group.clone();
         let install = move || -> Result<(), OdgmError> {
-            let to = group.next_space();
-            // what an interrupted installation left, and the generation before the current one
-            group.drop_other_generations()?;
-            snapshot.copy_to(group.db(), to)?;
+            let to = match snapshot {
+                SnapshotData::Received(to) => to,
+                SnapshotData::Here(moment) => {
+                    let to = group.next_space()?;
+                    moment.copy_to(group.db(), to)?;
+                    to
+                }
+            };
             group.flip(to, &state)
         };
         tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
@@ -192,7 +197,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             return Ok(None);
         }
         // always of this moment: it costs the same as an old one and spares the follower the entries in between
-        let data = SnapshotData::take(&self.group);
-        Ok(Some(Snapshot { meta: data.meta()?, snapshot: data }))
+        let moment = Moment::take(&self.group);
+        Ok(Some(Snapshot { meta: moment.meta()?, snapshot: SnapshotData::Here(moment) }))
     }
 }

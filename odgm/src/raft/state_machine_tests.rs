@@ -9,6 +9,7 @@ use openraft::storage::{RaftSnapshotBuilder as _, RaftStateMachine as _};
 use oprc_mesh::wire::Tag;
 
 use super::codec::log_id;
+use super::snapshot::SnapshotData;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, RaftEntry};
 use crate::record::{CommitBatch, CommitRecord, LogIdRecord};
@@ -73,12 +74,15 @@ async fn an_interrupted_installation_leaves_nothing() {
     apply(&mut follower, 1, create("mine", "1")).await;
     let group = target.group(1);
     // all was copied, then the power went: everything durable, but no flip
-    built.snapshot.copy_to(&target.store.state, group.next_space()).unwrap();
+    let SnapshotData::Here(moment) = built.snapshot else { panic!("it is of this replica") };
+    let to = group.next_space().unwrap();
+    moment.copy_to(&target.store.state, to).unwrap();
     target.store.state.flush_through(target.store.state.sequence()).unwrap();
     drop((follower, group));
     let target = target.crash();
     let group = target.group(1);
-    assert_eq!(group.keys(&group.next_space().class(1), 10).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(group.keys(&to.class(1), 10).unwrap(), Vec::<Vec<u8>>::new());
+    assert_ne!(group.next_space().unwrap(), group.next_space().unwrap(), "each is handed out once");
     let reader = Reader::newest(group);
     assert_eq!(fields(&reader, "mine"), pairs(&[("x", "1")]));
     assert_eq!(fields(&reader, "a"), pairs(&[]));

@@ -31,6 +31,8 @@ pub(crate) struct GroupState {
     db: Arc<StateDb>,
     id: u64,
     generation: AtomicU64,
+    /// The least generation that was never handed out.
+    next: Mutex<u64>,
     /// A view that a checkpoint has made durable, for the snapshot that it is about to ask for.
     durable: Mutex<Option<(Arc<OwnedSnapshot>, Space)>>,
 }
@@ -40,8 +42,13 @@ impl GroupState {
     pub(crate) fn open(db: &Arc<StateDb>, id: u64) -> Result<Self, OdgmError> {
         let pointer = get::<NumberRecord>(db, &Space::pointer(id), "a generation pointer")?;
         let generation = pointer.map_or(1, |pointer| pointer.value);
-        let state =
-            Self { db: db.clone(), id, generation: AtomicU64::new(generation), durable: Mutex::new(None) };
+        let state = Self {
+            db: db.clone(),
+            id,
+            generation: AtomicU64::new(generation),
+            next: Mutex::new(generation + 1),
+            durable: Mutex::new(None),
+        };
         state.drop_other_generations()?;
         Ok(state)
     }
@@ -73,10 +80,14 @@ impl GroupState {
         self.db.write(batch)
     }
 
-    /// The space that an installed snapshot is written to before [`Self::flip`].
-    pub(crate) fn next_space(&self) -> Space {
-        let space = self.space();
-        Space { generation: space.generation + 1, ..space }
+    /// A space that is empty and was never handed out before, for a snapshot to be written to before [`Self::flip`].
+    /// What an earlier, interrupted installation left is forgotten, and so is the generation before the current one.
+    pub(crate) fn next_space(&self) -> Result<Space, OdgmError> {
+        let newest = self.drop_other_generations()?;
+        let mut next = self.next.lock();
+        let generation = (newest + 1).max(*next);
+        *next = generation + 1;
+        Ok(Space { group: self.id, generation })
     }
 
     /// Makes a filled generation the current one: pointer, applied index and membership in one flushed write. Blocks.
@@ -100,22 +111,25 @@ impl GroupState {
         self.durable.lock().take()
     }
 
-    /// Forgets what an interrupted installation left, and generations that were replaced. Not done at the flip itself:
-    /// a reader may still be in the old one.
-    pub(crate) fn drop_other_generations(&self) -> Result<(), OdgmError> {
+    /// Forgets what an interrupted installation left, and generations that were replaced; gives the highest generation
+    /// that there was. Not done at the flip itself: a reader may still be in the old one.
+    pub(crate) fn drop_other_generations(&self) -> Result<u64, OdgmError> {
         let current = self.space();
         let mut options = rocksdb::ReadOptions::default();
         options.set_total_order_seek(true);
         options.set_iterate_upper_bound(Space::group(self.id + 1));
         let mut keys = self.db.db.raw_iterator_opt(options);
+        let mut newest = current.generation;
         keys.seek(Space { group: self.id, generation: 1 }.begin());
         while let Some((space, _)) = keys.key().and_then(StateKey::parse) {
+            newest = newest.max(space.generation);
             if space != current {
                 self.db.drop_range(space.begin())?;
             }
             keys.seek(Space { generation: space.generation + 1, ..space }.begin());
         }
-        keys.status().map_err(OdgmError::database("read the state"))
+        keys.status().map_err(OdgmError::database("read the state"))?;
+        Ok(newest)
     }
 
     /// The stored records of the catalog, in key order.

@@ -2,10 +2,12 @@
 //! matters is that each batch carries the applied index with the data, and that the log is purged only up to what a
 //! flush made durable.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use rocksdb::{DB, FlushOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, FlushOptions, IngestExternalFileOptions, Options, SstFileWriter, WriteBatch, WriteOptions};
 
 use super::options::Shared;
 use crate::error::OdgmError;
@@ -19,6 +21,12 @@ pub(crate) struct StateDb {
     poison: Poison,
     /// Everything written up to this sequence number is durable.
     flushed: Mutex<u64>,
+    /// How the files that are taken in are written: like the database's own.
+    file: Options,
+    /// Where they are written.
+    incoming: PathBuf,
+    /// Numbers them.
+    files: AtomicU64,
 }
 
 impl StateDb {
@@ -27,7 +35,44 @@ impl StateDb {
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         let flushed = Mutex::new(db.latest_sequence_number());
-        Ok(Self { db, unlogged, poison, flushed })
+        // on the same file system, so that a file is taken in by renaming it
+        let incoming = path.with_extension("incoming");
+        match fs::remove_dir_all(&incoming) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(OdgmError::io("remove", &incoming)(error));
+            }
+            _ => fs::create_dir_all(&incoming).map_err(OdgmError::io("create", &incoming))?,
+        }
+        Ok(Self { db, unlogged, poison, flushed, file: shared.state(), incoming, files: AtomicU64::new(0) })
+    }
+
+    /// Takes in records of a space that nothing was written to since it was handed out, as a file of their own: they
+    /// bypass memory and are durable when this returns. Keys are relative to the space and ascend. Blocks.
+    pub(crate) fn ingest<'r>(
+        &self,
+        to: Space,
+        records: impl Iterator<Item = (&'r [u8], &'r [u8])>,
+    ) -> Result<(), OdgmError> {
+        self.poison.check()?;
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let path = self.incoming.join(format!("{number}.sst"));
+        let begin = to.begin();
+        let mut writer = SstFileWriter::create(&self.file);
+        let mut write = || {
+            writer.open(&path)?;
+            for (key, value) in records {
+                writer.put([&begin, key].concat(), value)?;
+            }
+            writer.finish()?;
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            self.db.ingest_external_file_opts(&options, vec![&path])
+        };
+        let taken = write().map_err(OdgmError::database("take in a part of a snapshot"));
+        if taken.is_err() {
+            let _ = fs::remove_file(&path); // it is in nobody's way, and goes with the next start
+        }
+        taken
     }
 
     /// Writes a batch whole or not at all. A failure poisons the node.

@@ -1,4 +1,4 @@
-//! The mesh of a host that is alone: nobody is there to be reached.
+//! The peers of a host that has none.
 
 use std::collections::BTreeSet;
 
@@ -13,28 +13,25 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// See the module.
-pub(crate) struct Lone {
-    nodes: watch::Sender<BTreeSet<NodeId>>,
-}
+pub(crate) struct Alone(watch::Sender<BTreeSet<NodeId>>);
 
-impl Lone {
-    pub(crate) fn new(node: NodeId) -> Self {
-        Self { nodes: watch::Sender::new(BTreeSet::from([node])) }
+impl Alone {
+    pub(crate) fn new() -> Self {
+        Self(watch::Sender::new(BTreeSet::new()))
     }
 }
 
-impl Peers for Lone {
+impl Peers for Alone {
     fn post(&self, _to: NodeId, _lane: Lane, _message: Bytes) -> Result<(), MeshError> {
         Ok(())
     }
 
     fn call(&self, to: NodeId, _op: Op, _deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        let problem =
-            Problem::new(Code::Unavailable, format!("this host is alone; {to} is not to be reached"));
-        std::future::ready(Err(problem.with_effect(Effect::NotRun))).boxed()
+        let detail = format!("host {to} is not to be reached: this host is on no mesh");
+        std::future::ready(Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::NotRun))).boxed()
     }
 
     fn watch_nodes(&self) -> watch::Receiver<BTreeSet<NodeId>> {
-        self.nodes.subscribe()
+        self.0.subscribe()
     }
 }

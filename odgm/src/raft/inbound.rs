@@ -1,0 +1,90 @@
+//! What other hosts ask of one group's replica here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use openraft::Raft;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::time::Instant;
+
+use super::freshness::Freshness;
+use super::message;
+use super::receiving::Receiving;
+use super::state_machine::StateMachine;
+use super::types::TypeConfig;
+use super::wire::{Append, Ballot, Body, Chunk, Refused, Transfer};
+
+/// See the module.
+pub(super) struct Inbound {
+    raft: Raft<TypeConfig, StateMachine>,
+    receiving: Receiving,
+    /// No vote is granted before this.
+    votes_from: Instant,
+    freshness: Arc<Freshness>,
+}
+
+impl Inbound {
+    /// `silence` is how long no vote is granted: a leader may rely on a lease that this replica gave it before it was
+    /// restarted, and forgot.
+    pub(super) fn new(
+        raft: Raft<TypeConfig, StateMachine>,
+        receiving: Receiving,
+        silence: Duration,
+        freshness: Arc<Freshness>,
+    ) -> Self {
+        Self { raft, receiving, votes_from: Instant::now() + silence, freshness }
+    }
+
+    /// Answers one request; `None` to what nobody waits for. Polled once it has handed the request to the group, so that
+    /// two that come in one after the other are handed over in that order.
+    pub(super) fn answer(self: Arc<Self>, from: u64, body: Body) -> BoxFuture<'static, Option<Body>> {
+        async move {
+            let answer = match body {
+                Body::Append(append) => self.append(append).await,
+                Body::Vote(ballot) => self.vote(false, &ballot).await,
+                Body::PreVote(ballot) => self.vote(true, &ballot).await,
+                Body::Transfer(transfer) => self.transfer(&transfer).await,
+                Body::Chunk(chunk) => self.chunk(from, chunk).await,
+                _ => Err("this kind of request is unknown here".to_owned()),
+            };
+            Some(answer.unwrap_or_else(|reason| Body::Refused(Refused { reason })))
+        }
+        .boxed()
+    }
+
+    async fn append(&self, append: Append) -> Result<Body, String> {
+        let request = message::append_request(append).map_err(|error| error.to_string())?;
+        let (heard, committed) = (Instant::now(), request.leader_commit.map_or(0, |at| at.index));
+        let response = self.raft.append_entries(request).await.map_err(|error| error.to_string())?;
+        if response.is_success() {
+            self.freshness.settle(self.applied());
+            self.freshness.heard(heard, committed);
+        }
+        Ok(Body::Appended(message::appended(&response)))
+    }
+
+    fn applied(&self) -> u64 {
+        self.raft.data_metrics().borrow_watched().last_applied.map_or(0, |applied| applied.index)
+    }
+
+    async fn vote(&self, pre: bool, ballot: &Ballot) -> Result<Body, String> {
+        // a leader that hands over has given up its lease
+        if !ballot.transfer && Instant::now() < self.votes_from {
+            return Err("it has just started and grants no vote until older leases are over".to_owned());
+        }
+        let request = message::vote_request(ballot);
+        let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
+        Ok(Body::Voted(message::voted(&response.map_err(|error| error.to_string())?)))
+    }
+
+    async fn transfer(&self, transfer: &Transfer) -> Result<Body, String> {
+        let response = self.raft.handle_transfer_leader(message::transfer_request(transfer)).await;
+        Ok(Body::Transferred(message::transferred(&response.map_err(|error| error.to_string())?)))
+    }
+
+    async fn chunk(&self, from: u64, chunk: Chunk) -> Result<Body, String> {
+        self.receiving.take(&self.raft, from, chunk).await.map(Body::Stored)
+    }
+}

@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Show nodes, partitions, leaders and lag
     Status(ClientArgs),
+    /// Take a host out of the cluster, or back
+    Node(NodeArgs),
     /// Measure a running server against a bare HTTP handler
     Bench(BenchArgs),
     /// The bare HTTP handler that `bench` measures against
@@ -115,6 +117,7 @@ impl Command {
             Self::Set(args) => &args.client,
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
+            Self::Node(args) => &args.client,
             Self::Bench(args) => &args.client,
             Self::Up(_)
             | Self::Host(_)
@@ -367,6 +370,30 @@ pub(crate) struct RmArgs {
     pub(crate) purge: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// `oprc node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// What is to become of the host
+    #[arg(value_name = "WHAT")]
+    pub(crate) wish: NodeWish,
+    /// The host's id, as `oprc status` shows it
+    #[arg(value_name = "HOST")]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What is to become of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NodeWish {
+    /// Its partitions move to other hosts
+    Drain,
+    /// It takes its share again
+    Undrain,
+    /// It goes for good, once it is drained, or dead with copies of all that it held elsewhere
+    Remove,
 }
 
 fn server_url(text: &str) -> Result<Url, String> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oprc_mesh::{Peers, Receiver};
 use oprc_mesh::catalog::{CatalogView, NodeState};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{GridAnswer, GridAsk, Leads};
+use oprc_mesh::{Peers, Receiver};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::poison::Poison;
 use crate::questions::Questions;
-use crate::raft::{Exchange, Group, GroupContext, Inlet, Machine};
+use crate::raft::{Exchange, Group, GroupContext, Inlet, Machine, finish_forgetting};
 use crate::store::Store;
 use crate::types::LogStats;
 use crate::{checkpoint, janitor};
@@ -84,6 +84,7 @@ impl Prepared {
             Joining::Expect(hosts) => hosts.max(1),
             Joining::Join => 0,
         };
+        finish_forgetting(&context).await?;
         let identity = Arc::new(Identity::open(&store, expect)?);
         context.exchange.set_cluster(identity.cluster());
         let asker = Asker::new(peers.clone(), identity.clone());
@@ -286,6 +287,7 @@ impl Odgm {
             Joining::Expect(hosts) => hosts.max(1),
             Joining::Join => 0,
         };
+        finish_forgetting(&context).await?;
         let identity = Arc::new(Identity::open(&store, expect)?);
         context.exchange.set_cluster(identity.cluster());
         let asker = Asker::new(peers.clone(), identity.clone());

@@ -20,11 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::ask::Asker;
 use crate::catalog::{CATALOG_GROUP, CatalogShared};
 use crate::error::OdgmError;
-use crate::key::Space;
 use crate::leadership::Leaderships;
-use crate::log_writer::LogOp;
 use crate::partition::Partition;
-use crate::raft::{Group, GroupContext, Machine};
+use crate::raft::{Group, GroupContext, Machine, forget, forget_promises, is_stored};
 
 /// How long a group's hosts may take to say whether this one may forget it.
 const LEAVE_MS: u64 = 2_000;
@@ -63,8 +61,14 @@ impl Partitions {
     ) -> Result<Self, OdgmError> {
         let store = &context.store;
         let stored: BTreeSet<u64> = store.log.groups()?.into_iter().chain(store.state.groups()?).collect();
-        let leftovers = stored.into_iter().filter(|group| *group != CATALOG_GROUP).map(|group| (group, 0));
-        let keeping = Keeping { leftovers: leftovers.collect(), ..Keeping::default() };
+        let mut leftovers = BTreeMap::new();
+        for group in stored.into_iter().filter(|group| *group != CATALOG_GROUP) {
+            // of one that was forgotten the promises stay, until it is gone for good
+            if is_stored(store, group)? || catalog.with(|state| state.is_dropped(group)) {
+                leftovers.insert(group, 0);
+            }
+        }
+        let keeping = Keeping { leftovers, ..Keeping::default() };
         Ok(Self {
             context,
             catalog,
@@ -180,7 +184,11 @@ impl Partitions {
             if keeping.closed || keeping.leftovers.get(&group) != Some(&stop) {
                 continue;
             }
-            self.forget(group).await?;
+            tracing::info!(group, dropped, "this host has no part in the partition any more: its data goes");
+            forget(&self.context, group).await?;
+            if dropped {
+                forget_promises(&self.context, group).await?;
+            }
             keeping.leftovers.remove(&group);
         }
         Ok(!self.keeping.lock().await.leftovers.is_empty())
@@ -211,16 +219,6 @@ impl Partitions {
             }
         }
         false
-    }
-
-    /// The log first, durably, then the state. What a crash in between leaves is a state without a log: a prefix of what
-    /// the group has committed, from which a replica may start like from a snapshot. The other way round would leave a log
-    /// whose beginning is purged and no state under it.
-    async fn forget(&self, group: u64) -> Result<(), OdgmError> {
-        tracing::info!(group, "this host has no part in the partition any more: its data goes");
-        let dropped = self.context.writer.write(LogOp::Drop { group }).await;
-        dropped.map_err(|error| OdgmError::raft("forget the log", group, error))?;
-        self.context.store.state.drop_range(Space::group(group).to_vec())
     }
 
     /// Stops all of them; none is started any more.

@@ -41,6 +41,19 @@ pub(crate) struct PurgedRecord {
     pub(crate) upto: LogIdRecord,
 }
 
+/// A group that was forgotten here. See [`crate::raft`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct ForgottenRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// The last log id that this host had.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) last: Option<LogIdRecord>,
+    /// The state is gone as well.
+    #[prost(bool, tag = "3")]
+    pub(crate) cleared: bool,
+}
+
 /// The members of a group: one voter set, or two during a joint change; other nodes learn.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct MembershipRecord {

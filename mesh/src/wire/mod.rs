@@ -11,7 +11,7 @@ mod objects;
 pub use calls::{Form, Header, Invoke, Invoked};
 pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
 pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
-pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus};
+pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
     ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
@@ -42,7 +42,7 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
     pub op: Option<Op>,
 }
 
@@ -59,7 +59,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
     pub answer: Option<Answer>,
 }
 
@@ -105,6 +105,9 @@ pub enum Op {
     /// What hosts' grids ask each other.
     #[prost(message, tag = "22")]
     Grid(GridAsk),
+    /// Change what the cluster expects of a host.
+    #[prost(message, tag = "23")]
+    SetHost(SetHost),
 }
 
 /// What each operation gives.
@@ -149,6 +152,9 @@ pub enum Answer {
     /// To [`Op::Grid`].
     #[prost(message, tag = "22")]
     Grid(GridAnswer),
+    /// To [`Op::SetHost`].
+    #[prost(message, tag = "23")]
+    HostSet(Revision),
 }
 
 /// How new what a read sees must be.

@@ -83,7 +83,7 @@ impl Group {
         let log = LogStore::open(&context.store.log, &context.writer, &context.poison, id)?;
         let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
         let applied_term = state_machine.applied_term();
-        let pristine = log.is_pristine();
+        let (pristine, forgotten) = (log.is_pristine(), log.forgotten());
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
         let network = Network { exchange: context.exchange.clone(), group: id };
         let raft = Raft::new(node, config(id)?, network, log, state_machine)
@@ -93,7 +93,8 @@ impl Group {
         // a leader may rely on a lease that this replica gave before its restart; a new one gave none
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
         let freshness = Arc::<Freshness>::default();
-        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone());
+        let inbound =
+            Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone(), forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {
@@ -102,7 +103,11 @@ impl Group {
         if silence.is_zero() {
             raft.runtime_config().elect(true);
         } else {
-            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(raft.clone(), silence, node ^ id)));
+            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(
+                raft.clone(),
+                silence,
+                node ^ id,
+            )));
         }
         Ok(Self {
             id,
@@ -168,7 +173,11 @@ impl Group {
         let (term, voters, me) = {
             let server = self.server.borrow_watched();
             let mut voters = server.membership_config.voter_ids();
-            (server.vote.leader_id.term, server.membership_config.voter_ids().count(), voters.any(|id| id == self.node))
+            (
+                server.vote.leader_id.term,
+                server.membership_config.voter_ids().count(),
+                voters.any(|id| id == self.node),
+            )
         };
         // one that is leaving the group hands over by itself
         if !me || self.handed_over.load(Ordering::Acquire) == term {

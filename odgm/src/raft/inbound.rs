@@ -15,6 +15,7 @@ use super::receiving::Receiving;
 use super::state_machine::StateMachine;
 use super::types::TypeConfig;
 use super::wire::{Append, Ballot, Body, Chunk, Refused, Transfer};
+use crate::record::LogIdRecord;
 
 /// See the module.
 pub(super) struct Inbound {
@@ -23,6 +24,9 @@ pub(super) struct Inbound {
     /// No vote is granted before this.
     votes_from: Instant,
     freshness: Arc<Freshness>,
+    /// How far the log went that this host once had of the group and forgot: whatever it acknowledged then, no candidate
+    /// that may lack it gets its vote.
+    forgotten: Option<LogIdRecord>,
 }
 
 impl Inbound {
@@ -33,8 +37,9 @@ impl Inbound {
         receiving: Receiving,
         silence: Duration,
         freshness: Arc<Freshness>,
+        forgotten: Option<LogIdRecord>,
     ) -> Self {
-        Self { raft, receiving, votes_from: Instant::now() + silence, freshness }
+        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, forgotten }
     }
 
     /// Answers one request; `None` to what nobody waits for. Polled once it has handed the request to the group, so that
@@ -73,6 +78,10 @@ impl Inbound {
         // a leader that hands over has given up its lease
         if !ballot.transfer && Instant::now() < self.votes_from {
             return Err("it has just started and grants no vote until older leases are over".to_owned());
+        }
+        let end = |last: &Option<LogIdRecord>| last.map(|last| (last.term, last.index));
+        if end(&ballot.last) < end(&self.forgotten) {
+            return Err("it once held more of the log than the candidate".to_owned());
         }
         let request = message::vote_request(ballot);
         let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };

@@ -15,7 +15,7 @@ use super::types::{LogId, RaftEntry, RaftVote, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::{LogOp, LogWriter};
 use crate::poison::Poison;
-use crate::record::{FORMAT, PurgedRecord};
+use crate::record::{FORMAT, LogIdRecord, PurgedRecord};
 use crate::store::LogDb;
 
 /// One group's log, shared by its store and its readers.
@@ -24,6 +24,8 @@ pub(super) struct GroupLog {
     pub(super) db: Arc<LogDb>,
     pub(super) poison: Poison,
     writer: LogWriter,
+    /// How far the log went that this host once had of the group and forgot.
+    forgotten: Option<LogIdRecord>,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -60,8 +62,14 @@ impl LogStore {
             db: db.clone(),
             poison: poison.clone(),
             writer: writer.clone(),
+            forgotten: extent.forgotten.and_then(|mark| mark.last),
             inner: Mutex::new(inner),
         })))
+    }
+
+    /// How far the log went that this host once had of the group and forgot.
+    pub(super) fn forgotten(&self) -> Option<LogIdRecord> {
+        self.0.forgotten
     }
 
     /// A group that was never initialised has neither vote nor entries.

@@ -88,11 +88,7 @@ impl Group {
         self.change(ChangeMembers::RemoveNodes(nodes), false).await
     }
 
-    async fn change(
-        &self,
-        change: ChangeMembers<u64, EmptyNode>,
-        retain: bool,
-    ) -> Result<(), MemberError> {
+    async fn change(&self, change: ChangeMembers<u64, EmptyNode>, retain: bool) -> Result<(), MemberError> {
         match self.raft().change_membership(change, retain).await {
             Ok(_) => Ok(()),
             Err(error) => Err(member_error(error)),
@@ -109,9 +105,9 @@ impl Group {
 fn member_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MemberError {
     match error {
         RaftError::Fatal(_) => MemberError::Stopped,
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_)) => {
-            MemberError::NotLeader
-        }
+        RaftError::APIError(
+            ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_),
+        ) => MemberError::NotLeader,
         RaftError::APIError(other) => MemberError::Refused(other.to_string()),
     }
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use rocksdb::{DB, FlushOptions, IngestExternalFileOptions, Options, SstFileWriter, WriteBatch, WriteOptions};
+use rocksdb::{
+    DB, FlushOptions, IngestExternalFileOptions, Options, SstFileWriter, WriteBatch, WriteOptions,
+};
 
 use super::options::Shared;
 use crate::error::OdgmError;
@@ -114,6 +116,17 @@ impl StateDb {
         let mut batch = WriteBatch::default();
         batch.delete_range(begin, end);
         self.write(batch)
+    }
+
+    /// Whether a group has anything in the state.
+    pub(crate) fn holds(&self, group: u64) -> Result<bool, OdgmError> {
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut keys = self.db.raw_iterator_opt(options);
+        keys.seek(Space::group(group));
+        let holds = keys.key().and_then(parse_group) == Some(group);
+        keys.status().map_err(OdgmError::database("read the state"))?;
+        Ok(holds)
     }
 
     /// The groups that have anything in the state.

@@ -39,7 +39,7 @@ const SWEEP_MS: u64 = 2_000;
 /// An opened data directory: which host this is, before it joins the mesh under that id.
 pub struct Prepared {
     config: OdgmConfig,
-    store: Store,
+    store: Arc<Store>,
     poison: Poison,
 }
 
@@ -68,24 +68,16 @@ impl Prepared {
     /// # Errors
     /// Storage fails, or what is stored cannot be read.
     pub async fn start(self, peers: Arc<dyn Peers>) -> Result<Arc<Odgm>, OdgmError> {
-        let Self { config, store, poison } = self;
-        let due = CheckpointDue { bytes: config.checkpoint_bytes, entries: config.checkpoint_entries };
-        let writer = LogWriter::start(store.log.clone(), poison.clone(), due)?;
-        let (store, node) = (Arc::new(store), store.node());
-        let context = GroupContext {
-            node,
-            store: store.clone(),
-            writer,
-            poison: poison.clone(),
-            collect: Arc::default(),
-        };
+        let context = self.context(&peers)?;
+        let Self { config, poison, .. } = self;
+        let node = context.node;
         let expect = match config.joining {
             Joining::Alone => 1,
             Joining::Expect(hosts) => hosts.max(1),
             Joining::Join => 0,
         };
         finish_forgetting(&context).await?;
-        let identity = Arc::new(Identity::open(&store, expect)?);
+        let identity = Arc::new(Identity::open(&context.store, expect)?);
         context.exchange.set_cluster(identity.cluster());
         let asker = Asker::new(peers.clone(), identity.clone());
         let shared = Arc::new(CatalogShared::new());
@@ -140,6 +132,21 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    fn context(&self, peers: &Arc<dyn Peers>) -> Result<GroupContext, OdgmError> {
+        let due =
+            CheckpointDue { bytes: self.config.checkpoint_bytes, entries: self.config.checkpoint_entries };
+        Ok(GroupContext {
+            node: self.store.node(),
+            store: self.store.clone(),
+            writer: LogWriter::start(self.store.log.clone(), self.poison.clone(), due)?,
+            poison: self.poison.clone(),
+            exchange: Exchange::new(peers.clone()),
+            collect: Arc::default(),
+        })
+    }
+}
+
 impl Odgm {
     /// Opens the data directory, creating what is missing, and locks it.
     ///
@@ -147,7 +154,7 @@ impl Odgm {
     /// The directory cannot be used, is held by another process, has lost its databases, or was written by a newer version.
     pub async fn prepare(config: OdgmConfig) -> Result<Prepared, OdgmError> {
         let poison = Poison::new();
-        let store = open_store(config.clone(), poison.clone()).await?;
+        let store = Arc::new(open_store(config.clone(), poison.clone()).await?);
         Ok(Prepared { config, store, poison })
     }
 
@@ -258,198 +265,6 @@ impl Odgm {
         self.tasks.spawn(checkpoints);
         self.tasks.spawn(janitor::run(shared.clone(), context.collect.clone(), states, stop.clone()));
         self.tasks.spawn(follow_catalog(self.partitions.clone(), shared.watch(), asker, stop.clone()));
-    }
-
-    /// This host's id, made once and kept in the data directory.
-    pub fn node_id(&self) -> NodeId {
-        self.store.node()
-    }
-
-    /// Starts what the data directory holds. It serves what it leads from then on; a host that is new belongs to a cluster
-    /// only after [`Odgm::ready`].
-    ///
-    /// # Errors
-    /// Storage fails, or what is stored cannot be read.
-    pub async fn start(self, peers: Arc<dyn Peers>) -> Result<Arc<Odgm>, OdgmError> {
-        let Self { config, store, poison } = self;
-        let due = CheckpointDue { bytes: config.checkpoint_bytes, entries: config.checkpoint_entries };
-        let writer = LogWriter::start(store.log.clone(), poison.clone(), due)?;
-        let (store, node) = (Arc::new(store), store.node());
-        let context = GroupContext {
-            node,
-            store: store.clone(),
-            writer,
-            poison: poison.clone(),
-            collect: Arc::default(),
-        };
-        let expect = match config.joining {
-            Joining::Alone => 1,
-            Joining::Expect(hosts) => hosts.max(1),
-            Joining::Join => 0,
-        };
-        finish_forgetting(&context).await?;
-        let identity = Arc::new(Identity::open(&store, expect)?);
-        context.exchange.set_cluster(identity.cluster());
-        let asker = Asker::new(peers.clone(), identity.clone());
-        let shared = Arc::new(CatalogShared::new());
-        let group = Arc::new(Group::start(&context, CATALOG_GROUP, Machine::Catalog(shared.clone())).await?);
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let leaderships = Arc::new(Leaderships::new(node));
-        let always = watch::channel(true).1;
-        tasks.spawn(leaderships.clone().follow(CATALOG_GROUP, group.follow(), Arc::default(), always));
-        let catalog =
-            Arc::new(Catalog::new(group.clone(), shared.clone(), poison, asker.clone(), stop.clone()));
-        let partitions = Arc::new(Partitions::new(
-            context.clone(),
-            shared.clone(),
-            leaderships.clone(),
-            tasks.clone(),
-            config.entries_in_flight,
-        )?);
-        let questions = Questions {
-            identity: identity.clone(),
-            catalog: catalog.clone(),
-            partitions: partitions.clone(),
-        };
-        let bootstrap = Bootstrap {
-            identity,
-            asker: asker.clone(),
-            catalog: catalog.clone(),
-            group: group.clone(),
-            exchange: context.exchange.clone(),
-            zone: config.zone,
-            alone: config.joining == Joining::Alone,
-            expect,
-            replicas: config.replicas,
-        };
-        let odgm = Odgm {
-            context,
-            catalog,
-            catalog_group: group,
-            partitions,
-            leaderships,
-            questions,
-            bootstrap,
-            tasks,
-            stop,
-        };
-        odgm.spawn_background(
-            &shared,
-            &*peers,
-            asker,
-            Rules { grace: config.grace, moves_max: config.moves_max },
-        );
-        Ok(Arc::new(odgm))
-    }
-}
-
-impl Odgm {
-    /// Opens the data directory, creating what is missing, and locks it.
-    ///
-    /// # Errors
-    /// The directory cannot be used, is held by another process, has lost its databases, or was written by a newer version.
-    pub async fn prepare(config: OdgmConfig) -> Result<Prepared, OdgmError> {
-        let poison = Poison::new();
-        let store = open_store(config.clone(), poison.clone()).await?;
-        Ok(Prepared { config, store, poison })
-    }
-
-    /// Opens the grid of a host that is alone. A new one founds its cluster with itself as the only host and the shared
-    /// grid on it. Returns once every partition placed here is led.
-    ///
-    /// # Errors
-    /// As [`Self::prepare`] and [`Self::ready`].
-    pub async fn open(config: OdgmConfig) -> Result<Arc<Self>, OdgmError> {
-        let prepared = Self::prepare(config).await?;
-        let odgm = prepared.start(Arc::new(Alone::new())).await?;
-        if let Err(error) = odgm.ready().await {
-            // what was started must not go on behind the caller's back
-            odgm.shutdown().await;
-            return Err(error);
-        }
-        Ok(odgm)
-    }
-
-    /// Returns once this host belongs to its cluster: it has founded or joined one, the catalog has it, and its copy of the
-    /// catalog is current; with no other host in the cluster also once it leads every partition. It waits for other
-    /// hosts as long as it takes, and logs for whom.
-    ///
-    /// # Errors
-    /// The host was removed from its cluster; or only hosts of another one are on the mesh; or storage fails.
-    pub async fn ready(&self) -> Result<(), OdgmError> {
-        let mut poisoned = self.poisoned();
-        tokio::select! {
-            joined = bootstrap::run(&self.bootstrap) => joined?,
-            _ = poisoned.wait_for(Option::is_some) => self.context.poison.check()?,
-        }
-        self.partitions.set_current();
-        let view = self.catalog.view();
-        self.partitions.reconcile(&view).await?;
-        if view.nodes.iter().any(|node| node.id != self.node_id().0) {
-            return Ok(());
-        }
-        let all: Vec<u64> = self.partitions().iter().map(|partition| partition.group()).collect();
-        self.wait_to_lead(|led| all.iter().all(|group| led.contains(group))).await
-    }
-
-    /// Takes what other hosts' grids post; to be handed to the mesh before this host serves on it.
-    pub fn receiver(&self) -> Arc<dyn Receiver> {
-        Arc::new(Inlet(Arc::downgrade(&self.context.exchange)))
-    }
-
-    /// Whether this host belongs to its cluster and its copy of the catalog is current.
-    pub fn is_ready(&self) -> bool {
-        self.partitions.is_current()
-    }
-
-    /// Answers another host's grid.
-    ///
-    /// # Errors
-    /// What the asking host gets instead of an answer.
-    pub async fn answer(&self, ask: GridAsk, deadline: Instant) -> Result<GridAnswer, Problem> {
-        self.questions.answer(ask, deadline).await
-    }
-
-    /// Returns once the catalog says that this host was removed from the cluster for good; it is to stop then.
-    pub async fn removed(&self) {
-        let (me, mut views) = (self.node_id(), self.catalog.watch());
-        let gone =
-            |view: &Arc<CatalogView>| view.node(me).is_some_and(|node| node.state() == NodeState::Removed);
-        if views.wait_for(gone).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    async fn wait_to_lead(&self, enough: impl Fn(&[u64]) -> bool) -> Result<(), OdgmError> {
-        let mut leads = self.leadership();
-        let mut poisoned = self.poisoned();
-        let led = leads.wait_for(|leads| {
-            let groups: Vec<u64> = leads.iter().map(|leads| leads.group).collect();
-            enough(&groups)
-        });
-        tokio::select! {
-            led = led => led.map(drop).map_err(|error| OdgmError::raft("lead the log", CATALOG_GROUP, error)),
-            _ = poisoned.wait_for(Option::is_some) => self.context.poison.check(),
-        }
-    }
-
-    fn spawn_background(&self, shared: &Arc<CatalogShared>) {
-        let (partitions, catalog_group) = (self.partitions.clone(), self.catalog_group.clone());
-        let groups = move || {
-            let mut groups = vec![catalog_group.clone()];
-            groups.extend(partitions.all().iter().map(|partition| partition.raft().clone()));
-            groups
-        };
-        let states = {
-            let partitions = self.partitions.clone();
-            move || partitions.all().iter().map(|partition| partition.raft().state().clone()).collect()
-        };
-        let (context, stop) = (&self.context, &self.stop);
-        let checkpoints =
-            checkpoint::run(context.store.state.clone(), context.writer.clone(), groups, stop.clone());
-        self.tasks.spawn(checkpoints);
-        self.tasks.spawn(janitor::run(shared.clone(), context.collect.clone(), states, stop.clone()));
-        self.tasks.spawn(follow_catalog(self.partitions.clone(), shared.watch(), stop.clone()));
     }
 
     /// This host's id, made once and kept in the data directory.

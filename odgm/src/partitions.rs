@@ -204,9 +204,9 @@ impl Partitions {
         let deadline = Instant::now() + Duration::from_millis(LEAVE_MS);
         let question = || GridQuestion::Leave(Leave { group });
         let mut hosts: Vec<NodeId> = info.held.iter().copied().map(NodeId).collect();
-        let mut asked = BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(host) = hosts.pop() {
-            if !asked.insert(host) || host == self.context.node {
+            if !seen.insert(host) || host == self.context.node {
                 continue;
             }
             match asker.ask(host, question(), deadline).await {

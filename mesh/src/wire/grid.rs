@@ -44,6 +44,7 @@ pub struct GridAnswer {
 }
 
 /// See [`GridAnswer`].
+#[allow(clippy::large_enum_variant, reason = "as in `Answer`: few at a time, and moved rather than kept")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum GridReply {
     /// To [`GridQuestion::Hello`] and [`GridQuestion::Enlist`].

@@ -88,7 +88,7 @@ fn check_drain(state: &CatalogState, node: &Node) -> Result<(), Problem> {
 /// A host may go for good when nobody needs what it holds: it is drained, or dead with copies elsewhere.
 fn check_remove(state: &CatalogState, node: &Node) -> Result<(), Problem> {
     let founded = state.grids.values().flat_map(|grid| &grid.partitions).filter(|info| info.founded);
-    let held = founded.filter(|info| info.is_held_by(NodeId(node.id)));
+    let mut held = founded.filter(|info| info.is_held_by(NodeId(node.id)));
     let others = |info: &PartitionInfo| {
         let there = |id: &&u64| {
             **id != node.id && state.nodes.get(*id).is_some_and(|other| other.state() != NodeState::Removed)
@@ -96,7 +96,7 @@ fn check_remove(state: &CatalogState, node: &Node) -> Result<(), Problem> {
         info.held.iter().any(|id| there(&id))
     };
     match node.state() {
-        NodeState::Down => match held.into_iter().find(|info| !others(info)) {
+        NodeState::Down => match held.find(|info| !others(info)) {
             None => Ok(()),
             Some(info) => {
                 let detail = format!("it holds the only copy of partition {}", info.group);

@@ -108,8 +108,8 @@ fn change_voters(goal: &Goal, sight: &Sight) -> Option<Step> {
         let ready = goal.voters.iter().all(|id| members.voters.contains(id) || sight.is_caught_up(*id));
         return (ready && can_decide(&goal.voters, sight)).then(|| Step::ChangeVoters(goal.voters.clone()));
     }
-    let newcomers = goal.voters.difference(&members.voters);
-    if newcomers.into_iter().any(|id| !sight.is_caught_up(*id)) || !can_decide(&goal.voters, sight) {
+    let mut newcomers = goal.voters.difference(&members.voters);
+    if newcomers.any(|id| !sight.is_caught_up(*id)) || !can_decide(&goal.voters, sight) {
         return None;
     }
     if goal.voters.contains(&sight.me) {

@@ -287,8 +287,8 @@ proptest! {
             let act = placed.nodes.iter().filter(|id| matches!(state(id), NodeState::Live | NodeState::Draining));
             prop_assert!(placed.nodes.iter().collect::<BTreeSet<_>>() == to.iter().collect()
                 || act.count() * 2 > placed.nodes.len());
-            let newcomers = to.iter().filter(|id| !placed.nodes.contains(id));
-            prop_assert!(newcomers.into_iter().all(|id| state(id) == NodeState::Live));
+            let mut newcomers = to.iter().filter(|id| !placed.nodes.contains(id));
+            prop_assert!(newcomers.all(|id| state(id) == NodeState::Live));
         }
     }
 }

@@ -311,7 +311,7 @@ impl Fake {
             }
             Op::ListVersions(_) => Answer::Versions(Versions { items: self.history.lock().unwrap().clone() }),
             Op::ReadCatalog(_) => Answer::Catalog(CatalogRead { view: self.view(), leads: Vec::new() }),
-            Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().revision }),
+            Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
             Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
             Op::ReadStatus(_) => Answer::Status(self.status()),
         })

@@ -11,6 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::raft::ClientWriteResult;
+use openraft::type_config::TypeConfigExt as _;
 use openraft::type_config::alias::WatchReceiverOf;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::ReplicaStatus;
@@ -184,7 +185,7 @@ impl Group {
             return false;
         }
         let acked = self.data.borrow_watched().last_quorum_acked;
-        voters == 1 || acked.is_some_and(|acked| lease::holds(acked.into_inner().into_std()))
+        voters == 1 || acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner()))
     }
 
     /// Makes sure that this replica still leads and has applied all that was committed before this call, by asking a

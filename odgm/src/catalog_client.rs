@@ -99,7 +99,7 @@ impl Catalog {
     /// `not-found`; `not-leader`, `no-quorum` or `unavailable` with what is known of the effect.
     pub async fn remove(&self, class: &ClassName, purge: bool) -> Result<u64, Problem> {
         let command = CatalogCommand::Remove(RemoveRecord { class: class.as_str().to_owned(), purge });
-        changed(self.change(command).await.map_err(|problem| problem.on("remove", class))?)
+        changed(&self.change(command).await.map_err(|problem| problem.on("remove", class))?)
     }
 
     /// Changes what is expected of a host: an operator's wish, or, with `from`, only if it is in that state.
@@ -114,17 +114,17 @@ impl Catalog {
             NodeState::Live | NodeState::Down => "change",
         };
         let reply = self.change(CatalogCommand::SetState(change)).await;
-        changed(reply.map_err(|problem| problem.on(operation, node))?)
+        changed(&reply.map_err(|problem| problem.on(operation, node))?)
     }
 
     /// Tells the catalog that this host is there; gives the revision that shows it.
     pub(crate) async fn set_node(&self, node: Node) -> Result<u64, Problem> {
-        changed(self.change(CatalogCommand::SetNode(node)).await?)
+        changed(&self.change(CatalogCommand::SetNode(node)).await?)
     }
 
     /// Begins the cluster.
     pub(crate) async fn found(&self, founding: Founding) -> Result<u64, Problem> {
-        changed(self.change(CatalogCommand::Found(founding)).await?)
+        changed(&self.change(CatalogCommand::Found(founding)).await?)
     }
 
     /// Commits what the control of memberships decided.
@@ -249,9 +249,9 @@ impl Catalog {
     }
 }
 
-fn changed(reply: CatalogReply) -> Result<u64, Problem> {
+fn changed(reply: &CatalogReply) -> Result<u64, Problem> {
     match reply {
-        CatalogReply::Changed(revision) => Ok(revision),
+        CatalogReply::Changed(revision) => Ok(*revision),
         CatalogReply::Deployed(_) => {
             Err(Problem::new(Code::Internal, "the catalog answered another command"))
         }

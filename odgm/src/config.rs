@@ -51,7 +51,7 @@ impl OdgmConfig {
             zone: String::new(),
             joining: Joining::Alone,
             replicas: 3,
-            grace: Duration::from_secs(5 * 60),
+            grace: Duration::from_mins(5),
             moves_max: 2,
             block_cache_mib: 32,
             write_buffer_mib: 64,

@@ -71,6 +71,7 @@ impl Draft {
     }
 
     /// Something changed, and that is all there is to say.
+    #[allow(clippy::unnecessary_wraps, reason = "it ends a decision")]
     pub(super) fn changed(self) -> Decision {
         let revision = self.counters.revision;
         Ok(self.finish(CatalogReply::Changed(revision)))
@@ -78,6 +79,7 @@ impl Draft {
 }
 
 /// It is so already.
+#[allow(clippy::unnecessary_wraps, reason = "it is a decision")]
 pub(super) fn unchanged(state: &CatalogState) -> Decision {
     Ok((Vec::new(), CatalogReply::Changed(state.counters.revision)))
 }

@@ -27,7 +27,9 @@ fn interleaved(nodes: &[&Node]) -> Vec<u64> {
     for node in nodes {
         zones.entry(&node.zone).or_default().push(node.id);
     }
-    zones.values_mut().for_each(|ids| ids.sort_unstable());
+    for ids in zones.values_mut() {
+        ids.sort_unstable();
+    }
     let longest = zones.values().map(Vec::len).max().unwrap_or(0);
     (0..longest).flat_map(|turn| zones.values().filter_map(move |ids| ids.get(turn)).copied()).collect()
 }

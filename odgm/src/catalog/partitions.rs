@@ -35,7 +35,7 @@ pub(super) fn place(state: &CatalogState, place: &PlaceRecord, index: u64) -> De
     }
     let held = sorted([info.held.as_slice(), &place.nodes].concat());
     let nodes = place.nodes.clone();
-    replace(state, PartitionInfo { nodes, held, placed: info.placed + 1, ..info.clone() }, index)
+    replace(state, &PartitionInfo { nodes, held, placed: info.placed + 1, ..info.clone() }, index)
 }
 
 /// Takes a leader's word for who its group's members are. Whoever is no member any more, and should not become one, is
@@ -53,7 +53,7 @@ pub(super) fn settle(state: &CatalogState, settle: &SettleRecord, index: u64) ->
     if settled == *info {
         return unchanged(state);
     }
-    replace(state, settled, index)
+    replace(state, &settled, index)
 }
 
 fn known(state: &CatalogState, group: u64) -> Result<&PartitionInfo, Problem> {
@@ -61,7 +61,7 @@ fn known(state: &CatalogState, group: u64) -> Result<&PartitionInfo, Problem> {
     found.ok_or_else(|| Problem::new(Code::NotFound, format!("there is no partition {group}")))
 }
 
-fn replace(state: &CatalogState, new: PartitionInfo, index: u64) -> Decision {
+fn replace(state: &CatalogState, new: &PartitionInfo, index: u64) -> Decision {
     let mut draft = Draft::new(state, index);
     if let Some((grid, _)) = state.partition(new.group) {
         let mut grid = grid.clone();

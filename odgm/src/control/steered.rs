@@ -1,11 +1,9 @@
 //! What the driver needs of a Raft group and of the catalog, so that it can be tested without either.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use oprc_mesh::catalog::CatalogView;
 
 use super::steps::Step;
 use crate::catalog_client::Catalog;
@@ -68,17 +66,11 @@ impl Steered for Group {
 
 /// The catalog.
 pub(crate) trait Registry: Send + Sync + 'static {
-    fn view(&self) -> Arc<CatalogView>;
-
     /// Commits a change; an error says why it was refused or not done.
     fn change(&self, command: CatalogCommand) -> BoxFuture<'_, Result<(), String>>;
 }
 
 impl Registry for Catalog {
-    fn view(&self) -> Arc<CatalogView> {
-        Catalog::view(self)
-    }
-
     fn change(&self, command: CatalogCommand) -> BoxFuture<'_, Result<(), String>> {
         async move { self.steer(command).await.map_err(|problem| problem.to_string()) }.boxed()
     }

@@ -80,7 +80,9 @@ pub(super) fn level_copies(board: &mut Board<'_>) {
         }
         // two copies of one partition may each keep its zones apart and not both together
         if hops.iter().zip(spread).any(|(hop, before)| board.spread_of(hop.at) < before) {
-            hops.iter().for_each(|hop| board.shift(hop.at, hop.to, hop.from));
+            for hop in &hops {
+                board.shift(hop.at, hop.to, hop.from);
+            }
             return;
         }
     }

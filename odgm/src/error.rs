@@ -5,7 +5,6 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::{Code, Problem};
 
 /// A failure of this host's part of the grid. Refusals of a request are [`Problem`]s, not errors.
@@ -45,18 +44,16 @@ pub enum OdgmError {
         /// The newest version that this build reads.
         known: u32,
     },
-    /// The data directory has lost what its node id stands for.
+    /// A part of the data directory is gone. To go on without it would found an empty grid in the old one's place.
     #[error(
-        "the data directory {} is of host {node} but its {missing} database is gone: what the host promised others is \
-         lost. Restore it, or start with an empty directory: the host then joins as a new one, and this one's place is given \
-         to others with `oprc node remove {node}`", path.display()
+        "the data directory {} has lost its {missing}: restore all of it from a copy, or, if what this host held is to be \
+         given up, remove all of it, and the host starts as a new one",
+        path.display()
     )]
     Incomplete {
         /// The data directory.
         path: PathBuf,
-        /// The host that it was of.
-        node: NodeId,
-        /// Which database.
+        /// The file or directory that should be in it.
         missing: &'static str,
     },
     /// Stored bytes are not what this build writes: damaged, or of a newer version.

@@ -1,55 +1,70 @@
-//! The data directory: who holds it, which format it has, which node it is, and of which cluster.
+//! The data directory: who holds it, which format it has, which node it is and of which cluster, and whether it is all there.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 
 use crate::error::OdgmError;
 use crate::record::FORMAT;
 
-/// The databases' directories.
-pub(super) const LOG: &str = "log";
-pub(super) const STATE: &str = "state";
+/// The databases, as directories in the data directory.
+pub(super) const DATABASES: [&str; 2] = ["log", "state"];
+
 const CLUSTER: &str = "cluster";
 const ENLISTED: &str = "enlisted";
 
 /// A data directory that this handle alone holds.
 pub(crate) struct DataDir {
     path: PathBuf,
-    node: NodeId,
-    /// The node id is not on the disk yet.
-    fresh: bool,
-    // held until drop: the operating system gives the lock back however the process ends
-    _lock: File,
+    /// None before the first start has come so far that there are databases.
+    node: Option<NodeId>,
+    lock: Lock,
+}
+
+/// Keeps other processes out. Clones hold the same lock; the operating system gives it back when the last one is gone,
+/// however the process ends.
+#[derive(Clone)]
+pub(crate) struct Lock {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Checks that the directory is still there. Where it was removed under a running process, files that are open can
+    /// be written and fsynced as before, and nothing of that will ever be found again.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn check(&self) -> Result<(), OdgmError> {
+        let links = self.file.metadata().map_err(OdgmError::io("look at", &self.path))?.nlink();
+        if links > 0 {
+            return Ok(());
+        }
+        let gone =
+            io::Error::new(io::ErrorKind::NotFound, "it was removed while this process used its directory");
+        Err(OdgmError::io("hold", &self.path)(gone))
+    }
 }
 
 impl DataDir {
-    /// Creates what is missing, locks it, checks its format and reads or makes its node id.
+    /// Creates what is missing, locks it, checks its format and reads its node id.
     ///
-    /// A node id promises others that this host remembers what it told them: its votes, and what it acknowledged. So one
-    /// without its databases is refused; and a new one is written only once they exist, by [`Self::keep_node_id`].
+    /// # Errors
+    /// It cannot be used, is held, has a newer format, or lacks its databases.
     pub(crate) fn open(path: &Path) -> Result<Self, OdgmError> {
-        fs::create_dir_all(path).map_err(OdgmError::io("create", path))?;
+        create(path).map_err(OdgmError::io("create", path))?;
         let lock = lock(path)?;
         check_format(path)?;
-        let known = node_id(path)?;
-        if let Some(node) = known {
-            for database in [LOG, STATE] {
-                if !path.join(database).join("CURRENT").exists() {
-                    return Err(OdgmError::Incomplete { path: path.to_owned(), node, missing: database });
-                }
-            }
+        let node = node_id(path)?;
+        if let Some(node) = node {
+            check_databases(path, node)?;
         }
-        let node = known.unwrap_or_else(|| NodeId(random()));
-        Ok(Self { path: path.to_owned(), node, fresh: known.is_none(), _lock: lock })
-    }
-
-    /// Writes a new node id down. To be called once the databases exist and before anything is written to them.
-    pub(crate) fn keep_node_id(&self) -> Result<(), OdgmError> {
-        if self.fresh { write_durably(&self.path, "node-id", &self.node.to_string()) } else { Ok(()) }
+        Ok(Self { path: path.to_owned(), node, lock })
     }
 
     /// The cluster that this host belongs to, once it does.
@@ -91,16 +106,59 @@ impl DataDir {
         }
     }
 
+    pub(crate) fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn node(&self) -> NodeId {
-        self.node
+    /// Whether the databases are to be created.
+    pub(crate) fn is_new(&self) -> bool {
+        self.node.is_none()
+    }
+
+    /// The node id. A new directory gets one now that its databases are there: so whoever finds an id finds them, or
+    /// knows that they were lost.
+    ///
+    /// # Errors
+    /// The id was lost: the databases are not `empty`, and what they hold was voted on under another id.
+    pub(crate) fn settle(&mut self, empty: bool) -> Result<NodeId, OdgmError> {
+        if let Some(node) = self.node {
+            return Ok(node);
+        }
+        if !empty {
+            return Err(OdgmError::Incomplete { path: self.path.clone(), missing: "node-id" });
+        }
+        let id = NodeId(random());
+        // makes the entries of the databases durable, too
+        write_durably(&self.path, "node-id", &id.to_string())?;
+        self.node = Some(id);
+        Ok(id)
     }
 }
 
-fn lock(dir: &Path) -> Result<File, OdgmError> {
+/// Creates a directory and those above it, each durable in the one above.
+pub(super) fn create(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|at| !at.exists()).collect();
+    fs::create_dir_all(&path)?;
+    for above in missing.iter().filter_map(|at| at.parent()) {
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn check_databases(dir: &Path, node: NodeId) -> Result<(), OdgmError> {
+    // a RocksDB database has a file of this name from its creation on
+    let lost = DATABASES.into_iter().find(|name| !dir.join(name).join("CURRENT").is_file());
+    let Some(missing) = lost else { return Ok(()) };
+    tracing::error!(%node, missing, "the data directory has lost a database");
+    Err(OdgmError::Incomplete { path: dir.to_owned(), missing })
+}
+
+fn lock(dir: &Path) -> Result<Lock, OdgmError> {
     let path = dir.join("lock");
     let file = File::options()
         .create(true)
@@ -109,7 +167,7 @@ fn lock(dir: &Path) -> Result<File, OdgmError> {
         .open(&path)
         .map_err(OdgmError::io("open", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock { file: Arc::new(file), path }),
         Err(TryLockError::WouldBlock) => Err(OdgmError::Locked { path: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OdgmError::io("lock", &path)(source)),
     }
@@ -180,39 +238,55 @@ mod tests {
         DataDir::open(temp.path()).unwrap();
     }
 
-    fn with_databases(dir: &Path) {
-        for database in [LOG, STATE] {
-            fs::create_dir_all(dir.join(database)).unwrap();
-            fs::write(dir.join(database).join("CURRENT"), "").unwrap();
+    fn make_databases(dir: &Path) {
+        for name in DATABASES {
+            fs::create_dir_all(dir.join(name)).unwrap();
+            fs::write(dir.join(name).join("CURRENT"), "").unwrap();
         }
     }
 
     #[test]
-    fn the_node_id_stays_once_it_is_kept() {
+    fn the_node_id_is_made_once_and_stays() {
         let temp = tempfile::tempdir().unwrap();
-        let first = DataDir::open(temp.path()).unwrap();
-        assert_ne!(first.node().0, 0);
-        drop(first);
-        with_databases(temp.path());
-        let second = DataDir::open(temp.path()).unwrap();
-        second.keep_node_id().unwrap();
-        let id = second.node();
-        drop(second);
-        let third = DataDir::open(temp.path()).unwrap();
-        third.keep_node_id().unwrap();
-        assert_eq!(third.node(), id);
+        let mut dir = DataDir::open(temp.path()).unwrap();
+        assert!(dir.is_new());
+        make_databases(temp.path());
+        let id = dir.settle(true).unwrap();
+        assert_ne!(id.0, 0);
+        drop(dir);
+        let mut dir = DataDir::open(temp.path()).unwrap();
+        assert!(!dir.is_new());
+        assert_eq!(dir.settle(false).unwrap(), id);
     }
 
     #[test]
-    fn a_node_id_without_a_database_is_refused_by_name() {
-        for missing in [LOG, STATE] {
+    fn a_first_start_that_was_cut_off_is_a_first_start_again() {
+        let temp = tempfile::tempdir().unwrap();
+        drop(DataDir::open(temp.path()).unwrap());
+        make_databases(temp.path());
+        let mut dir = DataDir::open(temp.path()).unwrap();
+        assert!(dir.is_new());
+        dir.settle(true).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_lost_a_part_is_refused_by_the_parts_name() {
+        for lost in ["log", "state", "node-id"] {
             let temp = tempfile::tempdir().unwrap();
-            with_databases(temp.path());
-            DataDir::open(temp.path()).unwrap().keep_node_id().unwrap();
-            fs::remove_dir_all(temp.path().join(missing)).unwrap();
-            let error = DataDir::open(temp.path()).err().unwrap();
-            assert!(matches!(error, OdgmError::Incomplete { .. }), "{error}");
-            assert!(error.to_string().contains(missing), "{error}");
+            let mut dir = DataDir::open(temp.path()).unwrap();
+            make_databases(temp.path());
+            dir.settle(true).unwrap();
+            drop(dir);
+            let path = temp.path().join(lost);
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            } else {
+                fs::remove_file(path).unwrap();
+            }
+            let error = DataDir::open(temp.path()).and_then(|mut dir| dir.settle(false)).err().unwrap();
+            assert!(matches!(error, OdgmError::Incomplete { missing, .. } if missing == lost), "{error}");
+            assert!(error.to_string().contains(&temp.path().display().to_string()), "{error}");
+            assert!(error.to_string().contains("restore"), "it says what to do: {error}");
         }
     }
 
@@ -229,6 +303,14 @@ mod tests {
         assert_eq!(dir.enlisted().unwrap(), None);
         fs::write(temp.path().join(ENLISTED), "x").unwrap();
         assert!(matches!(dir.enlisted(), Err(OdgmError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn missing_directories_above_are_made_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let deep = temp.path().join("a/b/c");
+        drop(DataDir::open(&deep).unwrap());
+        assert!(deep.join("format").is_file());
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::poison::Poison;
 pub(crate) struct Store {
     pub(crate) log: Arc<LogDb>,
     pub(crate) state: Arc<StateDb>,
+    node: NodeId,
     // after the databases: they close first, then the lock goes
     dir: DataDir,
 }
@@ -37,16 +38,18 @@ pub(crate) struct Store {
 impl Store {
     /// Opens, or creates, the data directory.
     pub(crate) fn open(config: &OdgmConfig, poison: &Poison) -> Result<Self, OdgmError> {
-        let dir = DataDir::open(&config.data_dir)?;
-        let shared = options::Shared::new(config);
-        let log = LogDb::open(&dir.path().join(dir::LOG), &shared)?;
-        let state = StateDb::open(&dir.path().join(dir::STATE), &shared, poison.clone())?;
-        dir.keep_node_id()?;
-        Ok(Self { log: Arc::new(log), state: Arc::new(state), dir })
+        let mut dir = DataDir::open(&config.data_dir)?;
+        let shared = options::Shared::new(config, dir.is_new());
+        let [log, state] = dir::DATABASES.map(|name| dir.path().join(name));
+        let log = LogDb::open(&log, &shared, dir.lock().clone())?;
+        let state = StateDb::open(&state, &shared, poison.clone())?;
+        let empty = dir.is_new() && log.groups()?.is_empty() && state.groups()?.is_empty();
+        let node = dir.settle(empty)?;
+        Ok(Self { log: Arc::new(log), state: Arc::new(state), node, dir })
     }
 
     pub(crate) fn node(&self) -> NodeId {
-        self.dir.node()
+        self.node
     }
 
     pub(crate) fn dir(&self) -> &DataDir {

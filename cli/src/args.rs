@@ -88,6 +88,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Show nodes, partitions, leaders and lag
     Status(ClientArgs),
+    /// Take a host out of the cluster, or back
+    Node(NodeArgs),
     /// Measure a running server against a bare HTTP handler
     Bench(BenchArgs),
     /// The bare HTTP handler that `bench` measures against
@@ -115,6 +117,7 @@ impl Command {
             Self::Set(args) => &args.client,
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
+            Self::Node(args) => &args.client,
             Self::Bench(args) => &args.client,
             Self::Up(_)
             | Self::Host(_)
@@ -158,9 +161,26 @@ pub(crate) struct HostArgs {
     /// The failure zone of this host
     #[arg(long, env = "OPRC_ZONE", value_name = "ZONE", default_value = "")]
     pub(crate) zone: String,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Where this host answers /healthz and /readyz; nowhere unless given
     #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+}
+
+/// How a host takes part in its cluster. A host that already belongs to one goes on with it, whatever these say.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// Found a cluster as soon as so many hosts are there, this one included, unless there is one to be joined [default: a
+    /// host with --join only joins, one without founds a cluster by itself]
+    #[arg(long, env = "OPRC_EXPECT", value_name = "HOSTS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) expect: Option<u32>,
+    /// Copies of each partition of the shared grid, as far as there are hosts; said once, when the cluster is founded
+    #[arg(long, env = "OPRC_REPLICAS", value_name = "COPIES", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7))]
+    pub(crate) replicas: u32,
+    /// How long a host may be away before others take its place
+    #[arg(long, env = "OPRC_GRACE", value_name = "DURATION", default_value = "5m", value_parser = duration::parse)]
+    pub(crate) grace: Duration,
 }
 
 /// `oprc gateway`.
@@ -350,6 +370,30 @@ pub(crate) struct RmArgs {
     pub(crate) purge: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+/// `oprc node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// What is to become of the host
+    #[arg(value_name = "WHAT")]
+    pub(crate) wish: NodeWish,
+    /// The host's id, as `oprc status` shows it
+    #[arg(value_name = "HOST")]
+    pub(crate) node: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What is to become of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NodeWish {
+    /// Its partitions move to other hosts
+    Drain,
+    /// It takes its share again
+    Undrain,
+    /// It goes for good, once it is drained, or dead with copies of all that it held elsewhere
+    Remove,
 }
 
 fn server_url(text: &str) -> Result<Url, String> {

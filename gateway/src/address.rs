@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
+use oprc_mesh::id::{ClassName, FieldKey, MethodName, NodeId, ObjectId};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Refusal;
@@ -45,6 +45,16 @@ pub(crate) fn method(segment: &str) -> Result<MethodName, Refusal> {
 
 pub(crate) fn field(segment: &str) -> Result<FieldKey, Refusal> {
     Ok(FieldKey::parse(&decode(segment)?)?)
+}
+
+pub(crate) fn node(segment: &str) -> Result<NodeId, Refusal> {
+    let text = decode(segment)?;
+    let bad = || {
+        Refusal::invalid(format!(
+            "{text:?} is not a host's id: allowed are up to 16 hexadecimal digits, not all 0"
+        ))
+    };
+    u64::from_str_radix(&text, 16).ok().filter(|id| *id != 0).map(NodeId).ok_or_else(bad)
 }
 
 #[cfg(test)]

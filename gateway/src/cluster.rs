@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use hyper::StatusCode;
-use oprc_mesh::catalog::{CatalogView, Grid, PartitionInfo};
+use oprc_mesh::catalog::{CatalogView, Grid, NodeState, PartitionInfo};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::{Answer, Empty, NodeStatus, Op, ReplicaStatus};
 use serde::Serialize;
@@ -33,7 +33,8 @@ struct Cluster {
 struct Node {
     id: String,
     zone: String,
-    /// `alive`, `lost`, or `failed` for one that answers but does not serve.
+    /// `alive`; `draining`, which is alive too; `lost`; `down` once others take its place; `failed` for one that answers but does not
+    /// serve.
     state: &'static str,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,10 +112,12 @@ fn picture(
     let node = |node: &oprc_mesh::catalog::Node| {
         let id = NodeId(node.id);
         let reason = told.get(&id).map(|status| status.poisoned.clone()).filter(|reason| !reason.is_empty());
-        let state = match (&reason, alive(id)) {
-            (Some(_), _) => "failed",
-            (None, true) => "alive",
-            (None, false) => "lost",
+        let state = match (&reason, node.state(), alive(id)) {
+            (Some(_), ..) => "failed",
+            (None, NodeState::Down, _) => "down",
+            (None, _, false) => "lost",
+            (None, NodeState::Draining, true) => "draining",
+            (None, _, true) => "alive",
         };
         let work = told.get(&id).map(|status| Work {
             commits: status.commits,
@@ -137,7 +140,8 @@ fn picture(
     }
     Cluster {
         revision: view.revision,
-        nodes: view.nodes.iter().map(node).collect(),
+        // one that was removed is remembered only so that it never comes back
+        nodes: view.nodes.iter().filter(|node| node.state() != NodeState::Removed).map(node).collect(),
         grids: view.grids.iter().map(shape).collect(),
         partitions,
     }
@@ -184,13 +188,14 @@ mod tests {
     }
 
     fn view() -> CatalogView {
-        let node = |id| oprc_mesh::catalog::Node { id, zone: "z".into() };
-        let info = PartitionInfo { group: 7, slot_first: 0, slot_last: 4_095, nodes: vec![1, 2, 3] };
+        let node = |id| oprc_mesh::catalog::Node { id, zone: "z".into(), state: 0 };
+        let nodes = vec![1, 2, 3];
+        let info = PartitionInfo { group: 7, slot_last: 4_095, nodes, ..PartitionInfo::default() };
         CatalogView {
             revision: 4,
             nodes: vec![node(1), node(2), node(3)],
             grids: vec![Grid { name: "default".into(), replicas: 3, partitions: vec![info] }],
-            classes: Vec::new(),
+            ..CatalogView::default()
         }
     }
 
@@ -205,6 +210,19 @@ mod tests {
         assert_eq!((partition.term, partition.applied), (Some(5), Some(98)));
         let lags: Vec<_> = partition.replicas.iter().map(|replica| replica.lag).collect();
         assert_eq!(lags, [Some(10), Some(2), None]);
+    }
+
+    #[test]
+    fn what_is_expected_of_a_host_shows() {
+        let mut view = view();
+        let states = [NodeState::Draining, NodeState::Down, NodeState::Removed];
+        view.nodes.iter_mut().zip(states).for_each(|(node, state)| node.set_state(state));
+        let shown = |alive: bool| {
+            let cluster = picture(&view, |_| alive, &HashMap::new(), |_| None);
+            cluster.nodes.iter().map(|node| node.state).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(true), ["draining", "down"]);
+        assert_eq!(shown(false), ["lost", "down"]);
     }
 
     #[test]

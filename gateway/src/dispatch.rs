@@ -17,7 +17,7 @@ use crate::invoke::Callee;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
-use crate::{classes, cluster, deploy, fields, forms, health, invoke, listing, objects};
+use crate::{classes, cluster, deploy, fields, forms, health, invoke, listing, nodes, objects};
 
 /// Of a path that names nothing, so much is shown in the problem.
 const SHOWN_CHARS_MAX: usize = 256;
@@ -104,6 +104,7 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::Class(class), Verb::Delete) => classes::remove(call, class).await,
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
         (Resource::Cluster, Verb::Get) => cluster::read(call).await,
+        (Resource::Node(node, wish), Verb::Post) => nodes::change(call, *node, *wish).await,
         // the table of operations admits no other pair; a test goes through all of them
         _ => Err(Refusal::new(Code::Internal, format!("no handler for {verb:?}"))),
     }

@@ -28,6 +28,7 @@ mod listing;
 mod media;
 mod merge;
 mod multipart;
+mod nodes;
 mod objects;
 mod problem;
 mod query;

@@ -282,6 +282,7 @@ mod tests {
             slot_first,
             slot_last,
             nodes: nodes.to_vec(),
+            ..PartitionInfo::default()
         };
         let partitions = vec![partition(1, 0, 2_047, &[1, 2]), partition(2, 2_048, 4_095, &[2, 3])];
         CatalogView {

@@ -7,10 +7,11 @@
 use std::fmt;
 
 use hyper::Method;
-use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
+use oprc_mesh::id::{ClassName, FieldKey, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::Code;
 
 use crate::address;
+use crate::nodes::Wish;
 use crate::problem::Refusal;
 
 /// Segments of the longest path, plus one to notice longer ones.
@@ -22,6 +23,7 @@ pub(crate) enum Resource {
     Health,
     Ready,
     Cluster,
+    Node(NodeId, Wish),
     Invoke,
     Classes,
     Class(ClassName),
@@ -101,6 +103,10 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c] => Resource::Class(class(c)?),
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
             ["cluster"] => Resource::Cluster,
+            ["cluster", "nodes", n, wish] => {
+                let wish = Wish::parse(wish).ok_or_else(no_such_path)?;
+                Resource::Node(address::node(n)?, wish)
+            }
             _ => return Err(no_such_path()),
         },
         _ => return Err(no_such_path()),
@@ -119,6 +125,7 @@ impl Resource {
             Self::Health => &[(Verb::Get, "health")],
             Self::Ready => &[(Verb::Get, "readiness")],
             Self::Cluster => &[(Verb::Get, "read cluster")],
+            Self::Node(..) => &[(Verb::Post, "change host")],
             Self::Classes => &[(Verb::Get, "list classes")],
             Self::Class(..) => {
                 &[(Verb::Get, "describe"), (Verb::Put, "deploy"), (Verb::Delete, "remove class")]
@@ -159,6 +166,7 @@ impl fmt::Display for Resource {
         match self {
             Self::Health | Self::Ready => f.write_str("gateway"),
             Self::Cluster => f.write_str("cluster"),
+            Self::Node(node, _) => write!(f, "{node}"),
             Self::Invoke => f.write_str("invoke"),
             Self::Classes => f.write_str("classes"),
             Self::Class(class) | Self::Versions(class) | Self::Objects(class) => write!(f, "{class}"),
@@ -185,6 +193,9 @@ mod tests {
             ("/healthz", "GET, HEAD"),
             ("/readyz", "GET, HEAD"),
             ("/api/v1/cluster", "GET, HEAD"),
+            ("/api/v1/cluster/nodes/00000000000000ab/drain", "POST"),
+            ("/api/v1/cluster/nodes/ab/undrain", "POST"),
+            ("/api/v1/cluster/nodes/ab/remove", "POST"),
             ("/api/v1/invoke", "POST"),
             ("/api/v1/classes", "GET, HEAD"),
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
@@ -220,7 +231,14 @@ mod tests {
         assert_eq!(subject("/api/v1/classes/A/objects/b/fields/c%2Fd"), "A/b.c/d");
         assert_eq!(subject("/api/v1/classes/A/objects/invoke/invoke/invoke"), "A/invoke.invoke");
         assert_eq!(subject("/api/v1/classes/A/functions/f"), "A.f");
-        for path in ["/api/v1/classes/", "/api/v1/classes/1", "/api/v1/classes/A/objects/.b"] {
+        assert_eq!(subject("/api/v1/cluster/nodes/ab/drain"), "00000000000000ab");
+        for path in [
+            "/api/v1/classes/",
+            "/api/v1/classes/1",
+            "/api/v1/classes/A/objects/.b",
+            "/api/v1/cluster/nodes/xyz/drain",
+            "/api/v1/cluster/nodes/0/drain",
+        ] {
             assert_eq!(find(path).unwrap_err().problem().kind(), Code::Invalid, "{path}");
         }
     }

@@ -30,6 +30,9 @@ pub(crate) async fn serve(
 
 async fn ready(State(odgm): State<Arc<Odgm>>) -> (StatusCode, String) {
     match &*odgm.poisoned().borrow() {
+        None if !odgm.is_ready() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not serving: it does not belong to a cluster yet\n".to_owned())
+        }
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not serving: {reason}\n")),
     }

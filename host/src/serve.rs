@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use oprc_mesh::Handler;
-use oprc_mesh::id::{ClassName, FieldKey};
+use oprc_mesh::id::{ClassName, FieldKey, NodeId};
 use oprc_mesh::limits::{OBJECT_READ_BYTES_MAX, OBJECT_READ_FIELDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
     Answer, CatalogRead, FieldPage, FieldRead, ListFields, ListObjects, NodeStatus, Object, ObjectPage, Op,
-    ReadField, Versions,
+    ReadField, Revision, Versions,
 };
 use oprc_odgm::Odgm;
 use tokio::time::Instant;
@@ -57,6 +57,11 @@ impl Server {
                 leads: self.odgm.leadership().borrow().clone(),
             }),
             Op::ReadStatus(_) => Answer::Status(self.status()),
+            Op::SetHost(set) => {
+                let changed = self.odgm.catalog().set_node_state(NodeId(set.node), set.state()).await;
+                Answer::HostSet(Revision { revision: changed? })
+            }
+            Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
         })
     }
 
@@ -143,5 +148,8 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
+        Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
+        // whoever asked on a caller's behalf names the operation
+        Op::Grid(_) => ("", String::new()),
     }
 }

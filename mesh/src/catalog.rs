@@ -19,6 +19,23 @@ pub struct CatalogView {
     /// Deployed classes, by name.
     #[prost(message, repeated, tag = "4")]
     pub classes: Vec<Class>,
+    /// How the cluster began; absent until it has.
+    #[prost(message, optional, tag = "5")]
+    pub founding: Option<Founding>,
+}
+
+/// How a cluster began: the first record of its catalog.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Founding {
+    /// Tells it from every other cluster; made at random, never 0.
+    #[prost(uint64, tag = "1")]
+    pub cluster: u64,
+    /// Hosts that must have joined before the grid `default` is laid out.
+    #[prost(uint32, tag = "2")]
+    pub expect: u32,
+    /// Copies of each partition of the grid `default`, as far as there are hosts.
+    #[prost(uint32, tag = "3")]
+    pub replicas: u32,
 }
 
 /// A host.
@@ -30,6 +47,23 @@ pub struct Node {
     /// Its failure zone; empty when none was given.
     #[prost(string, tag = "2")]
     pub zone: String,
+    /// What the cluster expects of it.
+    #[prost(enumeration = "NodeState", tag = "3")]
+    pub state: i32,
+}
+
+/// What the cluster expects of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeState {
+    /// It holds its share. (It may be away for a while.)
+    Live = 0,
+    /// Its partitions move to others, by an operator's wish.
+    Draining = 1,
+    /// It has been away for so long that its partitions move to others. When it returns it is live again.
+    Down = 2,
+    /// It is gone for good: a host with this id is never let in again.
+    Removed = 3,
 }
 
 /// A named set of partitions.
@@ -58,9 +92,21 @@ pub struct PartitionInfo {
     /// The last slot that it owns.
     #[prost(uint32, tag = "3")]
     pub slot_last: u32,
-    /// The hosts that hold it.
+    /// The hosts that should hold it; the first one should lead.
     #[prost(uint64, repeated, tag = "4")]
     pub nodes: Vec<u64>,
+    /// The hosts that may hold it, in id order: while it moves, those of before and those to come.
+    #[prost(uint64, repeated, tag = "5")]
+    pub held: Vec<u64>,
+    /// The one host that may begin its Raft group, while [`Self::founded`] is false.
+    #[prost(uint64, tag = "6")]
+    pub founder: u64,
+    /// Its Raft group has begun, and never begins again.
+    #[prost(bool, tag = "7")]
+    pub founded: bool,
+    /// Counts the changes of [`Self::nodes`]; a word about an earlier placement moves nothing.
+    #[prost(uint64, tag = "8")]
+    pub placed: u64,
 }
 
 /// A deployed class at one revision.
@@ -194,6 +240,21 @@ impl CatalogView {
         self.grids.binary_search_by(|grid| grid.name.as_str().cmp(name)).ok().map(|at| &self.grids[at])
     }
 
+    /// The host of that id.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.binary_search_by_key(&id.0, |node| node.id).ok().map(|at| &self.nodes[at])
+    }
+
+    /// All partitions of all grids.
+    pub fn partitions(&self) -> impl Iterator<Item = &PartitionInfo> {
+        self.grids.iter().flat_map(|grid| &grid.partitions)
+    }
+
+    /// The partition of a Raft group.
+    pub fn partition(&self, group: u64) -> Option<&PartitionInfo> {
+        self.partitions().find(|partition| partition.group == group)
+    }
+
     /// The partition that owns `object` of `class`.
     pub fn locate(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Option<&PartitionInfo> {
         self.grid(&class.grid)?.owner(slot(name, object))
@@ -210,7 +271,17 @@ impl Grid {
 }
 
 impl PartitionInfo {
-    /// The hosts that hold it.
+    /// Whether `node` may hold it.
+    pub fn is_held_by(&self, node: NodeId) -> bool {
+        self.held.binary_search(&node.0).is_ok()
+    }
+
+    /// Whether it is where it should be: nobody holds it who should not.
+    pub fn is_settled(&self) -> bool {
+        self.founded && self.held.len() == self.nodes.len() && self.hosts().all(|node| self.is_held_by(node))
+    }
+
+    /// The hosts that should hold it.
     pub fn hosts(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes.iter().copied().map(NodeId)
     }
@@ -229,6 +300,7 @@ mod tests {
                 slot_first: bound(n),
                 slot_last: bound(n + 1) - 1,
                 nodes: vec![1],
+                ..PartitionInfo::default()
             })
             .collect();
         Grid { name: "default".into(), replicas: 1, partitions }
@@ -251,6 +323,19 @@ mod tests {
         grid.partitions.remove(1);
         assert!(grid.owner(1024).is_none());
         assert!(grid.owner(1023).is_some() && grid.owner(2048).is_some());
+    }
+
+    #[test]
+    fn a_partition_is_settled_when_those_hold_it_who_should() {
+        let at = |nodes: &[u64], held: &[u64], founded| {
+            let info =
+                PartitionInfo { nodes: nodes.to_vec(), held: held.to_vec(), founded, ..Default::default() };
+            info.is_settled()
+        };
+        assert!(at(&[3, 1, 2], &[1, 2, 3], true));
+        assert!(!at(&[3, 1, 2], &[1, 2, 3], false));
+        assert!(!at(&[3, 1, 2], &[1, 2, 3, 4], true));
+        assert!(!at(&[3, 1, 4], &[1, 2, 3], true));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | key | value |
 //! | --- | --- |
 //! | `group u64, index u64` | a log record; indexes stay below [`LOG_INDEX_END`] |
+//! | `group u64, u64::MAX - 2` | that the group was forgotten here, and how far its log went |
 //! | `group u64, u64::MAX - 1` | the last purged log id |
 //! | `group u64, u64::MAX` | the vote |
 //!
@@ -26,6 +27,7 @@
 
 /// First index that is not a log entry's: what follows is reserved.
 pub(crate) const LOG_INDEX_END: u64 = u64::MAX - 16;
+const LOG_FORGOTTEN: u64 = u64::MAX - 2;
 const LOG_PURGED: u64 = u64::MAX - 1;
 const LOG_VOTE: u64 = u64::MAX;
 
@@ -60,6 +62,11 @@ pub(crate) fn log_entry(group: u64, index: u64) -> [u8; 16] {
 /// The key of a group's vote.
 pub(crate) fn log_vote(group: u64) -> [u8; 16] {
     log_entry(group, LOG_VOTE)
+}
+
+/// The key of the note that a group was forgotten here.
+pub(crate) fn log_forgotten(group: u64) -> [u8; 16] {
+    log_entry(group, LOG_FORGOTTEN)
 }
 
 /// The key of a group's last purged log id.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::Leads;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::raft::{Follow, Standing};
 
@@ -13,11 +13,12 @@ use crate::raft::{Follow, Standing};
 pub(crate) struct Leaderships {
     node: NodeId,
     leads: watch::Sender<Vec<Leads>>,
+    moved: Arc<Notify>,
 }
 
 impl Leaderships {
     pub(crate) fn new(node: NodeId) -> Self {
-        Self { node, leads: watch::Sender::new(Vec::new()) }
+        Self { node, leads: watch::Sender::new(Vec::new()), moved: Arc::default() }
     }
 
     /// Notes that this node leads `group` in a term, or does not.
@@ -36,25 +37,34 @@ impl Leaderships {
         });
     }
 
-    /// Follows one group until it stops, also into `standing`.
+    /// Follows one group until it stops, also into `standing`. What it leads shows only while `open`.
     pub(crate) async fn follow(
         self: Arc<Self>,
         group: u64,
         mut follow: Follow,
         standing: Arc<RwLock<Standing>>,
+        mut open: watch::Receiver<bool>,
     ) {
         loop {
             let now = follow.standing();
+            let is_open = *open.borrow_and_update();
             let before = std::mem::replace(&mut *standing.write(), now);
-            if before != now {
-                self.set(group, now.leads);
+            self.set(group, now.leads.filter(|_| is_open));
+            if before.leads != now.leads {
+                self.moved.notify_one();
             }
-            if !follow.changed().await {
-                break;
+            tokio::select! {
+                going = follow.changed() => if !going { break },
+                Ok(()) = open.changed() => {}
             }
         }
         *standing.write() = Standing::default();
         self.set(group, None);
+    }
+
+    /// Told when this node came to lead some group, or ceased to, whether that shows or not.
+    pub(crate) fn moved(&self) -> Arc<Notify> {
+        self.moved.clone()
     }
 
     /// The groups that this node leads, in group order.

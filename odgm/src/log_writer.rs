@@ -43,6 +43,11 @@ pub(crate) enum LogOp {
         last: u64,
         mark: Vec<u8>,
     },
+    /// Forgets the entries of a group and notes it; its vote stays.
+    Forget {
+        group: u64,
+        mark: Vec<u8>,
+    },
     /// Forgets all of a group.
     Drop {
         group: u64,
@@ -67,6 +72,11 @@ impl LogOp {
             Self::Purge { group, first, last, mark } => {
                 delete(batch, *group, *first, *last);
                 batch.put(key::log_purged(*group), mark);
+            }
+            Self::Forget { group, mark } => {
+                batch.delete_range(key::log_entry(*group, 0), key::log_forgotten(*group));
+                batch.delete(key::log_purged(*group));
+                batch.put(key::log_forgotten(*group), mark);
             }
             Self::Drop { group } => {
                 batch.delete_range(key::log_entry(*group, 0), key::log_vote(*group));

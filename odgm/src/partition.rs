@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oprc_mesh::outcome::{Effect, Problem};
 use oprc_mesh::wire::{Consistency, ReplicaStatus};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::OdgmError;
@@ -22,6 +22,9 @@ pub struct Partition {
     group: Arc<Group>,
     poison: Poison,
     standing: Arc<RwLock<Standing>>,
+    /// The catalog knows that the group has begun. Until then nothing is served: the catalog may still let another group
+    /// take its place, see [`crate::catalog`].
+    open: watch::Sender<bool>,
     commits: mpsc::Sender<Waiting>,
     /// Asks the proposer to finish.
     stop: CancellationToken,
@@ -40,12 +43,13 @@ impl Partition {
         let (commits, arrivals) = mpsc::channel(WAITING_COMMITS_MAX);
         let finished = CancellationToken::new();
         let proposer = Proposer::new(group.clone(), poison.clone(), arrivals, in_flight, finished.clone());
-        (Self { group, poison, standing: Arc::default(), commits, stop, finished }, proposer)
+        let open = watch::Sender::new(false);
+        (Self { group, poison, standing: Arc::default(), open, commits, stop, finished }, proposer)
     }
 
     /// Keeps [`Self::leadership`] up to date until the group stops; to be run by the caller.
     pub(crate) fn follow(&self, all: Arc<Leaderships>) -> impl Future<Output = ()> + Send + use<> {
-        all.follow(self.group.id(), self.group.follow(), self.standing.clone())
+        all.follow(self.group.id(), self.group.follow(), self.standing.clone(), self.open.subscribe())
     }
 
     /// Its Raft group.
@@ -60,7 +64,7 @@ impl Partition {
     pub fn leadership(&self) -> Result<u64, Problem> {
         self.poison.check().map_err(not_run)?;
         let standing = *self.standing.read();
-        standing.leads.ok_or_else(|| not_leader(standing.leader))
+        standing.leads.filter(|_| *self.open.borrow()).ok_or_else(|| not_leader(standing.leader))
     }
 
     /// Makes sure that what a reader sees from now on holds all that was acknowledged before this call; gives the term in
@@ -119,6 +123,11 @@ impl Partition {
     /// How far this replica is.
     pub fn status(&self) -> ReplicaStatus {
         self.group.status()
+    }
+
+    /// Lets it serve: the catalog knows that its group has begun.
+    pub(crate) fn open(&self) {
+        self.open.send_if_modified(|open| !std::mem::replace(open, true));
     }
 
     pub(crate) fn raft(&self) -> &Arc<Group> {

@@ -2,7 +2,7 @@
 //! A log record begins with [`FORMAT`] and its kind; an unknown one stops the node, because skipping a command that
 //! other replicas apply would make them differ.
 
-use oprc_mesh::catalog::{Class, ClassSettings, Grid, Method, Node};
+use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
 use oprc_mesh::wire::{FieldWrite, Tag};
 
 use crate::types::{Change, Commit};
@@ -39,6 +39,19 @@ pub(crate) struct PurgedRecord {
     pub(crate) format: u32,
     #[prost(message, required, tag = "2")]
     pub(crate) upto: LogIdRecord,
+}
+
+/// A group that was forgotten here. See [`crate::raft`].
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct ForgottenRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// The last log id that this host had.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) last: Option<LogIdRecord>,
+    /// The state is gone as well.
+    #[prost(bool, tag = "3")]
+    pub(crate) cleared: bool,
 }
 
 /// The members of a group: one voter set, or two during a joint change; other nodes learn.
@@ -135,14 +148,15 @@ impl From<Commit> for CommitRecord {
 /// One change of the catalog.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogChange {
-    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3")]
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(crate) command: Option<CatalogCommand>,
 }
 
 /// The catalog's commands.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum CatalogCommand {
-    /// A host is there, or its zone changed; the first one founds the default grid on itself.
+    /// A host joins or returns, or its zone changed; its state is not looked at. Once as many have joined as the founding
+    /// expects, the default grid is laid out on them.
     #[prost(message, tag = "1")]
     SetNode(Node),
     /// Deploy a class.
@@ -151,6 +165,55 @@ pub(crate) enum CatalogCommand {
     /// Remove a class.
     #[prost(message, tag = "3")]
     Remove(RemoveRecord),
+    /// Begin the cluster: the first command of all.
+    #[prost(message, tag = "4")]
+    Found(Founding),
+    /// What is expected of a host changes.
+    #[prost(message, tag = "5")]
+    SetState(StateChange),
+    /// A partition should be held by other hosts, or led by another.
+    #[prost(message, tag = "6")]
+    Place(PlaceRecord),
+    /// A partition's own leader tells who its members are.
+    #[prost(message, tag = "7")]
+    Settle(SettleRecord),
+}
+
+/// Changes a host's state.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct StateChange {
+    #[prost(uint64, tag = "1")]
+    pub(crate) node: u64,
+    #[prost(enumeration = "NodeState", tag = "2")]
+    pub(crate) state: i32,
+    /// Only when it is in this state; otherwise nothing changes.
+    #[prost(enumeration = "NodeState", optional, tag = "3")]
+    pub(crate) from: Option<i32>,
+}
+
+/// Places a partition.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct PlaceRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) group: u64,
+    /// The first one should lead.
+    #[prost(uint64, repeated, tag = "2")]
+    pub(crate) nodes: Vec<u64>,
+    /// The partition's `placed` when this was decided; on another the command is refused.
+    #[prost(uint64, tag = "3")]
+    pub(crate) placed: u64,
+}
+
+/// The members of a partition's Raft group, committed there.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct SettleRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) group: u64,
+    #[prost(uint64, repeated, tag = "2")]
+    pub(crate) members: Vec<u64>,
+    /// The partition's `placed` that the leader has followed; on another nobody is let go of.
+    #[prost(uint64, tag = "3")]
+    pub(crate) placed: u64,
 }
 
 /// See [`crate::NewRevision`].
@@ -182,7 +245,7 @@ pub(crate) struct RemoveRecord {
 /// One stored record of the catalog's state.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogRecord {
-    #[prost(oneof = "CatalogItem", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "CatalogItem", tags = "1, 2, 3, 4, 5, 6")]
     pub(crate) item: Option<CatalogItem>,
 }
 
@@ -199,6 +262,8 @@ pub(crate) enum CatalogItem {
     Class(ClassRecord),
     #[prost(message, tag = "5")]
     Version(Class),
+    #[prost(message, tag = "6")]
+    Founding(Founding),
 }
 
 /// Numbers that are never given out twice.

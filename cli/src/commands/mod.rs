@@ -6,6 +6,7 @@ pub(crate) mod get;
 pub(crate) mod input;
 pub(crate) mod invoke;
 pub(crate) mod ls;
+pub(crate) mod node;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod status;

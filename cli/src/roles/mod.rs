@@ -14,9 +14,10 @@ use std::path::Path;
 
 use oprc_gateway::{Gateway, GatewayConfig};
 use oprc_mesh::{Mesh, MeshConfig, Router};
+use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{GatewayArgs, HostArgs, LinkArgs, MeshArgs, RouterArgs, UpArgs};
+use crate::args::{GatewayArgs, HostArgs, LinkArgs, MeshArgs, RouterArgs, StoreArgs, UpArgs};
 use crate::failure::Failure;
 
 use node::Node;
@@ -30,8 +31,12 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
-    let node = Node::start(args.store, mesh, String::new(), None).await?;
-    let gateway = match bind(args.listen, node.mesh().clone()).await {
+    let node = Node::start(odgm_config(args.store), mesh, None).await?;
+    let opened = async {
+        node.ready().await?;
+        bind(args.listen, node.mesh().clone()).await
+    };
+    let gateway = match opened.await {
         Ok(gateway) => gateway,
         Err(failure) => {
             node.close().await;
@@ -41,20 +46,48 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     announce(gateway.local_addr(), &data_dir);
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
-    let reason = node.poisoned();
+    let reason = node.ended();
     serve(&mut signals, stop, serving, reason, node.close()).await
 }
 
 /// `oprc host`.
 pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
+    let joining = match args.cluster.expect {
+        Some(hosts) => Joining::Expect(hosts),
+        None if args.mesh.links.join.is_empty() => Joining::Alone,
+        None => Joining::Join,
+    };
+    let config = OdgmConfig {
+        zone: args.zone,
+        joining,
+        replicas: args.cluster.replicas,
+        grace: args.cluster.grace,
+        ..odgm_config(args.store)
+    };
     let mesh =
         MeshConfig { listen: mesh_listen(args.mesh_listen, &args.mesh.links), ..mesh_config(args.mesh) };
-    let node = Node::start(args.store, mesh, args.zone, args.listen).await?;
+    let node = Node::start(config, mesh, args.listen).await?;
+    let reason = node.ended();
+    let joined = tokio::select! {
+        joined = node.ready() => joined,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before it belonged to a cluster");
+            node.close().await;
+            return Ok(());
+        }
+    };
+    if let Err(failure) = joined {
+        node.close().await;
+        return Err(failure);
+    }
     tracing::info!(node = %node.id(), "the host serves");
     let stop = CancellationToken::new();
-    let reason = node.poisoned();
     serve(&mut signals, stop.clone(), stop.cancelled_owned(), reason, node.close()).await
+}
+
+fn odgm_config(store: StoreArgs) -> OdgmConfig {
+    OdgmConfig { block_cache_mib: store.block_cache_mib as usize, ..OdgmConfig::new(store.data_dir) }
 }
 
 /// `oprc gateway`.
@@ -83,18 +116,18 @@ pub(crate) async fn router(args: RouterArgs) -> Result<(), Failure> {
     serve(&mut signals, stop.clone(), stop.cancelled_owned(), std::future::pending(), router.close()).await
 }
 
-/// Serves until a signal comes or storage fails, then drains and closes.
+/// Serves until a signal comes or it can serve no more, then drains and closes.
 async fn serve(
     signals: &mut Signals,
     stop: CancellationToken,
     serving: impl Future<Output = ()>,
-    storage_failed: impl Future<Output = String>,
+    ended: impl Future<Output = String>,
     close: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     tokio::pin!(serving);
     let outcome = tokio::select! {
         () = &mut serving => Err(Failure::Stopped("serving ended by itself".into())),
-        reason = storage_failed => Err(Failure::Stopped(format!("storage failed and nothing more is served: {reason}"))),
+        reason = ended => Err(Failure::Stopped(reason)),
         signal = signals.next() => {
             tracing::info!(signal, "draining");
             Ok(())

@@ -9,7 +9,6 @@ use oprc_mesh::id::NodeId;
 use oprc_mesh::{Mesh, MeshConfig};
 use oprc_odgm::{Odgm, OdgmConfig};
 
-use crate::args::StoreArgs;
 use crate::failure::Failure;
 use crate::roles::open_mesh;
 
@@ -21,23 +20,30 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Opens the grid, joins the mesh under the grid's node id, and serves on it.
+    /// Opens the data directory, joins the mesh under its node id, starts the grid and serves on the mesh. The host
+    /// belongs to its cluster only once it is [`Self::ready`].
     pub(super) async fn start(
-        store: StoreArgs,
+        config: OdgmConfig,
         mesh: MeshConfig,
-        zone: String,
         health: Option<SocketAddr>,
     ) -> Result<Self, Failure> {
-        let data_dir = store.data_dir;
-        let block_cache_mib = store.block_cache_mib as usize;
-        let config = OdgmConfig { zone, block_cache_mib, ..OdgmConfig::new(&data_dir) };
-        let odgm = Odgm::open(config).await;
-        let odgm = odgm
-            .map_err(|error| Failure::role(format!("opening the grid in {}", data_dir.display()), error))?;
-        let mesh = open_mesh(MeshConfig { node: Some(odgm.node_id()), ..mesh }).await?;
-        let host = Host::start(HostConfig { data_dir, health }, mesh.clone(), odgm.clone()).await;
+        let data_dir = config.data_dir.clone();
+        let failed = |error| Failure::role(format!("opening the grid in {}", data_dir.display()), error);
+        let prepared = Odgm::prepare(config).await.map_err(failed)?;
+        let mesh = open_mesh(MeshConfig { node: Some(prepared.node_id()), ..mesh }).await?;
+        let odgm = prepared.start(Arc::new(mesh.clone())).await.map_err(failed)?;
+        let config = HostConfig { data_dir: data_dir.clone(), health };
+        // before the host shows itself, so that whoever sees it alive reaches its grid
+        let receiving = mesh.receive_posts(odgm.receiver()).await;
+        receiving.map_err(|error| Failure::role("joining the mesh", error))?;
+        let host = Host::start(config, mesh.clone(), odgm.clone()).await;
         let host = host.map_err(|error| Failure::role("starting the host", error))?;
         Ok(Self { odgm, mesh, host })
+    }
+
+    /// Waits until this host belongs to its cluster.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        self.odgm.ready().await.map_err(|error| Failure::role("joining the cluster", error))
     }
 
     pub(super) fn id(&self) -> NodeId {
@@ -48,17 +54,20 @@ impl Node {
         &self.mesh
     }
 
-    /// Waits until storage fails, and gives the reason.
-    pub(super) fn poisoned(&self) -> impl Future<Output = String> + use<> {
-        let mut poisoned = self.odgm.poisoned();
+    /// Waits until this host can serve no more, and gives the reason.
+    pub(super) fn ended(&self) -> impl Future<Output = String> + use<> {
+        let odgm = self.odgm.clone();
         async move {
-            loop {
-                if let Some(reason) = poisoned.borrow_and_update().clone() {
-                    return reason;
-                }
-                if poisoned.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
+            let mut poisoned = odgm.poisoned();
+            tokio::select! {
+                reason = poisoned.wait_for(Option::is_some) => match reason {
+                    Ok(reason) => {
+                        let reason = reason.clone().unwrap_or_default();
+                        format!("storage failed and nothing more is served: {reason}")
+                    }
+                    Err(_) => std::future::pending().await,
+                },
+                () = odgm.removed() => "this host was removed from its cluster".to_owned(),
             }
         }
     }

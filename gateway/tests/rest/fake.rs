@@ -55,13 +55,14 @@ impl Fake {
                 slot_first: bound(n),
                 slot_last: bound(n + 1) - 1,
                 nodes: vec![NODE.0],
+                ..PartitionInfo::default()
             })
             .collect();
         let view = CatalogView {
             revision: 1,
-            nodes: vec![Node { id: NODE.0, zone: "here".into() }],
+            nodes: vec![Node { id: NODE.0, zone: "here".into(), state: 0 }],
             grids: vec![Grid { name: "default".into(), replicas: 1, partitions }],
-            classes: Vec::new(),
+            ..CatalogView::default()
         };
         Self {
             mesh,
@@ -310,6 +311,8 @@ impl Fake {
             }
             Op::ListVersions(_) => Answer::Versions(Versions { items: self.history.lock().unwrap().clone() }),
             Op::ReadCatalog(_) => Answer::Catalog(CatalogRead { view: self.view(), leads: Vec::new() }),
+            Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
+            Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
             Op::ReadStatus(_) => Answer::Status(self.status()),
         })
     }

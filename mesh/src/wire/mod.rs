@@ -4,12 +4,14 @@
 
 mod calls;
 mod classes;
+mod grid;
 mod nodes;
 mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked};
 pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
-pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus};
+pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
+pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
     ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
@@ -40,7 +42,7 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
     pub op: Option<Op>,
 }
 
@@ -57,7 +59,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
     pub answer: Option<Answer>,
 }
 
@@ -100,6 +102,12 @@ pub enum Op {
     /// This node's partitions.
     #[prost(message, tag = "21")]
     ReadStatus(Empty),
+    /// What hosts' grids ask each other.
+    #[prost(message, tag = "22")]
+    Grid(GridAsk),
+    /// Change what the cluster expects of a host.
+    #[prost(message, tag = "23")]
+    SetHost(SetHost),
 }
 
 /// What each operation gives.
@@ -141,6 +149,12 @@ pub enum Answer {
     /// To [`Op::ReadStatus`].
     #[prost(message, tag = "21")]
     Status(NodeStatus),
+    /// To [`Op::Grid`].
+    #[prost(message, tag = "22")]
+    Grid(GridAnswer),
+    /// To [`Op::SetHost`].
+    #[prost(message, tag = "23")]
+    HostSet(Revision),
 }
 
 /// How new what a read sees must be.

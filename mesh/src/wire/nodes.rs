@@ -1,6 +1,6 @@
 //! What a node tells of itself and of the cluster.
 
-use crate::catalog::CatalogView;
+use crate::catalog::{CatalogView, NodeState};
 
 /// The catalog, and who leads what as far as the answering node knows.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -11,6 +11,17 @@ pub struct CatalogRead {
     /// The groups that the answering node leads.
     #[prost(message, repeated, tag = "2")]
     pub leads: Vec<Leads>,
+}
+
+/// Changes what the cluster expects of a host.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct SetHost {
+    /// The host.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// What is expected of it.
+    #[prost(enumeration = "NodeState", tag = "2")]
+    pub state: i32,
 }
 
 /// A node leads a group: what leaders announce.

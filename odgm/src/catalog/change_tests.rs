@@ -5,12 +5,13 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use oprc_mesh::catalog::{CatalogView, ClassSettings, Node, OwnGrid};
+use oprc_mesh::catalog::{CatalogView, ClassSettings, Founding, Node, OwnGrid};
 use oprc_mesh::limits::SLOTS;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::Deployed;
 
-use super::change::{VERSIONS_KEPT_MAX, decide};
+use super::change::decide;
+use super::classes::VERSIONS_KEPT_MAX;
 use super::keys::CatalogKey;
 use super::state::CatalogState;
 use super::{CatalogEffect, CatalogReply, DEFAULT_GRID};
@@ -18,22 +19,32 @@ use crate::record::{CatalogCommand, DeployRecord, RemoveRecord};
 
 /// A catalog and the records that would be on the disk.
 #[derive(Default)]
-struct Bed {
-    state: CatalogState,
+pub(super) struct Bed {
+    pub(super) state: CatalogState,
     stored: std::collections::BTreeMap<Vec<u8>, crate::record::CatalogItem>,
-    index: u64,
+    pub(super) index: u64,
+}
+
+pub(super) fn node(id: u64) -> Node {
+    Node { id, ..Node::default() }
 }
 
 impl Bed {
+    /// A cluster whose default grid lies on host 1.
     fn founded(nodes: u64) -> Self {
+        Self::with(Founding { cluster: 7, expect: 1, replicas: 1 }, nodes)
+    }
+
+    pub(super) fn with(founding: Founding, nodes: u64) -> Self {
         let mut bed = Self::default();
+        bed.run(&CatalogCommand::Found(founding)).unwrap();
         for id in 1..=nodes {
-            bed.run(&CatalogCommand::SetNode(Node { id, zone: String::new() })).unwrap();
+            bed.run(&CatalogCommand::SetNode(node(id))).unwrap();
         }
         bed
     }
 
-    fn run(&mut self, command: &CatalogCommand) -> Result<CatalogReply, Problem> {
+    pub(super) fn run(&mut self, command: &CatalogCommand) -> Result<CatalogReply, Problem> {
         self.index += 1;
         let (effects, reply) = decide(&self.state, command, self.index)?;
         for effect in effects {
@@ -57,7 +68,7 @@ impl Bed {
         self.try_deploy(class, digest, None).unwrap()
     }
 
-    fn try_deploy(
+    pub(super) fn try_deploy(
         &mut self,
         class: &str,
         digest: &'static str,
@@ -79,7 +90,7 @@ impl Bed {
         self.run(&CatalogCommand::Remove(RemoveRecord { class: class.into(), purge }))
     }
 
-    fn view(&self) -> CatalogView {
+    pub(super) fn view(&self) -> CatalogView {
         self.state.view()
     }
 }
@@ -106,10 +117,10 @@ fn the_first_node_founds_the_default_grid_over_all_slots() {
 fn a_node_that_is_known_already_changes_nothing() {
     let mut bed = Bed::founded(1);
     let before = bed.state.clone();
-    let again = bed.run(&CatalogCommand::SetNode(Node { id: 1, zone: String::new() }));
-    assert_eq!(again, Ok(CatalogReply::Changed(1)));
+    let again = bed.run(&CatalogCommand::SetNode(node(1)));
+    assert_eq!(again, Ok(CatalogReply::Changed(2)));
     assert_eq!(bed.state, before);
-    bed.run(&CatalogCommand::SetNode(Node { id: 1, zone: "north".into() })).unwrap();
+    bed.run(&CatalogCommand::SetNode(Node { zone: "north".into(), ..node(1) })).unwrap();
     assert_eq!((bed.view().nodes[0].zone.as_str(), bed.view().grids.len()), ("north", 1));
 }
 
@@ -209,15 +220,15 @@ fn a_grid_that_cannot_be_is_refused_and_the_refusal_says_how_many_hosts_there_ar
 
 #[test]
 fn replicas_of_a_partition_lie_on_different_nodes_and_all_nodes_get_some() {
-    let mut bed = Bed::founded(3);
-    bed.try_deploy("A", "one", own(6, 2)).unwrap();
+    let mut bed = Bed::founded(4);
+    bed.try_deploy("A", "one", own(8, 3)).unwrap();
     let view = bed.view();
-    let mut held = [0; 4];
+    let mut held = [0; 5];
     for partition in &view.grid("A").unwrap().partitions {
-        assert_eq!(partition.nodes.iter().collect::<HashSet<_>>().len(), 2);
+        assert_eq!(partition.nodes.iter().collect::<HashSet<_>>().len(), 3);
         partition.nodes.iter().for_each(|node| held[*node as usize] += 1);
     }
-    assert_eq!(held, [0, 4, 4, 4]);
+    assert_eq!(held, [0, 6, 6, 6, 6]);
 }
 
 #[test]

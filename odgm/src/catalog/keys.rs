@@ -7,6 +7,7 @@ const NODE: u8 = 2;
 const GRID: u8 = 3;
 const CLASS: u8 = 4;
 const VERSION: u8 = 5;
+const FOUNDING: u8 = 6;
 
 /// Names one record. Kinds sort so that a class comes before its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(crate) enum CatalogKey {
     Grid(String),
     Class(String),
     Version { class: u64, version: u64 },
+    Founding,
 }
 
 /// One write to the catalog's records.
@@ -35,6 +37,7 @@ impl CatalogKey {
             CatalogItem::Grid(grid) => Self::Grid(grid.name.clone()),
             CatalogItem::Class(class) => Self::Class(class.name.clone()),
             CatalogItem::Version(class) => Self::Version { class: class.id, version: class.version },
+            CatalogItem::Founding(_) => Self::Founding,
         }
     }
 
@@ -42,6 +45,7 @@ impl CatalogKey {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Counters => vec![COUNTERS],
+            Self::Founding => vec![FOUNDING],
             Self::Node(id) => [&[NODE], id.to_be_bytes().as_slice()].concat(),
             Self::Grid(name) => [&[GRID], name.as_bytes()].concat(),
             Self::Class(name) => [&[CLASS], name.as_bytes()].concat(),

@@ -4,8 +4,17 @@
 mod change;
 #[cfg(test)]
 mod change_tests;
+mod classes;
+mod draft;
 mod keys;
+mod layout;
+mod nodes;
+mod partitions;
+#[cfg(test)]
+mod placed_tests;
 mod shared;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod state;
 
 pub(crate) use self::keys::{CatalogEffect, CatalogKey};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use oprc_mesh::catalog::{CatalogView, Class, Grid, Node};
+use oprc_mesh::catalog::{CatalogView, Class, Founding, Grid, Node, NodeState, PartitionInfo};
 
 use super::keys::{CatalogEffect, CatalogKey};
 use crate::record::{CatalogItem, ClassRecord, Counters};
@@ -11,6 +11,7 @@ use crate::record::{CatalogItem, ClassRecord, Counters};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CatalogState {
     pub(super) counters: Counters,
+    pub(super) founding: Option<Founding>,
     pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) grids: BTreeMap<String, Grid>,
     pub(super) classes: BTreeMap<String, ClassEntry>,
@@ -29,6 +30,7 @@ impl Default for CatalogState {
         Self {
             // class 0 is the groups' own records, group 0 the catalog
             counters: Counters { revision: 0, next_class: 1, next_group: 1 },
+            founding: None,
             nodes: BTreeMap::new(),
             grids: BTreeMap::new(),
             classes: BTreeMap::new(),
@@ -48,6 +50,7 @@ impl CatalogState {
     fn put(&mut self, item: CatalogItem) {
         match item {
             CatalogItem::Counters(counters) => self.counters = counters,
+            CatalogItem::Founding(founding) => self.founding = Some(founding),
             CatalogItem::Node(node) => {
                 self.nodes.insert(node.id, node);
             }
@@ -69,7 +72,7 @@ impl CatalogState {
 
     fn drop_record(&mut self, key: &CatalogKey) {
         match key {
-            CatalogKey::Counters => {}
+            CatalogKey::Counters | CatalogKey::Founding => {}
             CatalogKey::Node(id) => {
                 self.nodes.remove(id);
             }
@@ -101,6 +104,7 @@ impl CatalogState {
             nodes: self.nodes.values().cloned().collect(),
             grids: self.grids.values().cloned().collect(),
             classes: deployed.filter_map(|entry| entry.versions.last().cloned()).collect(),
+            founding: self.founding,
         }
     }
 
@@ -113,5 +117,23 @@ impl CatalogState {
     /// that was not given out yet, as far as this replica knows, is not.
     pub(crate) fn is_purged(&self, class: u64) -> bool {
         class < self.counters.next_class && !self.classes.values().any(|entry| entry.record.id == class)
+    }
+
+    /// Whether the number was given to a Raft group that is in no grid any more: nothing of it will ever be read again.
+    /// That stays true for ever, so it does not matter how old this replica's catalog is. A number that was not given
+    /// out yet, as far as this replica knows, is not.
+    pub(crate) fn is_dropped(&self, group: u64) -> bool {
+        (1..self.counters.next_group).contains(&group) && self.partition(group).is_none()
+    }
+
+    /// The partition of a group, with its grid.
+    pub(super) fn partition(&self, group: u64) -> Option<(&Grid, &PartitionInfo)> {
+        let of_grid = |grid: &'_ Grid| grid.partitions.iter().position(|info| info.group == group);
+        self.grids.values().find_map(|grid| of_grid(grid).map(|at| (grid, &grid.partitions[at])))
+    }
+
+    /// The hosts that take their share, in id order.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| node.state() == NodeState::Live)
     }
 }

@@ -23,7 +23,7 @@ fn entries() -> Vec<RaftEntry> {
         Change::Replace,
         &[("x", Some("1")), ("y", None)],
     )];
-    let node = CatalogCommand::SetNode(Node { id: 9, zone: "north".into() });
+    let node = CatalogCommand::SetNode(Node { id: 9, zone: "north".into(), state: 0 });
     let payloads = [
         EntryPayload::Blank,
         EntryPayload::Membership(Membership::new_with_defaults(voters, [5])),

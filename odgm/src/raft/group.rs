@@ -87,7 +87,7 @@ impl Group {
         log.check(&state.state()?)?;
         let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
         let applied_term = state_machine.applied_term();
-        let pristine = log.is_pristine();
+        let (pristine, forgotten) = (log.is_pristine(), log.forgotten());
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
         let network = Network { exchange: context.exchange.clone(), group: id };
         let raft = Raft::new(node, config(id)?, network, log, state_machine)
@@ -98,8 +98,9 @@ impl Group {
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
         let freshness = Arc::<Freshness>::default();
         let rest = Arc::new(Rest::new(id, node, &raft));
+        let (fresh, resting) = (freshness.clone(), rest.clone());
         let inbound =
-            Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone(), rest.clone());
+            Inbound::new(raft.clone(), Receiving::new(&state), silence, fresh, resting, forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {

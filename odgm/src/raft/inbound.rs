@@ -16,6 +16,7 @@ use super::rest::Rest;
 use super::state_machine::StateMachine;
 use super::types::TypeConfig;
 use super::wire::{Append, Ballot, Body, Chunk, Nothing, Refused, Transfer};
+use crate::record::LogIdRecord;
 
 /// See the module.
 pub(super) struct Inbound {
@@ -25,6 +26,9 @@ pub(super) struct Inbound {
     votes_from: Instant,
     freshness: Arc<Freshness>,
     rest: Arc<Rest>,
+    /// How far the log went that this host once had of the group and forgot: whatever it acknowledged then, no candidate
+    /// that may lack it gets its vote.
+    forgotten: Option<LogIdRecord>,
 }
 
 impl Inbound {
@@ -36,8 +40,9 @@ impl Inbound {
         silence: Duration,
         freshness: Arc<Freshness>,
         rest: Arc<Rest>,
+        forgotten: Option<LogIdRecord>,
     ) -> Self {
-        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, rest }
+        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, rest, forgotten }
     }
 
     pub(super) fn rest(&self) -> &Arc<Rest> {
@@ -89,6 +94,10 @@ impl Inbound {
         // a leader that hands over has given up its lease
         if !ballot.transfer && Instant::now() < self.votes_from {
             return Err("it has just started and grants no vote until older leases are over".to_owned());
+        }
+        let end = |last: &Option<LogIdRecord>| last.map(|last| (last.term, last.index));
+        if end(&ballot.last) < end(&self.forgotten) {
+            return Err("it once held more of the log than the candidate".to_owned());
         }
         let request = message::vote_request(ballot);
         let response = if pre { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };

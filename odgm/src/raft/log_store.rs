@@ -15,7 +15,7 @@ use super::types::{LogId, RaftEntry, RaftVote, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::{LogOp, LogWriter};
 use crate::poison::Poison;
-use crate::record::{FORMAT, PurgedRecord, StateRecord};
+use crate::record::{FORMAT, LogIdRecord, PurgedRecord, StateRecord};
 use crate::store::LogDb;
 
 /// What to do about a log and a state that do not belong together.
@@ -27,6 +27,8 @@ pub(super) struct GroupLog {
     pub(super) db: Arc<LogDb>,
     pub(super) poison: Poison,
     writer: LogWriter,
+    /// How far the log went that this host once had of the group and forgot.
+    forgotten: Option<LogIdRecord>,
     pub(super) inner: Mutex<Inner>,
 }
 
@@ -63,6 +65,7 @@ impl LogStore {
             db: db.clone(),
             poison: poison.clone(),
             writer: writer.clone(),
+            forgotten: extent.forgotten.and_then(|mark| mark.last),
             inner: Mutex::new(inner),
         })))
     }
@@ -104,6 +107,11 @@ impl LogStore {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// How far the log went that this host once had of the group and forgot.
+    pub(super) fn forgotten(&self) -> Option<LogIdRecord> {
+        self.0.forgotten
     }
 
     /// A group that was never initialised has neither vote nor entries.

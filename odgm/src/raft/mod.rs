@@ -5,6 +5,7 @@ mod codec;
 mod codec_tests;
 mod config;
 mod exchange;
+mod forget;
 mod freshness;
 mod group;
 mod holds;
@@ -33,6 +34,7 @@ mod types;
 mod wire;
 
 pub(crate) use self::exchange::{Exchange, Inlet};
+pub(crate) use self::forget::{finish as finish_forgetting, forget, forget_promises, is_stored};
 pub(crate) use self::group::{Follow, Group, GroupContext, ReadError, Standing};
 pub(crate) use self::members::{MemberError, Members};
 pub(crate) use self::state_machine::Machine;

@@ -1,4 +1,4 @@
-//! The data directory: who holds it, which format it has, which node it is, and whether it is all there.
+//! The data directory: who holds it, which format it has, which node it is and of which cluster, and whether it is all there.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -14,6 +14,9 @@ use crate::record::FORMAT;
 
 /// The databases, as directories in the data directory.
 pub(super) const DATABASES: [&str; 2] = ["log", "state"];
+
+const CLUSTER: &str = "cluster";
+const ENLISTED: &str = "enlisted";
 
 /// A data directory that this handle alone holds.
 pub(crate) struct DataDir {
@@ -62,6 +65,45 @@ impl DataDir {
             check_databases(path, node)?;
         }
         Ok(Self { path: path.to_owned(), node, lock })
+    }
+
+    /// The cluster that this host belongs to, once it does.
+    pub(crate) fn cluster(&self) -> Result<Option<u64>, OdgmError> {
+        let path = self.path.join(CLUSTER);
+        let bad =
+            || OdgmError::corrupt(path.display().to_string(), "not a cluster id of 16 hexadecimal digits");
+        read(&path)?.map(|text| u64::from_str_radix(text.trim(), 16).map_err(|_| bad())).transpose()
+    }
+
+    /// Remembers the cluster, durably.
+    pub(crate) fn keep_cluster(&self, cluster: u64) -> Result<(), OdgmError> {
+        write_durably(&self.path, CLUSTER, &format!("{cluster:016x}"))
+    }
+
+    /// The founder that this host stands by, and its attempt.
+    pub(crate) fn enlisted(&self) -> Result<Option<(u64, u64)>, OdgmError> {
+        let path = self.path.join(ENLISTED);
+        let number = |text: Option<&str>| u64::from_str_radix(text.unwrap_or_default(), 16);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let mut words = text.split_whitespace();
+        match (number(words.next()), number(words.next())) {
+            (Ok(founder), Ok(attempt)) => Ok(Some((founder, attempt))),
+            _ => Err(OdgmError::corrupt(path.display().to_string(), "not a founder's id and its attempt")),
+        }
+    }
+
+    /// Remembers the founder that this host stands by, or that it stands by none, durably.
+    pub(crate) fn keep_enlisted(&self, enlisted: Option<(u64, u64)>) -> Result<(), OdgmError> {
+        if let Some((founder, attempt)) = enlisted {
+            return write_durably(&self.path, ENLISTED, &format!("{founder:016x} {attempt:016x}"));
+        }
+        let path = self.path.join(ENLISTED);
+        match fs::remove_file(&path).and_then(|()| File::open(&self.path)?.sync_all()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(OdgmError::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn lock(&self) -> &Lock {
@@ -154,7 +196,7 @@ fn node_id(dir: &Path) -> Result<Option<NodeId>, OdgmError> {
 }
 
 /// A random number that is not 0. The standard library seeds its hashers from the operating system's randomness.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id()).max(1)
 }
 
@@ -246,6 +288,21 @@ mod tests {
             assert!(error.to_string().contains(&temp.path().display().to_string()), "{error}");
             assert!(error.to_string().contains("restore"), "it says what to do: {error}");
         }
+    }
+
+    #[test]
+    fn cluster_and_founder_are_remembered() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(temp.path()).unwrap();
+        assert_eq!((dir.cluster().unwrap(), dir.enlisted().unwrap()), (None, None));
+        dir.keep_cluster(7).unwrap();
+        dir.keep_enlisted(Some((u64::MAX, 3))).unwrap();
+        assert_eq!((dir.cluster().unwrap(), dir.enlisted().unwrap()), (Some(7), Some((u64::MAX, 3))));
+        dir.keep_enlisted(None).unwrap();
+        dir.keep_enlisted(None).unwrap();
+        assert_eq!(dir.enlisted().unwrap(), None);
+        fs::write(temp.path().join(ENLISTED), "x").unwrap();
+        assert!(matches!(dir.enlisted(), Err(OdgmError::Corrupt { .. })));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::dir::Lock;
 use super::options::Shared;
 use crate::error::OdgmError;
 use crate::key;
-use crate::record::{FORMAT, PurgedRecord, VoteRecord};
+use crate::record::{FORMAT, ForgottenRecord, PurgedRecord, VoteRecord};
 
 /// See the module.
 pub(crate) struct LogDb {
@@ -22,6 +22,8 @@ pub(crate) struct LogDb {
 pub(crate) struct LogExtent {
     pub(crate) vote: Option<VoteRecord>,
     pub(crate) purged: Option<PurgedRecord>,
+    /// That it was forgotten here, and how far it went then.
+    pub(crate) forgotten: Option<ForgottenRecord>,
     /// Index and bytes of the last entry.
     pub(crate) last: Option<(u64, Vec<u8>)>,
 }
@@ -52,7 +54,12 @@ impl LogDb {
     pub(crate) fn extent(&self, group: u64) -> Result<LogExtent, OdgmError> {
         let vote = self.get::<VoteRecord>(&key::log_vote(group), "a vote", |vote| vote.format)?;
         let purged = self.get::<PurgedRecord>(&key::log_purged(group), "a purge mark", |mark| mark.format)?;
-        Ok(LogExtent { vote, purged, last: self.last(group)? })
+        let forgotten = self.get::<ForgottenRecord>(
+            &key::log_forgotten(group),
+            "the note of a forgotten group",
+            |note| note.format,
+        )?;
+        Ok(LogExtent { vote, purged, forgotten, last: self.last(group)? })
     }
 
     fn get<R: prost::Message + Default>(

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 
-pub(crate) use self::dir::DataDir;
+pub(crate) use self::dir::{DataDir, random};
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
 pub use self::reader::Reader;
@@ -32,7 +32,7 @@ pub(crate) struct Store {
     pub(crate) state: Arc<StateDb>,
     node: NodeId,
     // after the databases: they close first, then the lock goes
-    _dir: DataDir,
+    dir: DataDir,
 }
 
 impl Store {
@@ -45,10 +45,14 @@ impl Store {
         let state = StateDb::open(&state, &shared, poison.clone())?;
         let empty = dir.is_new() && log.groups()?.is_empty() && state.groups()?.is_empty();
         let node = dir.settle(empty)?;
-        Ok(Self { log: Arc::new(log), state: Arc::new(state), node, _dir: dir })
+        Ok(Self { log: Arc::new(log), state: Arc::new(state), node, dir })
     }
 
     pub(crate) fn node(&self) -> NodeId {
         self.node
+    }
+
+    pub(crate) fn dir(&self) -> &DataDir {
+        &self.dir
     }
 }

@@ -118,6 +118,17 @@ impl StateDb {
         self.write(batch)
     }
 
+    /// Whether a group has anything in the state.
+    pub(crate) fn holds(&self, group: u64) -> Result<bool, OdgmError> {
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_total_order_seek(true);
+        let mut keys = self.db.raw_iterator_opt(options);
+        keys.seek(Space::group(group));
+        let holds = keys.key().and_then(parse_group) == Some(group);
+        keys.status().map_err(OdgmError::database("read the state"))?;
+        Ok(holds)
+    }
+
     /// The groups that have anything in the state.
     pub(crate) fn groups(&self) -> Result<Vec<u64>, OdgmError> {
         let mut options = rocksdb::ReadOptions::default();

@@ -18,6 +18,7 @@ mod mesh;
 mod outbox;
 pub mod outcome;
 mod pending;
+pub mod retry;
 mod serve;
 mod session;
 pub mod wire;

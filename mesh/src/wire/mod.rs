@@ -8,7 +8,10 @@ mod nodes;
 mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked};
-pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
+pub use classes::{
+    ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
+    Revision, Versions,
+};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
@@ -36,7 +39,7 @@ pub struct Request {
     #[prost(uint64, tag = "4")]
     pub timeout_ms: u64,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 30, 31")]
     pub op: Option<Op>,
 }
 
@@ -64,7 +67,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 30, 31")]
     pub answer: Option<Answer>,
 }
 
@@ -107,6 +110,12 @@ pub enum Op {
     /// This node's partitions.
     #[prost(message, tag = "21")]
     ReadStatus(Empty),
+    /// One piece of a component that the host holds.
+    #[prost(message, tag = "30")]
+    ReadChunk(ReadChunk),
+    /// Hold a component durably.
+    #[prost(message, tag = "31")]
+    FetchComponent(FetchComponent),
 }
 
 /// What each operation gives.
@@ -148,6 +157,12 @@ pub enum Answer {
     /// To [`Op::ReadStatus`].
     #[prost(message, tag = "21")]
     Status(NodeStatus),
+    /// To [`Op::ReadChunk`].
+    #[prost(message, tag = "30")]
+    Piece(ChunkRead),
+    /// To [`Op::FetchComponent`]: it is durable there.
+    #[prost(message, tag = "31")]
+    Fetched(Empty),
 }
 
 /// How new what a read sees must be.

@@ -66,9 +66,12 @@ pub enum MeshError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A process that has no node id was asked to serve.
-    #[error("a process without a node id cannot serve")]
+    /// A process that has no node id was asked to do what only a host does.
+    #[error("a process without a node id is no host")]
     NoNode,
+    /// This process has left the mesh, or is alone on it.
+    #[error("this process is on no mesh")]
+    Closed,
 }
 
 /// Serves the operations of one host; the same for calls from this process and from the mesh.

@@ -17,12 +17,15 @@ mod member;
 mod mesh;
 mod outbox;
 pub mod outcome;
+mod peers;
 mod pending;
 pub mod retry;
 mod serve;
 mod session;
+pub mod testing;
 pub mod wire;
 
 pub use config::{Handler, MeshConfig, MeshError};
 pub use directory::Directory;
 pub use mesh::Mesh;
+pub use peers::{Lane, Peers, Receiver};

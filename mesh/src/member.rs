@@ -140,7 +140,7 @@ fn outcome_of(answer: Option<Answer>, problem: Option<Problem>) -> Result<Answer
     }
 }
 
-fn unreachable(node: NodeId) -> Problem {
+pub(crate) fn unreachable(node: NodeId) -> Problem {
     Problem::new(Code::Unavailable, format!("host {node} is not reachable")).with_effect(Effect::NotRun)
 }
 

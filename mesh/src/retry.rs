@@ -62,7 +62,10 @@ impl Tries {
 
     /// Decides what follows a miss. `repeatable` tells that running the call twice changes nothing: a read.
     pub fn next(&mut self, miss: Miss, repeatable: bool) -> Next {
-        let now = Instant::now();
+        self.next_at(Instant::now(), miss, repeatable)
+    }
+
+    fn next_at(&mut self, now: Instant, miss: Miss, repeatable: bool) -> Next {
         if let Miss::Failed(_, problem) = &miss {
             self.leaderless |= problem.kind() == Code::NotLeader;
         }
@@ -280,13 +283,15 @@ mod tests {
         assert!(matches!(stale, Next::Again(..)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn tries_are_counted_from_the_first_that_failed() {
-        let mut tries = Tries::until(Instant::now() + Duration::from_secs(60));
-        tokio::time::advance(Duration::from_secs(30)).await;
-        assert!(matches!(tries.next(failed(Code::NotLeader, Effect::NotRun), false), Next::Again(..)));
-        tokio::time::advance(Duration::from_millis(LOOKING_MS_MAX)).await;
-        let Next::Answer(problem) = tries.next(Miss::Nobody, false) else { panic!("it goes on") };
+    #[test]
+    fn tries_are_counted_from_the_first_that_failed() {
+        let start = Instant::now();
+        let mut tries = Tries::until(start + Duration::from_mins(1));
+        let first = start + Duration::from_secs(30);
+        let again = tries.next_at(first, failed(Code::NotLeader, Effect::NotRun), false);
+        assert!(matches!(again, Next::Again(..)));
+        let last = first + Duration::from_millis(LOOKING_MS_MAX);
+        let Next::Answer(problem) = tries.next_at(last, Miss::Nobody, false) else { panic!("it goes on") };
         assert_eq!((problem.kind(), tries.misses()), (Code::NoQuorum, 2));
     }
 }

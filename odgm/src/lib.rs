@@ -13,6 +13,7 @@ mod catalog;
 mod catalog_client;
 mod checkpoint;
 mod config;
+mod drain;
 mod error;
 mod janitor;
 mod key;
@@ -30,6 +31,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod types;
+mod under_way;
 
 pub use catalog_client::Catalog;
 pub use config::OdgmConfig;

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use oprc_mesh::catalog::CatalogView;
+use oprc_mesh::catalog::{CatalogView, Class, PartitionInfo};
 use oprc_mesh::id::{ClassName, NodeId, ObjectId};
+use oprc_mesh::wire::Consistency;
 
 /// Whom a call is for.
 #[derive(Debug, Clone, Copy)]
@@ -16,12 +17,54 @@ pub(crate) enum Target<'a> {
     Object(&'a ClassName, &'a ObjectId),
     /// The leader of a partition of the class's grid, by its group.
     Partition(&'a ClassName, u64),
+    /// Any replica of the partition that owns the object.
+    AnyReplica(&'a ClassName, &'a ObjectId),
+    /// Any replica of a partition of the class's grid, by its group.
+    AnyReplicaOf(&'a ClassName, u64),
     /// Any host that runs functions of the class.
     Function(&'a ClassName),
     /// The leader of the catalog, or any host as long as none is known.
     Catalog,
     /// This host and no other.
     Node(NodeId),
+}
+
+impl<'a> Target<'a> {
+    /// Who serves a read of the object.
+    pub(crate) fn reading(class: &'a ClassName, object: &'a ObjectId, consistency: Consistency) -> Self {
+        match consistency {
+            Consistency::Stale => Self::AnyReplica(class, object),
+            Consistency::Lease | Consistency::Linearizable => Self::Object(class, object),
+        }
+    }
+
+    /// Who serves a read of a partition.
+    pub(crate) fn reading_all(class: &'a ClassName, group: u64, consistency: Consistency) -> Self {
+        match consistency {
+            Consistency::Stale => Self::AnyReplicaOf(class, group),
+            Consistency::Lease | Consistency::Linearizable => Self::Partition(class, group),
+        }
+    }
+
+    /// The class that it is about, if it is about one.
+    pub(crate) fn class(self) -> Option<&'a ClassName> {
+        match self {
+            Self::Object(class, _)
+            | Self::Partition(class, _)
+            | Self::AnyReplica(class, _)
+            | Self::AnyReplicaOf(class, _)
+            | Self::Function(class) => Some(class),
+            Self::Catalog | Self::Node(_) => None,
+        }
+    }
+
+    /// Whether several hosts could serve it alike, so that calls are spread over them.
+    pub(crate) fn is_spread(self) -> bool {
+        match self {
+            Self::AnyReplica(..) | Self::AnyReplicaOf(..) | Self::Function(_) | Self::Catalog => true,
+            Self::Object(..) | Self::Partition(..) | Self::Node(_) => false,
+        }
+    }
 }
 
 /// Whom to ask now.
@@ -44,32 +87,37 @@ pub(crate) fn pick(
     turn: usize,
 ) -> Pick {
     let any = |group| nth(&alive.iter().copied(), turn, group);
-    let led = |group: u64, replicas: &[u64]| match leader(group) {
-        Some(node) => Pick::Ask(node, Some(group)),
-        // a replica that does not lead names the leader
+    let none;
+    let class = match target.class().map(|name| view.class(name.as_str())) {
+        Some(None) => return Pick::UnknownClass,
+        Some(Some(class)) => class,
         None => {
-            nth(&replicas.iter().copied().map(NodeId).filter(|node| alive.contains(node)), turn, Some(group))
+            none = Class::default();
+            &none
         }
+    };
+    let one_of = |info: &PartitionInfo, group| nth(&info.hosts().filter(|node| alive.contains(node)), turn, group);
+    let led = |info: &PartitionInfo| match leader(info.group) {
+        Some(node) => Pick::Ask(node, Some(info.group)),
+        // a replica that does not lead names the leader
+        None => one_of(info, Some(info.group)),
+    };
+    let of_group = |group| {
+        let grid = view.grid(&class.grid);
+        grid.and_then(|grid| grid.partitions.iter().find(|info| info.group == group))
     };
     match target {
         Target::Node(node) => Pick::Ask(node, None),
         Target::Catalog => {
             leader(CATALOG_GROUP).map_or_else(|| any(None), |node| Pick::Ask(node, Some(CATALOG_GROUP)))
         }
-        Target::Function(name) => view.class(name.as_str()).map_or(Pick::UnknownClass, |_| any(None)),
-        Target::Object(name, object) => match view.class(name.as_str()) {
-            None => Pick::UnknownClass,
-            Some(class) => view
-                .locate(class, name, object)
-                .map_or(Pick::Nobody, |partition| led(partition.group, &partition.nodes)),
-        },
-        Target::Partition(name, group) => match view.class(name.as_str()) {
-            None => Pick::UnknownClass,
-            Some(class) => view
-                .grid(&class.grid)
-                .and_then(|grid| grid.partitions.iter().find(|partition| partition.group == group))
-                .map_or(Pick::Nobody, |partition| led(group, &partition.nodes)),
-        },
+        Target::Function(_) => any(None),
+        Target::Object(name, object) => view.locate(class, name, object).map_or(Pick::Nobody, led),
+        Target::Partition(_, group) => of_group(group).map_or(Pick::Nobody, led),
+        Target::AnyReplica(name, object) => {
+            view.locate(class, name, object).map_or(Pick::Nobody, |info| one_of(info, None))
+        }
+        Target::AnyReplicaOf(_, group) => of_group(group).map_or(Pick::Nobody, |info| one_of(info, None)),
     }
 }
 
@@ -88,7 +136,7 @@ fn nth(nodes: &(impl Iterator<Item = NodeId> + Clone), turn: usize, group: Optio
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use oprc_mesh::catalog::{Class, Grid, PartitionInfo};
+    use oprc_mesh::catalog::Grid;
 
     fn view() -> CatalogView {
         let partition = |group, slot_first, slot_last, nodes: &[u64]| PartitionInfo {
@@ -121,6 +169,29 @@ mod tests {
         assert_eq!(asked(None, &alive, 1), Pick::Ask(NodeId(3), Some(2)));
         assert_eq!(asked(None, &BTreeSet::from([NodeId(3)]), 0), Pick::Ask(NodeId(3), Some(2)));
         assert_eq!(asked(None, &BTreeSet::from([NodeId(1)]), 0), Pick::Nobody);
+    }
+
+    #[test]
+    fn a_stale_read_goes_round_the_live_replicas_whoever_leads() {
+        let class = ClassName::parse("Counter").unwrap();
+        let object = ObjectId::parse("alice").unwrap(); // slot 2906: group 2, held by 2 and 3
+        let alive = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
+        let ask = |target, alive: &BTreeSet<NodeId>, turn| {
+            pick(target, &view(), alive, |_| Some(NodeId(3)), turn)
+        };
+        for target in [
+            Target::reading(&class, &object, Consistency::Stale),
+            Target::reading_all(&class, 2, Consistency::Stale),
+        ] {
+            assert!(target.is_spread());
+            let asked: Vec<_> = (0..3).map(|turn| ask(target, &alive, turn)).collect();
+            assert_eq!(asked, [2, 3, 2].map(|node| Pick::Ask(NodeId(node), None)));
+            assert_eq!(ask(target, &BTreeSet::from([NodeId(1)]), 0), Pick::Nobody);
+        }
+        for consistency in [Consistency::Lease, Consistency::Linearizable] {
+            let target = Target::reading(&class, &object, consistency);
+            assert_eq!(ask(target, &alive, 0), Pick::Ask(NodeId(3), Some(2)));
+        }
     }
 
     #[test]

@@ -25,12 +25,13 @@ pub(crate) async fn follow(odgm: Arc<Odgm>, classes: Arc<Classes>) {
         let view = views.borrow_and_update().clone();
         let mut newest: Vec<&Class> = view.classes.iter().collect();
         newest.sort_unstable_by_key(|class| std::cmp::Reverse(class.revision));
-        let work = newest.into_iter().enumerate().map(|(at, class)| {
-            let classes = &classes;
-            async move { classes.prepare(class, at < COMPILED_MAX).await }
-        });
-        let ready = stream::iter(work).buffer_unordered(AT_ONCE).fold(true, |all, one| async move { all && one });
-        let ready = ready.await;
+        let work: Vec<_> = newest
+            .into_iter()
+            .enumerate()
+            .map(|(at, class)| classes.prepare(class, at < COMPILED_MAX))
+            .collect();
+        let done: Vec<bool> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+        let ready = done.into_iter().all(|done| done);
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(RETRY), if !ready => {}

@@ -32,11 +32,10 @@ pub(crate) struct Led {
 /// Hands over every group in `led` that this node, `me`, leads and others vote in. Gives how many it leads still.
 pub(crate) async fn drain(led: Vec<Led>, peers: &Arc<dyn Peers>, me: NodeId) -> usize {
     let until = Instant::now() + DRAIN_MAX;
-    let work = led.into_iter().filter(|led| led.group.leads()).map(|led| async move {
-        let handed_over = hand_over(&led, peers, me, until).await;
-        usize::from(!handed_over)
-    });
-    stream::iter(work).buffer_unordered(AT_ONCE).fold(0, |left, more| async move { left + more }).await
+    let led: Vec<Led> = led.into_iter().filter(|led| led.group.leads()).collect();
+    let work: Vec<_> = led.iter().map(|led| hand_over(led, peers, me, until)).collect();
+    let done: Vec<bool> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+    done.into_iter().filter(|done| !done).count()
 }
 
 async fn hand_over(led: &Led, peers: &Arc<dyn Peers>, me: NodeId, until: Instant) -> bool {

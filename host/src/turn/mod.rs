@@ -3,8 +3,11 @@
 mod access;
 mod commit;
 mod mailbox;
+mod others;
 mod overlay;
+mod read;
 mod run;
 mod write;
 
+pub(crate) use read::Wish;
 pub(crate) use run::Turns;

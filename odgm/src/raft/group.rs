@@ -11,6 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
 use openraft::raft::ClientWriteResult;
+use openraft::type_config::TypeConfigExt as _;
 use openraft::type_config::alias::WatchReceiverOf;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::ReplicaStatus;
@@ -176,7 +177,7 @@ impl Group {
             // one that is leaving the group hands over by itself
             Voting::Not => false,
             Voting::Alone => true,
-            Voting::Among => acked.is_some_and(|acked| lease::holds(acked.into_inner().into_std())),
+            Voting::Among => acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner())),
         }
     }
 
@@ -186,7 +187,7 @@ impl Group {
         let acked = self.data.borrow_watched().last_quorum_acked?;
         let server = self.server.borrow_watched();
         let alone = matches!(Voting::of(&server.membership_config, self.node), Voting::Alone);
-        (!alone && server.state.is_leader()).then(|| acked.into_inner().into_std().elapsed())
+        (!alone && server.state.is_leader()).then(|| TypeConfig::now() - acked.into_inner())
     }
 
     /// Whether this leader hears of no majority. It does not lead any more, or nothing that it proposes is decided.

@@ -58,7 +58,7 @@ impl StateDb {
         let path = self.incoming.join(format!("{number}.sst"));
         let begin = to.begin();
         let mut writer = SstFileWriter::create(&self.file);
-        let mut write = || {
+        let write = || {
             writer.open(&path)?;
             for (key, value) in records {
                 writer.put([&begin, key].concat(), value)?;

@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Host(HostArgs),
     /// Run a gateway: it takes HTTP and calls hosts over the mesh
     Gateway(GatewayArgs),
+    /// Run a router: hosts and gateways that reach it reach each other
+    Router(RouterArgs),
     /// Upload a component as a class
     Deploy(DeployArgs),
     /// List the classes
@@ -99,7 +101,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it serves, rather than asks a server.
     pub(crate) fn is_role(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Host(_) | Self::Gateway(_))
+        matches!(self, Self::Up(_) | Self::Host(_) | Self::Gateway(_) | Self::Router(_))
     }
 
     /// Whether failures should be told as JSON.
@@ -114,7 +116,12 @@ impl Command {
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
             Self::Bench(args) => &args.client,
-            Self::Up(_) | Self::Host(_) | Self::Gateway(_) | Self::BareEcho | Self::Reference => {
+            Self::Up(_)
+            | Self::Host(_)
+            | Self::Gateway(_)
+            | Self::Router(_)
+            | Self::BareEcho
+            | Self::Reference => {
                 return false;
             }
         };
@@ -144,14 +151,9 @@ pub(crate) struct HostArgs {
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
-    /// Where the mesh reaches this host; give it more than once for several endpoints
-    #[arg(
-        long,
-        env = "OPRC_MESH_LISTEN",
-        value_name = "ENDPOINT",
-        default_value = "tcp/127.0.0.1:7447",
-        value_delimiter = ','
-    )]
+    /// Where the mesh reaches this host; may be given more than once [default: what the Zenoh configuration file says, or else
+    /// tcp/127.0.0.1:7447]
+    #[arg(long, env = "OPRC_MESH_LISTEN", value_name = "ENDPOINT", value_delimiter = ',')]
     pub(crate) mesh_listen: Vec<String>,
     /// The failure zone of this host
     #[arg(long, env = "OPRC_ZONE", value_name = "ZONE", default_value = "")]
@@ -171,6 +173,17 @@ pub(crate) struct GatewayArgs {
     pub(crate) mesh: MeshArgs,
 }
 
+/// `oprc router`.
+#[derive(Debug, Args)]
+pub(crate) struct RouterArgs {
+    /// Where the mesh reaches this router; may be given more than once [default: what the Zenoh configuration file says, or
+    /// else tcp/127.0.0.1:7447]
+    #[arg(long, env = "OPRC_MESH_LISTEN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) mesh_listen: Vec<String>,
+    #[command(flatten)]
+    pub(crate) links: LinkArgs,
+}
+
 /// Where a host keeps its objects.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
@@ -185,12 +198,19 @@ pub(crate) struct StoreArgs {
 /// How a process joins the mesh.
 #[derive(Debug, Args)]
 pub(crate) struct MeshArgs {
-    /// An endpoint of another process to join, such as tcp/10.0.0.1:7447; may be given more than once
-    #[arg(long, env = "OPRC_JOIN", value_name = "ENDPOINT", value_delimiter = ',')]
-    pub(crate) join: Vec<String>,
+    #[command(flatten)]
+    pub(crate) links: LinkArgs,
     /// Keeps clusters on one network apart
     #[arg(long, env = "OPRC_CLUSTER", value_name = "NAME", default_value = "")]
     pub(crate) cluster: String,
+}
+
+/// How a process is linked with others.
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// An endpoint of another process to join, such as tcp/10.0.0.1:7447; may be given more than once
+    #[arg(long, env = "OPRC_JOIN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) join: Vec<String>,
     /// A Zenoh configuration file, for TLS and access control
     #[arg(long, env = "OPRC_ZENOH_CONFIG", value_name = "FILE")]
     pub(crate) zenoh_config: Option<PathBuf>,

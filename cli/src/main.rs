@@ -1,4 +1,4 @@
-//! `oprc`: the one binary of the house. It runs the roles (`up`, `host`, `gateway`) and is the client of a running
+//! `oprc`: the one binary of the house. It runs the roles (`up`, `host`, `gateway`, `router`) and is the client of a running
 //! server.
 //!
 //! One command's way through this crate: [`settings`] reads flags, environment and settings file into [`args::Cli`];
@@ -48,6 +48,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => roles::up(args).await,
         Command::Host(args) => roles::host(args).await,
         Command::Gateway(args) => roles::gateway(args).await,
+        Command::Router(args) => roles::router(args).await,
         Command::Deploy(args) => commands::deploy::run(args).await,
         Command::Classes(args) => commands::classes::list(args).await,
         Command::Describe(args) => commands::classes::describe(args).await,

@@ -57,7 +57,7 @@ pub enum MeshError {
     /// So much waits for a peer already that nothing more is taken; nothing was sent.
     #[error("too much waits to be sent to {peer}")]
     Congested {
-        /// The peer's node id or inbox.
+        /// The peer, or the key expression on which it listens.
         peer: String,
     },
     /// A thread could not be started.
@@ -69,8 +69,8 @@ pub enum MeshError {
     /// A process that has no node id was asked to do what only a host does.
     #[error("a process without a node id is no host")]
     NoNode,
-    /// This process has left the mesh, or is alone on it.
-    #[error("this process is on no mesh")]
+    /// This process has left the mesh.
+    #[error("this process has left the mesh")]
     Closed,
 }
 

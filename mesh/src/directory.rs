@@ -95,6 +95,11 @@ impl Directory {
         }
     }
 
+    /// Whether a host is alive.
+    pub fn is_alive(&self, node: NodeId) -> bool {
+        self.nodes.borrow().contains(&node)
+    }
+
     /// The hosts that are alive, in id order.
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         self.nodes.borrow().clone()
@@ -155,12 +160,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_node_leads_nothing() {
+    fn a_lost_node_leads_nothing_and_others_go_on() {
         let directory = Directory::default();
-        directory.learn_node(NodeId(1));
-        directory.learn_leader(Leads { group: 7, term: 3, node: 1 });
+        for node in [1, 2] {
+            directory.learn_node(NodeId(node));
+            directory.learn_leader(Leads { group: node, term: 3, node });
+        }
         directory.lose_node(NodeId(1));
-        assert_eq!(directory.leader(7), None);
-        assert!(directory.nodes().is_empty());
+        assert_eq!((directory.leader(1), directory.leader(2)), (None, Some(NodeId(2))));
+        assert_eq!(directory.nodes(), BTreeSet::from([NodeId(2)]));
+        // back again, it is believed also with the term that it had
+        directory.learn_node(NodeId(1));
+        directory.learn_leader(Leads { group: 1, term: 3, node: 1 });
+        assert_eq!(directory.leader(1), Some(NodeId(1)));
     }
 }

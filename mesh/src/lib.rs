@@ -5,12 +5,17 @@
 //! key expression over Zenoh with a correlation id, and waits for the [`wire::Reply`] until the deadline. The node's
 //! side decodes, hands the same operation to its [`Handler`], and publishes the reply. Both ways give the same answers
 //! and the same [`outcome::Problem`]s.
+//!
+//! Hosts also post to each other ([`Peers::post`]): messages without an answer, of which the grid's Raft is made. Whatever
+//! waits for the same receiver, posts, requests or replies, leaves together in one frame.
 
 pub mod catalog;
 mod config;
 mod directory;
 mod follow;
+mod frame;
 pub mod id;
+mod keys;
 pub mod limits;
 pub mod manifest;
 mod member;
@@ -20,8 +25,10 @@ pub mod outcome;
 mod peers;
 mod pending;
 pub mod retry;
+mod router;
 mod serve;
 mod session;
+mod settings;
 pub mod testing;
 pub mod wire;
 
@@ -29,3 +36,4 @@ pub use config::{Handler, MeshConfig, MeshError};
 pub use directory::Directory;
 pub use mesh::Mesh;
 pub use peers::{Lane, Peers, Receiver};
+pub use router::Router;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
@@ -12,10 +13,12 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Handler, MeshConfig, MeshError};
 use crate::directory::Directory;
 use crate::id::NodeId;
+use crate::keys::Route;
 use crate::outcome::{Code, Effect, Problem};
+use crate::peers::{Lane, Receiver};
 use crate::pending::Pending;
-use crate::session::{Link, call_key, cancel_key, reply_key};
-use crate::wire::{Answer, Cancel, Op, Reply, Request, VERSION};
+use crate::session::Link;
+use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
 /// See the module.
 pub(crate) struct Member {
@@ -28,6 +31,8 @@ pub(crate) struct Member {
     pub(crate) inbox: String,
     /// Serves what is asked of this very process.
     pub(crate) local: RwLock<Option<Arc<dyn Handler>>>,
+    /// Takes what is posted to this very host.
+    pub(crate) receiver: RwLock<Option<Arc<dyn Receiver>>>,
 }
 
 impl Member {
@@ -43,17 +48,18 @@ impl Member {
             pending: Pending::default(),
             inbox: uuid::Uuid::new_v4().simple().to_string(),
             local: RwLock::new(None),
+            receiver: RwLock::new(None),
         }))
     }
 
     /// Replies go straight from Zenoh's callback to the waiting call. The callback holds the member weakly: the
     /// session owns the callback and the member owns the session.
     pub(crate) async fn receive_replies(self: &Arc<Self>, link: &Link) -> Result<(), MeshError> {
-        let key = reply_key(&self.inbox);
+        let key = Route::Replies(self.inbox.clone()).key();
         let member = Arc::downgrade(self);
-        link.subscribe(key, move |sample| {
+        link.receive(key, move |_, message| {
             let Some(member) = member.upgrade() else { return };
-            match Reply::decode(&*sample.payload().to_bytes()) {
+            match Reply::decode(message) {
                 Ok(reply) => {
                     member.pending.complete(reply.correlation, outcome_of(reply.answer, reply.problem));
                 }
@@ -61,6 +67,27 @@ impl Member {
             }
         })
         .await
+    }
+
+    /// Posts are the receiver's, straight from Zenoh's callback.
+    pub(crate) async fn receive_posts(self: &Arc<Self>, link: &Link, node: NodeId) -> Result<(), MeshError> {
+        for lane in Lane::ALL {
+            let member = Arc::downgrade(self);
+            link.receive(Route::Posts(node, lane).key(), move |from, message| {
+                let Some(member) = member.upgrade() else { return };
+                member.deliver(from, lane, message);
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Hands a post to the receiver, if there is one.
+    pub(crate) fn deliver(&self, from: NodeId, lane: Lane, message: Bytes) {
+        let receiver = self.receiver.read().clone();
+        if let Some(receiver) = receiver {
+            receiver.receive(from, lane, message);
+        }
     }
 
     /// Asks `node` for `op` and waits for its answer until `deadline`.
@@ -76,23 +103,35 @@ impl Member {
                 .await
                 .unwrap_or_else(|_| Err(too_late()));
         }
-        self.call_remote(node, op, deadline).await
+        self.exchange(node, Some(op), deadline).await.flatten()
     }
 
-    async fn call_remote(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+    /// Sends `node` a request, alive or not, and waits for its reply. Without an operation it is a greeting, which the mesh
+    /// itself answers there.
+    ///
+    /// # Errors
+    /// There was no reply.
+    pub(crate) async fn exchange(
+        &self,
+        node: NodeId,
+        op: Option<Op>,
+        deadline: Instant,
+    ) -> Result<Result<Answer, Problem>, Problem> {
         let Some(link) = &self.link else { return Err(unreachable(node)) };
         let mut ticket = self.pending.register(node);
+        let is_call = op.is_some();
         let request = Request {
             version: VERSION,
             correlation: ticket.correlation,
             reply_to: self.inbox.clone(),
             timeout_ms: (deadline - Instant::now()).as_millis() as u64,
-            op: Some(op),
+            op,
+            withdrawn: false,
         };
-        if !self.directory.nodes().contains(&node) {
+        if is_call && !self.directory.is_alive(node) {
             return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
         }
-        if let Err(error) = link.send(&node.to_string(), call_key(node), request.encode_to_vec()) {
+        if let Err(error) = link.send(Route::Calls(node), request.encode_to_vec()) {
             return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::NotRun));
         }
         // from here on the node is told when this call is given up, by its deadline or by whoever dropped it
@@ -101,7 +140,7 @@ impl Member {
         match timeout_at(deadline, &mut ticket.reply).await {
             Ok(reply) => {
                 abandon.answered = true;
-                reply.unwrap_or_else(|_| Err(lost(node)))
+                reply.map_err(|_| lost(node))
             }
             Err(_) => Err(too_late()),
         }
@@ -121,10 +160,15 @@ impl Drop for Abandon<'_> {
         if self.answered {
             return;
         }
-        let cancel = Cancel { correlation: self.correlation, reply_to: self.member.inbox.clone() };
+        let withdrawn = Request {
+            correlation: self.correlation,
+            reply_to: self.member.inbox.clone(),
+            withdrawn: true,
+            ..Request::default()
+        };
         if let Some(link) = &self.member.link {
             // a hint, and it may be lost: the node's own deadline ends the request as well
-            let _ = link.send(&self.node.to_string(), cancel_key(self.node), cancel.encode_to_vec());
+            let _ = link.send(Route::Calls(self.node), withdrawn.encode_to_vec());
         }
     }
 }

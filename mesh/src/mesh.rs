@@ -1,9 +1,13 @@
 //! The mesh's face: open, serve, call, announce.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use prost::Message as _;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::catalog::CatalogView;
@@ -11,10 +15,11 @@ use crate::config::{Handler, MeshConfig, MeshError};
 use crate::directory::Directory;
 use crate::follow;
 use crate::id::NodeId;
+use crate::keys::{Route, alive_key};
 use crate::member::Member;
 use crate::outcome::Problem;
+use crate::peers::{Lane, Peers, Receiver};
 use crate::serve::Server;
-use crate::session::{alive_key, call_key, cancel_key, catalog_key, group_key};
 use crate::wire::{Answer, Leads, Op, Revision};
 
 /// How long [`Mesh::close`] waits for replies under way.
@@ -50,16 +55,25 @@ impl Mesh {
         if let Some(link) = &self.member.link {
             // the subscribers come before the token, so that whoever sees the node alive reaches it
             let server = Server::new(Arc::downgrade(&self.member), handler);
-            let canceller = server.clone();
-            link.subscribe(call_key(node), move |sample| server.accept(&sample.payload().to_bytes())).await?;
-            link.subscribe(cancel_key(node), move |sample| canceller.cancel(&sample.payload().to_bytes()))
-                .await?;
-            let key = alive_key(node);
-            let token = link.session.liveliness().declare_token(key.clone()).await;
-            link.keep_alive(token.map_err(|source| MeshError::Declare { key, source })?);
+            link.receive(Route::Calls(node).key(), move |_, message| server.accept(message)).await?;
+            link.show_alive(alive_key(node, &self.member.inbox)).await?;
         }
         self.member.directory.learn_node(node);
         Ok(())
+    }
+
+    /// Gives `receiver` whatever other hosts post to this one. Comes before [`Mesh::serve`], which makes this host seen:
+    /// what is posted to a host that does not receive is lost.
+    ///
+    /// # Errors
+    /// [`MeshError::NoNode`] or [`MeshError::Declare`].
+    pub async fn receive_posts(&self, receiver: Arc<dyn Receiver>) -> Result<(), MeshError> {
+        let node = self.member.node.ok_or(MeshError::NoNode)?;
+        *self.member.receiver.write() = Some(receiver);
+        match &self.member.link {
+            Some(link) => self.member.receive_posts(link, node).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks `node` for `op` and waits for its answer until `deadline`. A call that is dropped, or whose deadline passes, is
@@ -80,28 +94,26 @@ impl Mesh {
     /// Tells the mesh, this process included, that a node leads a group.
     pub fn announce_leader(&self, leads: Leads) {
         self.member.directory.learn_leader(leads);
-        self.announce(group_key(leads.group), leads.encode_to_vec());
+        self.announce(Route::Leads, leads.encode_to_vec());
     }
 
     /// Tells the mesh, this process included, of a new catalog revision.
     pub fn announce_catalog(&self, view: Arc<CatalogView>) {
         let revision = Revision { revision: view.revision };
         self.member.directory.learn_view(view);
-        if let Some(node) = self.member.node {
-            self.announce(catalog_key(node), revision.encode_to_vec());
-        }
+        self.announce(Route::Catalog, revision.encode_to_vec());
     }
 
-    fn announce(&self, key: String, payload: Vec<u8>) {
-        if let Some(link) = &self.member.link
-            && let Err(error) = link.announce(key, payload)
+    fn announce(&self, route: impl Fn(NodeId) -> Route, message: Vec<u8>) {
+        if let (Some(link), Some(node)) = (&self.member.link, self.member.node)
+            && let Err(error) = link.send(route(node), message)
         {
             tracing::warn!(%error, "an announcement was lost; others find out when they ask");
         }
     }
 
-    /// Leaves the mesh: new requests are refused as not run, those under way are answered (for 5 s at the most), then the
-    /// session closes.
+    /// Leaves the mesh: new requests are refused as not run, those under way are answered (for 5 s at the most; posts still
+    /// pass meanwhile), then the session closes.
     pub async fn close(&self) {
         self.member.closing.cancel();
         self.member.tasks.close();
@@ -110,8 +122,31 @@ impl Mesh {
             tracing::warn!("the mesh closed with calls under way");
         }
         self.member.local.write().take();
+        self.member.receiver.write().take();
         if let Some(link) = &self.member.link {
             link.close().await;
         }
+    }
+}
+
+impl Peers for Mesh {
+    fn post(&self, to: NodeId, lane: Lane, message: Bytes) -> Result<(), MeshError> {
+        let from = self.member.node.ok_or(MeshError::NoNode)?;
+        if to == from {
+            self.member.deliver(from, lane, message);
+            return Ok(());
+        }
+        match &self.member.link {
+            Some(link) => link.send(Route::Posts(to, lane), message),
+            None => Ok(()), // alone: there is no such node
+        }
+    }
+
+    fn call(&self, to: NodeId, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
+        Box::pin(self.member.call(to, op, deadline))
+    }
+
+    fn watch_nodes(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.member.directory.watch_nodes()
     }
 }

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -14,11 +15,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Handler;
+use crate::keys::Route;
 use crate::limits::DEADLINE_MS_MAX;
 use crate::member::{Member, too_late};
 use crate::outcome::{Code, Effect, Problem};
-use crate::session::reply_key;
-use crate::wire::{Answer, Cancel, Op, Reply, Request, VERSION};
+use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
 /// Requests from the mesh under way at once; one more is `overloaded`.
 const REQUESTS_MAX: usize = 8_192;
@@ -67,11 +68,13 @@ impl Server {
 
     /// Takes one encoded request. Bytes that are no request are dropped: without a correlation id there is nobody to
     /// answer.
-    pub(crate) fn accept(&self, payload: &[u8]) {
+    pub(crate) fn accept(&self, message: Bytes) {
         let Some(member) = self.member.upgrade() else { return };
-        let request = match Request::decode(payload) {
+        let bytes = message.len();
+        let request = match Request::decode(message) {
+            Ok(request) if request.withdrawn => return self.cancel(&(request.reply_to, request.correlation)),
             Ok(request) => request,
-            Err(error) => return tracing::warn!(%error, bytes = payload.len(), "dropped a malformed request"),
+            Err(error) => return tracing::warn!(%error, bytes, "dropped a malformed request"),
         };
         if member.closing.is_cancelled() {
             let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
@@ -102,10 +105,9 @@ impl Server {
         );
     }
 
-    /// Takes word that a caller waits no more: its request is dropped where it stands.
-    pub(crate) fn cancel(&self, payload: &[u8]) {
-        let Ok(Cancel { correlation, reply_to }) = Cancel::decode(payload) else { return };
-        if let Some(running) = self.running.lock().get(&(reply_to, correlation)) {
+    /// A caller waits no more: its request is dropped where it stands.
+    fn cancel(&self, caller: &Caller) {
+        if let Some(running) = self.running.lock().get(caller) {
             running.cancel();
         }
     }
@@ -140,7 +142,7 @@ fn reply(member: &Member, reply_to: &str, correlation: u64, outcome: Result<Answ
     };
     let payload = Reply { version: VERSION, correlation, problem, answer }.encode_to_vec();
     if let Some(link) = &member.link
-        && let Err(error) = link.send(reply_to, reply_key(reply_to), payload)
+        && let Err(error) = link.send(Route::Replies(reply_to.to_owned()), payload)
     {
         tracing::warn!(%error, "a reply was lost");
     }

@@ -1,63 +1,21 @@
-//! The Zenoh session and the key expressions of the mesh, in one place.
-//!
-//! | key expression | what travels |
-//! | --- | --- |
-//! | `oprc/n/<node>/call` | requests to a node |
-//! | `oprc/n/<node>/cancel` | word that a caller waits no more |
-//! | `oprc/r/<inbox>` | replies to a process |
-//! | `oprc/n/<node>/alive` | liveliness token of a node |
-//! | `oprc/g/<group>` | a leader's announcement of a group |
-//! | `oprc/n/<node>/catalog` | a node knows a new catalog revision |
-//!
-//! With a cluster name they all stand below it, so that two clusters on one network do not mix.
+//! The Zenoh session: what goes out on it and what comes in, as messages in frames.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use zenoh::Session;
+use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Publisher;
 use zenoh::sample::Sample;
+use zenoh::{Session, Wait as _};
 
 use crate::config::{MeshConfig, MeshError};
+use crate::frame;
 use crate::id::NodeId;
-use crate::outbox::Outbox;
-
-/// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
-const LINK_LEASE_MS: u64 = 2_000;
-
-pub(crate) const ALIVE: &str = "oprc/n/*/alive";
-pub(crate) const CATALOGS: &str = "oprc/n/*/catalog";
-pub(crate) const GROUPS: &str = "oprc/g/*";
-
-pub(crate) fn call_key(node: NodeId) -> String {
-    format!("oprc/n/{node}/call")
-}
-
-pub(crate) fn cancel_key(node: NodeId) -> String {
-    format!("oprc/n/{node}/cancel")
-}
-
-pub(crate) fn reply_key(inbox: &str) -> String {
-    format!("oprc/r/{inbox}")
-}
-
-pub(crate) fn alive_key(node: NodeId) -> String {
-    format!("oprc/n/{node}/alive")
-}
-
-pub(crate) fn catalog_key(node: NodeId) -> String {
-    format!("oprc/n/{node}/catalog")
-}
-
-pub(crate) fn group_key(group: u64) -> String {
-    format!("oprc/g/{group}")
-}
-
-/// The node in `oprc/n/<node>/...`; none for any other key.
-pub(crate) fn node_of(key: &str) -> Option<NodeId> {
-    let node = key.strip_prefix("oprc/n/")?.split('/').next()?;
-    u64::from_str_radix(node, 16).ok().map(NodeId)
-}
+use crate::keys::Route;
+use crate::outbox::{BOUNDS, Outbox, Send};
+use crate::settings;
 
 /// An open session with what goes out on it.
 pub(crate) struct Link {
@@ -69,44 +27,46 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) async fn open(config: &MeshConfig) -> Result<Self, MeshError> {
-        let session = zenoh::open(zenoh_config(config)?).await.map_err(|source| MeshError::Open {
+        let session = zenoh::open(settings::of(config, false)?).await.map_err(|source| MeshError::Open {
             listen: config.listen.join(", "),
             connect: config.connect.join(", "),
             source,
         })?;
-        Ok(Self { outbox: Outbox::new(session.clone()), session, token: Mutex::default() })
+        let sending = session.clone();
+        let outbox = Outbox::new(config.node, BOUNDS, Arc::new(move |route| sender(&sending, route)));
+        Ok(Self { session, outbox, token: Mutex::default() })
     }
 
-    /// Queues a message for one peer.
+    /// Queues a message.
     ///
     /// # Errors
-    /// [`MeshError::Congested`]: nothing is sent.
-    pub(crate) fn send(&self, peer: &str, key: String, payload: Vec<u8>) -> Result<(), MeshError> {
-        self.outbox.publish(peer, key, payload)
+    /// See [`Outbox::push`]: nothing is sent.
+    pub(crate) fn send(&self, route: Route, message: impl Into<Bytes>) -> Result<(), MeshError> {
+        self.outbox.push(route, message.into())
     }
 
-    /// Queues a message for whoever listens.
-    ///
-    /// # Errors
-    /// [`MeshError::Congested`]: nothing is sent.
-    pub(crate) fn announce(&self, key: String, payload: Vec<u8>) -> Result<(), MeshError> {
-        self.outbox.publish("announcements", key, payload)
-    }
-
-    /// Hands every sample on `key` to `receive`, which must not block, until the session closes.
-    pub(crate) async fn subscribe(
+    /// Hands every message on `key`, with the sender, to `receive`, which must not block, until the session closes.
+    pub(crate) async fn receive(
         &self,
         key: impl Into<String>,
-        receive: impl Fn(Sample) + Send + Sync + 'static,
+        receive: impl Fn(NodeId, Bytes) + std::marker::Send + Sync + 'static,
     ) -> Result<(), MeshError> {
         let key = key.into();
-        let declared = self.session.declare_subscriber(key.clone()).callback(receive).background().await;
+        let unpack = move |sample: Sample| {
+            let (from, messages) = frame::unpack(&sample.payload().to_bytes());
+            for message in messages {
+                receive(from, message);
+            }
+        };
+        let declared = self.session.declare_subscriber(key.clone()).callback(unpack).background().await;
         declared.map_err(|source| MeshError::Declare { key, source })
     }
 
-    /// Keeps the token that shows this process alive for as long as the session is open.
-    pub(crate) fn keep_alive(&self, token: LivelinessToken) {
-        *self.token.lock() = Some(token);
+    /// Shows this process alive under `key` for as long as the session is open.
+    pub(crate) async fn show_alive(&self, key: String) -> Result<(), MeshError> {
+        let token = self.session.liveliness().declare_token(key.clone()).await;
+        *self.token.lock() = Some(token.map_err(|source| MeshError::Declare { key, source })?);
+        Ok(())
     }
 
     /// Sends what waits, takes the token back, and closes. The token goes last: whoever sees it go fails what it waits for.
@@ -119,59 +79,28 @@ impl Link {
     }
 }
 
-/// Peer mode, no multicast scouting, explicit endpoints, gossip on; a given file is the base and flags go on top.
-fn zenoh_config(config: &MeshConfig) -> Result<zenoh::Config, MeshError> {
-    let mut zenoh = match &config.zenoh_config {
-        Some(path) => zenoh::Config::from_file(path)
-            .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
-        None => zenoh::Config::default(),
-    };
-    let mut set = |key: &str, value: String| {
-        zenoh
-            .insert_json5(key, &value)
-            .map_err(|source| MeshError::Setting { key: format!("{key} = {value}"), source })
-    };
-    set("mode", "\"peer\"".into())?;
-    set("scouting/multicast/enabled", "false".into())?;
-    set("transport/link/tx/lease", LINK_LEASE_MS.to_string())?;
-    if config.zenoh_config.is_none() || !config.listen.is_empty() {
-        set("listen/endpoints", json_list(&config.listen))?;
-    }
-    if config.zenoh_config.is_none() || !config.connect.is_empty() {
-        set("connect/endpoints", json_list(&config.connect))?;
-    }
-    if !config.cluster.is_empty() {
-        set("namespace", format!("{:?}", config.cluster))?;
-    }
-    Ok(zenoh)
-}
-
-fn json_list(endpoints: &[String]) -> String {
-    let mut list = String::from("[");
-    for endpoint in endpoints {
-        let _ = write!(list, "{endpoint:?},"); // writing to a String cannot fail
-    }
-    list.push(']');
-    list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_node_is_found_in_its_keys() {
-        let node = NodeId(0xab);
-        for key in [call_key(node), alive_key(node), catalog_key(node)] {
-            assert_eq!(node_of(&key), Some(node));
+/// What publishes the frames of one route.
+fn sender(session: &Session, route: &Route) -> Send {
+    let key = route.key();
+    match publisher(session, route) {
+        Ok(publisher) => Box::new(move |frame| {
+            if let Err(error) = publisher.put(frame).wait() {
+                tracing::warn!(%key, %error, "a frame was lost");
+            }
+        }),
+        Err(error) => {
+            tracing::warn!(%key, %error, "nothing can be published");
+            Box::new(|_| ())
         }
-        assert_eq!(node_of("oprc/g/1"), None);
     }
+}
 
-    #[test]
-    fn a_setting_that_zenoh_refuses_is_named() {
-        let config = MeshConfig { listen: vec!["nonsense".into()], ..MeshConfig::default() };
-        let error = zenoh_config(&config).unwrap_err().to_string();
-        assert!(error.contains("listen/endpoints") && error.contains("nonsense"), "{error}");
-    }
+fn publisher(session: &Session, route: &Route) -> zenoh::Result<Publisher<'static>> {
+    let quality = route.quality();
+    session
+        .declare_publisher(KeyExpr::try_from(route.key())?)
+        .congestion_control(quality.congestion)
+        .priority(quality.priority)
+        .express(quality.express)
+        .wait()
 }

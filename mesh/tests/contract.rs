@@ -114,6 +114,30 @@ async fn a_gateway_learns_what_the_host_knows_and_follows_its_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_comes_back_is_learned_anew() {
+    let endpoint = free_endpoint();
+    let gateway = gateway(&endpoint).await;
+    for _ in 0..2 {
+        let host = host(&endpoint).await;
+        until_node_is(&gateway, true).await;
+        until_leader_is(&gateway, Some(NODE)).await;
+        host.close().await;
+        until_node_is(&gateway, false).await;
+        until_leader_is(&gateway, None).await;
+    }
+    gateway.close().await;
+}
+
+async fn until_leader_is(mesh: &Mesh, leader: Option<NodeId>) {
+    let known = async {
+        while mesh.directory().leader(LEADS.group) != leader {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), known).await.expect("the leader");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn losing_a_host_fails_its_calls_at_once() {
     let endpoint = free_endpoint();
     let host = host(&endpoint).await;
@@ -151,7 +175,8 @@ async fn noise_on_the_keys_disturbs_nobody() {
     let stranger = zenoh::open(config).await.unwrap();
     for key in [
         "oprc/n/0000000000000007/call",
-        "oprc/g/zzz",
+        "oprc/n/zzz/leads",
+        "oprc/n/0000000000000007/d",
         "oprc/n/zzz/catalog",
         "oprc/n/0000000000000007/catalog",
     ] {

@@ -9,9 +9,13 @@ use tokio::task::JoinSet;
 
 /// Another gateway over the server's host.
 pub(crate) async fn second_gateway(server: &Server) -> (Process, Http) {
+    gateway_joining(server, &server.mesh_endpoint()).await
+}
+
+async fn gateway_joining(server: &Server, endpoint: &str) -> (Process, Http) {
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
-    let args = ["gateway", "--listen", &listen, "--join", &server.mesh_endpoint()].map(str::to_owned);
+    let args = ["gateway", "--listen", &listen, "--join", endpoint].map(str::to_owned);
     let gateway = Process::spawn("second gateway", &args, &server.scratch().join("gateway2.log"));
     let http = Http::to(port);
     eventually("the second gateway is ready", || async {
@@ -55,6 +59,31 @@ fn two_gateways() {
             (reply.status == 200).then(|| assert_eq!(reply.json(), guests::generation(7)))
         })
         .await;
+    });
+}
+
+/// A gateway that reaches only a router works with the host behind it, and the router stops when it is told to.
+#[test]
+fn a_gateway_behind_a_router() {
+    run(async {
+        let server = Server::start(Kind::Apart).await;
+        let _shown = server.show_logs_on_panic();
+        let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+        let args =
+            ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
+        let mut router = Process::spawn("router", &args, &server.scratch().join("router.log"));
+        let (_gateway, http) = gateway_joining(&server, &endpoint).await;
+        let class = Class::deploy(&server, "Routed", guests::counter(), "").await.through(&http);
+        eventually("the gateway hears of the class", || async {
+            (http.get(class.path()).send().await.status == 200).then_some(())
+        })
+        .await;
+        for count in 1..=10 {
+            let reply = class.object("o").invoke("increment", json!({ "by": 1 })).await;
+            assert_eq!(reply.expect(200).json(), count);
+        }
+        router.terminate();
+        assert_eq!(router.ended(Duration::from_secs(30)).await.code(), Some(0));
     });
 }
 

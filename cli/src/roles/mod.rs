@@ -13,14 +13,17 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use oprc_gateway::{Gateway, GatewayConfig};
-use oprc_mesh::{Mesh, MeshConfig};
+use oprc_mesh::{Mesh, MeshConfig, Router};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{GatewayArgs, HostArgs, MeshArgs, UpArgs};
+use crate::args::{GatewayArgs, HostArgs, LinkArgs, MeshArgs, RouterArgs, UpArgs};
 use crate::failure::Failure;
 
 use node::Node;
 use signals::Signals;
+
+/// Where hosts and routers listen on the mesh when neither a flag nor a file says so.
+const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
@@ -45,7 +48,8 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
 /// `oprc host`.
 pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let mesh =
+        MeshConfig { listen: mesh_listen(args.mesh_listen, &args.mesh.links), ..mesh_config(args.mesh) };
     let node = Node::start(args.store, mesh, args.zone, args.listen).await?;
     tracing::info!(node = %node.id(), "the host serves");
     let stop = CancellationToken::new();
@@ -56,7 +60,7 @@ pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
 /// `oprc gateway`.
 pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    if args.mesh.join.is_empty() && args.mesh.zenoh_config.is_none() {
+    if args.mesh.links.join.is_empty() && args.mesh.links.zenoh_config.is_none() {
         return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
     }
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
@@ -65,6 +69,18 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
     serve(&mut signals, stop, serving, std::future::pending(), async move { mesh.close().await }).await
+}
+
+/// `oprc router`.
+pub(crate) async fn router(args: RouterArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let listen = mesh_listen(args.mesh_listen, &args.links);
+    let LinkArgs { join, zenoh_config } = args.links;
+    let config = MeshConfig { listen, connect: join, zenoh_config, ..MeshConfig::default() };
+    let router = Router::open(&config).await.map_err(|error| Failure::role("joining the mesh", error))?;
+    tracing::info!(listen = config.listen.join(", "), "the router passes on");
+    let stop = CancellationToken::new();
+    serve(&mut signals, stop.clone(), stop.cancelled_owned(), std::future::pending(), router.close()).await
 }
 
 /// Serves until a signal comes or storage fails, then drains and closes.
@@ -111,9 +127,14 @@ fn mesh_config(args: MeshArgs) -> MeshConfig {
         node: None,
         cluster: args.cluster,
         listen: Vec::new(),
-        connect: args.join,
-        zenoh_config: args.zenoh_config,
+        connect: args.links.join,
+        zenoh_config: args.links.zenoh_config,
     }
+}
+
+/// Without a flag a configuration file says where, so that nothing listens beside what it secures.
+fn mesh_listen(flag: Vec<String>, links: &LinkArgs) -> Vec<String> {
+    if flag.is_empty() && links.zenoh_config.is_none() { vec![MESH_LISTEN.to_owned()] } else { flag }
 }
 
 /// Tells a newcomer what to do next. A reader that went away does not matter.

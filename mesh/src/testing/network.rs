@@ -46,7 +46,7 @@ struct State {
     nodes: HashMap<NodeId, Node>,
     /// Every process that ever joined has a number of its own.
     lives: u64,
-    lines: HashMap<Line, mpsc::Sender<Parcel>>,
+    paths: HashMap<Path, mpsc::Sender<Parcel>>,
 }
 
 struct Node {
@@ -58,7 +58,7 @@ struct Node {
 
 /// One lane from one node to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Line {
+struct Path {
     from: NodeId,
     to: NodeId,
     lane: Lane,
@@ -81,7 +81,7 @@ impl LocalNetwork {
             cut: HashSet::new(),
             nodes: HashMap::new(),
             lives: 0,
-            lines: HashMap::new(),
+            paths: HashMap::new(),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), runtime: Handle::current() }) }
     }
@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
+    /// `SplitMix64` (Steele, Lea and Flood, 2014).
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
@@ -229,22 +229,22 @@ impl Shared {
         let mut state = self.state.lock();
         let Some(life) = state.nodes.get(&to).map(|node| node.life) else { return Ok(()) };
         let Some(delay) = state.travel(from, to) else { return Ok(()) };
-        let line = Line { from, to, lane };
-        let sender = state.lines.entry(line).or_insert_with(|| {
+        let path = Path { from, to, lane };
+        let sender = state.paths.entry(path).or_insert_with(|| {
             let (sender, parcels) = mpsc::channel(UNDER_WAY_MAX);
-            self.runtime.spawn(carry(Arc::downgrade(self), line, parcels));
+            self.runtime.spawn(carry(Arc::downgrade(self), path, parcels));
             sender
         });
         let parcel = Parcel { due: Instant::now() + delay, life, message };
         sender.try_send(parcel).map_err(|_| MeshError::Congested { peer: to.to_string() })
     }
 
-    fn recipient(&self, line: Line, life: u64) -> Option<Arc<dyn Receiver>> {
+    fn recipient(&self, path: Path, life: u64) -> Option<Arc<dyn Receiver>> {
         let state = self.state.lock();
-        if state.cut.contains(&(line.from, line.to)) {
+        if state.cut.contains(&(path.from, path.to)) {
             return None;
         }
-        state.nodes.get(&line.to).filter(|node| node.life == life)?.receiver.clone()
+        state.nodes.get(&path.to).filter(|node| node.life == life)?.receiver.clone()
     }
 }
 
@@ -255,15 +255,15 @@ pub(super) struct NodeParts<'a> {
     pub(super) alive: &'a watch::Sender<BTreeSet<NodeId>>,
 }
 
-/// Delivers one line's messages in order, each when it is due. Ends with the network.
-async fn carry(network: Weak<Shared>, line: Line, mut parcels: mpsc::Receiver<Parcel>) {
+/// Delivers one lane's messages in order, each when it is due. Ends with the network.
+async fn carry(network: Weak<Shared>, path: Path, mut parcels: mpsc::Receiver<Parcel>) {
     while let Some(parcel) = parcels.recv().await {
         if parcel.due > Instant::now() {
             tokio::time::sleep_until(parcel.due).await;
         }
         let Some(network) = network.upgrade() else { return };
-        if let Some(receiver) = network.recipient(line, parcel.life) {
-            receiver.receive(line.from, line.lane, parcel.message);
+        if let Some(receiver) = network.recipient(path, parcel.life) {
+            receiver.receive(path.from, path.lane, parcel.message);
         }
     }
 }

@@ -88,7 +88,7 @@ impl LocalPeers {
             sleep_until(Instant::now() + delay).await;
         }
         if !self.network.shared.carries(from, to) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -38,20 +38,13 @@ pub struct Request {
     /// What is left of the caller's deadline.
     #[prost(uint64, tag = "4")]
     pub timeout_ms: u64,
+    /// Nobody waits any more for the answer to the request with this correlation: what of it has not taken effect need not.
+    /// There is no `op` then.
+    #[prost(bool, tag = "5")]
+    pub withdrawn: bool,
     /// What is asked.
     #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 30, 31")]
     pub op: Option<Op>,
-}
-
-/// Nobody waits for the answer to a request any more: what of it has not taken effect need not.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Cancel {
-    /// The request's own.
-    #[prost(uint64, tag = "1")]
-    pub correlation: u64,
-    /// The request's own.
-    #[prost(string, tag = "2")]
-    pub reply_to: String,
 }
 
 /// The answer to a request.

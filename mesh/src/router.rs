@@ -1,0 +1,33 @@
+//! A process that is on the mesh only to pass on what others cannot deliver to each other.
+
+use zenoh::Session;
+
+use crate::config::{MeshConfig, MeshError};
+use crate::settings;
+
+/// A router: hosts and gateways that reach it reach each other. It carries every cluster's messages, each to its own.
+pub struct Router {
+    session: Session,
+}
+
+impl Router {
+    /// Listens, and joins what `config` names. Its `node` and `cluster` do not matter.
+    ///
+    /// # Errors
+    /// [`MeshError::Setting`] or [`MeshError::Open`].
+    pub async fn open(config: &MeshConfig) -> Result<Self, MeshError> {
+        let session = zenoh::open(settings::of(config, true)?).await.map_err(|source| MeshError::Open {
+            listen: config.listen.join(", "),
+            connect: config.connect.join(", "),
+            source,
+        })?;
+        Ok(Self { session })
+    }
+
+    /// Ends every link.
+    pub async fn close(self) {
+        if let Err(error) = self.session.close().await {
+            tracing::warn!(%error, "closing the router's session failed");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Zenoh's own configuration, made of ours.
+//!
+//! Every process of the mesh is a *router* in Zenoh's words. Since Zenoh 1.9 peers reach each other over direct links only,
+//! and gossip never tells of a loopback address; routers know the links of all (link state) and pass on what others
+//! cannot deliver themselves. So two hosts with a link between them talk over it, and two without one through any process
+//! that both reach: a router, or another host.
+
+use crate::config::{MeshConfig, MeshError};
+
+/// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
+const LINK_LEASE_MS: u64 = 2_000;
+
+/// The given file, if any, with ours where it leaves Zenoh's default, and what the flags say on top.
+/// A `router` only passes on.
+pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, MeshError> {
+    let mut settings = match &config.zenoh_config {
+        Some(path) => zenoh::Config::from_file(path)
+            .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
+        None => zenoh::Config::default(),
+    };
+    for (key, value) in ours(router) {
+        if settings.get_json(key).ok() == zenoh::Config::default().get_json(key).ok() {
+            set(&mut settings, key, &value)?;
+        }
+    }
+    if router {
+        set(&mut settings, "mode", "\"router\"")?;
+    }
+    if !config.listen.is_empty() {
+        set(&mut settings, "listen/endpoints", &json_list(&config.listen))?;
+    }
+    if !config.connect.is_empty() {
+        set(&mut settings, "connect/endpoints", &json_list(&config.connect))?;
+    }
+    if !config.cluster.is_empty() {
+        set(&mut settings, "namespace", &format!("{:?}", config.cluster))?;
+    }
+    Ok(settings)
+}
+
+/// What we want other than Zenoh's default.
+fn ours(router: bool) -> [(&'static str, String); 7] {
+    // hosts and gateways link with whomever they hear of; a router waits to be called
+    let autoconnect =
+        if router { "{ router: [], peer: [], client: [] }" } else { "{ router: [\"router\"] }" };
+    [
+        ("mode", "\"router\"".into()),
+        // by default a router listens everywhere, without encryption
+        ("listen/endpoints", "[]".into()),
+        ("scouting/multicast/enabled", "false".into()),
+        ("scouting/gossip/autoconnect", autoconnect.into()),
+        // otherwise opening takes half a second to wait for others; they are found later as well
+        ("scouting/delay", "0".into()),
+        ("timestamping/enabled", "false".into()),
+        ("transport/link/tx/lease", LINK_LEASE_MS.to_string()),
+    ]
+}
+
+fn set(settings: &mut zenoh::Config, key: &str, value: &str) -> Result<(), MeshError> {
+    settings
+        .insert_json5(key, value)
+        .map_err(|source| MeshError::Setting { key: format!("{key} = {value}"), source })
+}
+
+fn json_list(endpoints: &[String]) -> String {
+    let endpoints: Vec<_> = endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect();
+    format!("[{}]", endpoints.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn value(settings: &zenoh::Config, key: &str) -> String {
+        settings.get_json(key).unwrap()
+    }
+
+    /// A configuration file; the folder must live as long.
+    fn file(text: &str) -> (tempfile::TempDir, Option<PathBuf>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("zenoh.json5");
+        std::fs::write(&path, text).unwrap();
+        (folder, Some(path))
+    }
+
+    #[test]
+    fn a_setting_that_zenoh_refuses_is_named() {
+        let config = MeshConfig { listen: vec!["nonsense".into()], ..MeshConfig::default() };
+        let error = of(&config, false).unwrap_err().to_string();
+        assert!(error.contains("listen/endpoints") && error.contains("nonsense"), "{error}");
+    }
+
+    #[test]
+    fn nothing_listens_unless_told() {
+        let (_folder, zenoh_config) = file("{ metadata: { name: 'x' } }");
+        for zenoh_config in [None, zenoh_config] {
+            let settings = of(&MeshConfig { zenoh_config, ..MeshConfig::default() }, false).unwrap();
+            assert_eq!(value(&settings, "listen/endpoints"), "[]");
+            assert_eq!(value(&settings, "mode"), "\"router\"");
+            assert_eq!(value(&settings, "scouting/multicast/enabled"), "false");
+        }
+    }
+
+    #[test]
+    fn a_file_is_kept_and_flags_go_on_top() {
+        let (_folder, zenoh_config) = file(
+            "{ mode: 'client', listen: { endpoints: ['tls/127.0.0.1:1'] }, connect: { endpoints: ['tls/127.0.0.1:2'] },
+               transport: { link: { tx: { lease: 5000 } } }, namespace: 'filed', scouting: { multicast: { enabled: true } } }",
+        );
+        let config = MeshConfig { zenoh_config, ..MeshConfig::default() };
+        let settings = of(&config, false).unwrap();
+        assert_eq!(value(&settings, "mode"), "\"client\"");
+        assert_eq!(value(&settings, "listen/endpoints"), "[\"tls/127.0.0.1:1\"]");
+        assert_eq!(value(&settings, "connect/endpoints"), "[\"tls/127.0.0.1:2\"]");
+        assert_eq!(value(&settings, "transport/link/tx/lease"), "5000");
+        assert_eq!(value(&settings, "scouting/multicast/enabled"), "true");
+        assert_eq!(value(&settings, "namespace"), "\"filed\"");
+
+        let flags = MeshConfig {
+            listen: vec!["tcp/127.0.0.1:3".into()],
+            connect: vec!["tcp/127.0.0.1:4".into()],
+            cluster: "flagged".into(),
+            ..config
+        };
+        let settings = of(&flags, true).unwrap();
+        assert_eq!(value(&settings, "mode"), "\"router\"");
+        assert_eq!(value(&settings, "listen/endpoints"), "[\"tcp/127.0.0.1:3\"]");
+        assert_eq!(value(&settings, "connect/endpoints"), "[\"tcp/127.0.0.1:4\"]");
+        assert_eq!(value(&settings, "namespace"), "\"flagged\"");
+    }
+}

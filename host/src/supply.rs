@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use oprc_mesh::Mesh;
+use oprc_mesh::Peers;
 use oprc_mesh::id::{Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Answer, ChunkRead, Op, PutChunk, ReadChunk};
@@ -33,7 +33,7 @@ pub(crate) struct Supply(Arc<Shared>);
 
 struct Shared {
     me: NodeId,
-    mesh: Mesh,
+    peers: Arc<dyn Peers>,
     components: Components,
     /// What is under way; everybody who wants the same component waits for the one fetch of it.
     fetches: Mutex<HashMap<Digest, Outcome>>,
@@ -50,14 +50,14 @@ impl Supply {
     /// Fetches run as tasks of `tasks` until `stop`: one that was begun goes on when those who wanted it have gone.
     pub(crate) fn new(
         me: NodeId,
-        mesh: Mesh,
+        peers: Arc<dyn Peers>,
         components: Components,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         Self(Arc::new(Shared {
             me,
-            mesh,
+            peers,
             components,
             fetches: Mutex::default(),
             fetched_at_once: Semaphore::new(FETCHED_AT_ONCE),
@@ -119,7 +119,7 @@ impl Supply {
 impl Shared {
     async fn fetch(&self, digest: Digest, from: Option<NodeId>) -> Result<(), Problem> {
         let _permit = self.fetched_at_once.acquire().await; // never closed
-        let alive = self.mesh.directory().nodes();
+        let alive = self.peers.watch_nodes().borrow().clone();
         let others = alive.into_iter().filter(|node| Some(*node) != from && *node != self.me);
         let mut why = "no other host is alive".to_owned();
         for node in from.into_iter().chain(others) {
@@ -141,7 +141,7 @@ impl Shared {
         loop {
             let deadline = Instant::now() + Duration::from_millis(PIECE_MS);
             let read = Op::ReadChunk(ReadChunk { digest: bytes.clone(), offset });
-            let Answer::Piece(ChunkRead { size, data }) = self.mesh.call(node, read, deadline).await? else {
+            let Answer::Piece(ChunkRead { size, data }) = self.peers.call(node, read, deadline).await? else {
                 return Err(Problem::new(Code::Internal, "it answered something else"));
             };
             let (digest, upload) = (bytes.clone(), "fetch".to_owned());

@@ -7,6 +7,8 @@ mod others;
 mod overlay;
 mod read;
 mod run;
+#[cfg(test)]
+mod tests;
 mod write;
 
 pub(crate) use read::Wish;

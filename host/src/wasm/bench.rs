@@ -56,7 +56,7 @@ impl Bench {
 }
 
 /// Puts a component into the runtime's store, as an uploader would.
-pub(super) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest, Problem> {
+pub(crate) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest, Problem> {
     let digest = Digest::of(component);
     for (number, data) in component.chunks(COMPONENT_CHUNK_BYTES).enumerate() {
         let chunk = PutChunk {

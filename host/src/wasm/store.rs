@@ -101,7 +101,7 @@ impl Components {
     ///
     /// # Errors
     /// `not-found`; `internal` when the file cannot be read or is not what it was.
-    pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
+    pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
         let bytes = fs::read(self.0.path(digest)).map_err(|error| unreadable(&error, digest))?;
         if Digest::of(&bytes) != *digest {
             self.remove(digest)?; // so that an upload brings it back

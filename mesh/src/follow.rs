@@ -100,6 +100,21 @@ struct Guest {
     ask: mpsc::Sender<NodeId>,
 }
 
+impl Guest {
+    /// Whether it need not be greeted any more: it answered, or it is gone.
+    fn settle(&self, mesh: &Member, answered: bool) -> bool {
+        let shown = self.shown.lock(); // kept, so that it cannot be lost before it is learned
+        if !shown.has(self.node, &self.inbox) {
+            return true;
+        }
+        if answered {
+            mesh.directory.learn_node(self.node);
+            let _ = self.ask.try_send(self.node); // full: the refresh comes
+        }
+        answered
+    }
+}
+
 /// Greets a process until it answers, and only then counts its host among the living: Zenoh may tell of a process before
 /// it has a route to it, and would drop what is sent until then.
 async fn greet(mesh: Weak<Member>, guest: Guest) {
@@ -108,16 +123,10 @@ async fn greet(mesh: Weak<Member>, guest: Guest) {
         let Some(mesh) = mesh.upgrade() else { return };
         let deadline = Instant::now() + Duration::from_millis(patience_ms);
         let answered = mesh.exchange(guest.node, None, deadline).await.is_ok();
-        let shown = guest.shown.lock();
-        if !shown.has(guest.node, &guest.inbox) {
+        if guest.settle(&mesh, answered) {
             return;
         }
-        if answered {
-            mesh.directory.learn_node(guest.node);
-            let _ = guest.ask.try_send(guest.node); // full: the refresh comes
-            return;
-        }
-        drop(shown);
+        drop(mesh);
         tokio::time::sleep_until(deadline).await; // it may have failed at once
         patience_ms = (2 * patience_ms).min(ASK_MS);
     }

@@ -270,3 +270,6 @@ async fn members_come_and_go() {
     committed(&[&b, &c], "y", "2").await;
     assert_eq!(new.group.members().voters, [b.node, c.node].into());
 }
+
+#[path = "hand_over_tests.rs"]
+mod hand_over_tests;

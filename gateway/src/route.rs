@@ -87,24 +87,27 @@ pub(crate) fn pick(
     turn: usize,
 ) -> Pick {
     let any = |group| nth(&alive.iter().copied(), turn, group);
-    let none;
+    let no_class;
     let class = match target.class().map(|name| view.class(name.as_str())) {
         Some(None) => return Pick::UnknownClass,
         Some(Some(class)) => class,
         None => {
-            none = Class::default();
-            &none
+            no_class = Class::default();
+            &no_class
         }
     };
-    let one_of = |info: &PartitionInfo, group| nth(&info.hosts().filter(|node| alive.contains(node)), turn, group);
-    let led = |info: &PartitionInfo| match leader(info.group) {
-        Some(node) => Pick::Ask(node, Some(info.group)),
-        // a replica that does not lead names the leader
-        None => one_of(info, Some(info.group)),
+    let replica = |partition: &PartitionInfo, group| {
+        let holders = partition.nodes.iter().copied().map(NodeId);
+        nth(&holders.filter(|node| alive.contains(node)), turn, group)
     };
-    let of_group = |group| {
+    let led = |partition: &PartitionInfo| match leader(partition.group) {
+        Some(node) => Pick::Ask(node, Some(partition.group)),
+        // a replica that does not lead names the leader
+        None => replica(partition, Some(partition.group)),
+    };
+    let numbered = |group| {
         let grid = view.grid(&class.grid);
-        grid.and_then(|grid| grid.partitions.iter().find(|info| info.group == group))
+        grid.and_then(|grid| grid.partitions.iter().find(|partition| partition.group == group))
     };
     match target {
         Target::Node(node) => Pick::Ask(node, None),
@@ -113,11 +116,13 @@ pub(crate) fn pick(
         }
         Target::Function(_) => any(None),
         Target::Object(name, object) => view.locate(class, name, object).map_or(Pick::Nobody, led),
-        Target::Partition(_, group) => of_group(group).map_or(Pick::Nobody, led),
+        Target::Partition(_, group) => numbered(group).map_or(Pick::Nobody, led),
         Target::AnyReplica(name, object) => {
-            view.locate(class, name, object).map_or(Pick::Nobody, |info| one_of(info, None))
+            view.locate(class, name, object).map_or(Pick::Nobody, |partition| replica(partition, None))
         }
-        Target::AnyReplicaOf(_, group) => of_group(group).map_or(Pick::Nobody, |info| one_of(info, None)),
+        Target::AnyReplicaOf(_, group) => {
+            numbered(group).map_or(Pick::Nobody, |partition| replica(partition, None))
+        }
     }
 }
 

@@ -84,17 +84,17 @@ impl Supply {
 
     /// The one fetch of the component, begun if it was not yet.
     fn join(&self, digest: Digest, from: Option<NodeId>) -> Result<Outcome, Problem> {
-        let mut fetches = self.0.fetches.lock();
-        if let Some(outcome) = fetches.get(&digest) {
+        let mut under_way = self.0.fetches.lock();
+        if let Some(outcome) = under_way.get(&digest) {
             return Ok(outcome.clone());
         }
-        if fetches.len() == FETCHES_MAX {
+        if under_way.len() == FETCHES_MAX {
             let detail = format!("{FETCHES_MAX} components are being fetched already");
             let problem = Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun);
             return Err(problem.retry_after_ms(1_000));
         }
         let (tell, outcome) = watch::channel(None);
-        fetches.insert(digest, outcome.clone());
+        under_way.insert(digest, outcome.clone());
         let shared = self.0.clone();
         let work = async move {
             let fetched = shared.fetch(digest, from).await;

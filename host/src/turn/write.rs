@@ -52,15 +52,12 @@ impl Turns {
         let base_tag = base.unwrap_or_default();
         let planned = check(write.precondition.as_ref(), base)
             .and_then(|()| plan(write, &reader, home.class, object, head.as_ref()));
-        let (change, writes) = match planned {
-            Ok(Some(planned)) => planned,
+        let Ok(Some((change, writes))) = planned else {
             // an answer that rests on what was read, and is gated as a turn's is that wrote nothing
-            Ok(None) | Err(_) => {
-                if !home.stands(term, object, base_tag, Consistency::Lease).await? {
-                    return Ok(Err(Rejection::Base { current: base_tag }));
-                }
-                return planned.map(|_| Ok(Written { tag: base, created: false }));
+            if !home.stands(term, object, base_tag, Consistency::Lease).await? {
+                return Ok(Err(Rejection::Base { current: base_tag }));
             }
+            return planned.map(|_| Ok(Written { tag: base, created: false }));
         };
         check_size(&writes, &home.limits)?;
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };

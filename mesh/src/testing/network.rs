@@ -88,12 +88,15 @@ impl LocalNetwork {
 
     /// Starts a process of `node`. One that is there already is as good as killed: its peers carry nothing any more.
     pub fn join(&self, node: NodeId) -> Arc<LocalPeers> {
-        let mut state = self.shared.state.lock();
-        state.lives += 1;
-        let life = state.lives;
-        let alive = watch::Sender::new(BTreeSet::new());
-        state.nodes.insert(node, Node { life, receiver: None, handler: None, alive });
-        state.show_nodes();
+        let life = {
+            let mut state = self.shared.state.lock();
+            state.lives += 1;
+            let (life, alive) = (state.lives, watch::Sender::new(BTreeSet::new()));
+            state.nodes.insert(node, Node { life, receiver: None, handler: None, alive });
+            state.show_nodes();
+            life
+        };
+        // it looks itself up, so the lock must be free
         Arc::new(LocalPeers::new(self.clone(), node, life))
     }
 

@@ -82,7 +82,8 @@ impl App {
         op: impl Fn(u64) -> Op,
     ) -> Result<Answer, Refusal> {
         let class = target.class().map(ClassName::as_str);
-        let revision = |view: &CatalogView| class.and_then(|class| view.class(class)).map_or(0, |class| class.revision);
+        let revision =
+            |view: &CatalogView| class.and_then(|class| view.class(class)).map_or(0, |class| class.revision);
         self.ask_with(target, deadline, |view| (op(revision(view)), repeatable)).await
     }
 

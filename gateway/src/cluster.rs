@@ -182,7 +182,9 @@ fn placed<'s>(
     // of all that say that they lead, the one of the latest term does
     let leading = hosts
         .iter()
-        .filter_map(|&node| replica(node).filter(|status| status.leader == node.0).map(|status| (node, status)))
+        .filter_map(|&node| {
+            replica(node).filter(|status| status.leader == node.0).map(|status| (node, status))
+        })
         .max_by_key(|(_, status)| status.term);
     let leader = leading.map(|(node, _)| node).or(known_leader);
     let last = leading.map(|(_, status)| status.last);

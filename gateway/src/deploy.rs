@@ -80,11 +80,12 @@ async fn deploy_on(
     manifest: &Manifest,
     until: Instant,
 ) -> Result<Deployed, Refusal> {
-    let digest = component.send(call.app, host, until).await.map_err(|refusal| match refusal.problem().kind() {
-        // whatever became of the pieces: nothing is deployed by them
-        Code::Unavailable | Code::NoQuorum | Code::Deadline => refusal.effect(Effect::NotRun),
-        _ => refusal,
-    })?;
+    let digest =
+        component.send(call.app, host, until).await.map_err(|refusal| match refusal.problem().kind() {
+            // whatever became of the pieces: nothing is deployed by them
+            Code::Unavailable | Code::NoQuorum | Code::Deadline => refusal.effect(Effect::NotRun),
+            _ => refusal,
+        })?;
     let deadline = call.deadline.or_longer(DEADLINE_MS_MAX); // compiling begins now
     let operation = |_| {
         Op::Deploy(Deploy {

@@ -75,7 +75,9 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
         return Err(Refusal::invalid("a function has no object whose consistency could be chosen"));
     }
     let callee = Callee { class: &class, object: object.as_ref(), method: &method };
-    run(call, callee, &payload, Form::Json, consistency).await.map_err(|refusal| refusal.on("invoke", subject))
+    run(call, callee, &payload, Form::Json, consistency)
+        .await
+        .map_err(|refusal| refusal.on("invoke", subject))
 }
 
 #[derive(Deserialize)]
@@ -104,8 +106,7 @@ async fn run(
     let invocation = invocation_id(call.headers())?;
     let headers = forwarded(call.headers())?;
     let accept = accepted_form(call.headers());
-    let target =
-        object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
+    let target = object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
     let operation = |view: &CatalogView| {
         let known = view.class(class.as_str());
         let readonly = known.is_some_and(|class| {

@@ -96,7 +96,8 @@ impl Query<'_> {
             Some("stale") => Ok(Consistency::Stale),
             Some(_) => {
                 let detail = "query parameter consistency may be lease, linearizable or stale";
-                Err(Refusal::invalid(detail).hint("leave it out for lease, which misses nothing acknowledged"))
+                Err(Refusal::invalid(detail)
+                    .hint("leave it out for lease, which misses nothing acknowledged"))
             }
         }
     }
@@ -195,7 +196,9 @@ mod tests {
         for bad in ["consistency=", "consistency=Stale", "consistency=stale&consistency=stale"] {
             assert!(given(bad).is_err(), "{bad}");
         }
-        for (kind, taken) in [(Kind::Object, true), (Kind::Field, true), (Kind::Class, false), (Kind::Version, false)] {
+        for (kind, taken) in
+            [(Kind::Object, true), (Kind::Field, true), (Kind::Class, false), (Kind::Version, false)]
+        {
             assert_eq!(Page::parse(Some("consistency=stale"), kind).is_ok(), taken);
         }
     }

@@ -181,9 +181,8 @@ mod tests {
         let class = ClassName::parse("Counter").unwrap();
         let object = ObjectId::parse("alice").unwrap(); // slot 2906: group 2, held by 2 and 3
         let alive = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
-        let ask = |target, alive: &BTreeSet<NodeId>, turn| {
-            pick(target, &view(), alive, |_| Some(NodeId(3)), turn)
-        };
+        let ask =
+            |target, alive: &BTreeSet<NodeId>, turn| pick(target, &view(), alive, |_| Some(NodeId(3)), turn);
         for target in [
             Target::reading(&class, &object, Consistency::Stale),
             Target::reading_all(&class, 2, Consistency::Stale),

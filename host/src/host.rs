@@ -67,8 +67,7 @@ impl Host {
         let host = Self { odgm: odgm.clone(), tasks, stop, draining };
         let components = runtime.components().clone();
         let peers = Arc::new(mesh.clone());
-        let supply =
-            Supply::new(odgm.node_id(), peers, components, host.tasks.clone(), host.stop.clone());
+        let supply = Supply::new(odgm.node_id(), peers, components, host.tasks.clone(), host.stop.clone());
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
         let turns = Turns::new(odgm.clone(), mesh.clone(), classes.clone());
         let draining = host.draining.clone();

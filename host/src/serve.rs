@@ -110,8 +110,7 @@ impl Server {
             let absent = || Problem::new(Code::NotFound, format!("the object has no field {key}"));
             Ok((head.tag, value.ok_or_else(absent)?))
         };
-        let ((tag, value), stale_ms) =
-            self.turns.read_object((&read.class, &read.object), wish, one).await?;
+        let ((tag, value), stale_ms) = self.turns.read_object((&read.class, &read.object), wish, one).await?;
         Ok(FieldRead { tag, value, stale_ms })
     }
 
@@ -119,7 +118,8 @@ impl Server {
         let limit = page_limit(list.limit)?;
         let wish = Wish { consistency: list.consistency(), revision: list.revision, deadline };
         let page = |reader: &Reader, class, object: &ObjectId, head: &Head| {
-            let page = reader.fields(class, object, head, &list.prefix, &list.after, limit, PAGE_BYTES_MAX)?;
+            let page =
+                reader.fields(class, object, head, &list.prefix, &list.after, limit, PAGE_BYTES_MAX)?;
             Ok((head.tag, page))
         };
         let ((tag, (items, more)), stale_ms) =
@@ -130,8 +130,7 @@ impl Server {
     async fn list_objects(&self, list: &ListObjects, deadline: Instant) -> Result<ObjectPage, Problem> {
         let limit = page_limit(list.limit)?;
         let wish = Wish { consistency: list.consistency(), revision: list.revision, deadline };
-        let ((reader, class), stale_ms) =
-            self.turns.partition_reader(&list.class, list.group, wish).await?;
+        let ((reader, class), stale_ms) = self.turns.partition_reader(&list.class, list.group, wish).await?;
         let (items, more) = reader.objects(class, &list.prefix, &list.after, limit)?;
         Ok(ObjectPage { items, more, stale_ms })
     }

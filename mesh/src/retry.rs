@@ -237,7 +237,11 @@ mod tests {
     fn one_that_alone_could_do_it_is_not_asked_again() {
         let fixed = Step { fixed: true, ..step(false, 0) };
         for code in [Code::NotLeader, Code::StaleClass, Code::Unavailable] {
-            assert_eq!(outcome(decide(fixed, failed(code, Effect::NotRun))), Some(Effect::NotRun), "{code:?}");
+            assert_eq!(
+                outcome(decide(fixed, failed(code, Effect::NotRun))),
+                Some(Effect::NotRun),
+                "{code:?}"
+            );
         }
     }
 

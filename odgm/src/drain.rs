@@ -97,9 +97,8 @@ mod tests {
         let members = Members { voters: [1, 2, 3, 4].into(), learners: [5].into(), ..Members::default() };
         let progress = BTreeMap::from([(1, 90), (2, 70), (3, 80), (4, 85), (5, 90)]);
         let alive = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3), NodeId(5)]);
-        let heir = |tried: &[u64]| {
-            heir(&members, &progress, &alive, NodeId(1), &tried.iter().copied().collect())
-        };
+        let heir =
+            |tried: &[u64]| heir(&members, &progress, &alive, NodeId(1), &tried.iter().copied().collect());
         assert_eq!(heir(&[]), Some(3), "4 has more and is not alive, 5 has no vote");
         assert_eq!(heir(&[3]), Some(2));
         assert_eq!(heir(&[2, 3]), None);

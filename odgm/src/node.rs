@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alone::Alone;
 use crate::catalog::{CATALOG_GROUP, CatalogShared};
 use crate::catalog_client::Catalog;
 use crate::config::OdgmConfig;
@@ -20,7 +21,6 @@ use crate::log_writer::{CheckpointDue, LogWriter};
 use crate::partition::Partition;
 use crate::partitions::Partitions;
 use crate::poison::Poison;
-use crate::alone::Alone;
 use crate::raft::{Exchange, Group, GroupContext, Machine};
 use crate::store::Store;
 use crate::types::LogStats;

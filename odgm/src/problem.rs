@@ -39,7 +39,8 @@ pub(crate) fn cut_off() -> Problem {
 
 /// What was proposed has waited for a majority too long: a later one may decide either way.
 pub(crate) fn undecided() -> Problem {
-    let detail = "no majority of the partition's replicas has confirmed the commit in time; it may still come about";
+    let detail =
+        "no majority of the partition's replicas has confirmed the commit in time; it may still come about";
     Problem::new(Code::NoQuorum, detail).with_effect(Effect::Unknown)
 }
 

@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn ids_are_as_short_as_they_can_be() {
         let node = |id: &str| json!({ "id": id, "state": "alive", "leads": 1, "holds": 1 });
-        let replicas = json!([{ "node": "3f2a9c0000000000", "lag": 0 }, { "node": "3f2a910000000000", "lag": 12 }]);
+        let replicas =
+            json!([{ "node": "3f2a9c0000000000", "lag": 0 }, { "node": "3f2a910000000000", "lag": 12 }]);
         let placed = json!({ "leader": "3f2a910000000000", "term": 4, "applied": 90, "replicas": replicas });
         let mut partition = placed.clone();
         partition["grid"] = json!("default");

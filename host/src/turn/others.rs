@@ -147,7 +147,7 @@ impl Others {
                 },
             };
             match tries.next(miss, true) {
-                Next::Answer(problem) => return Err(*problem),
+                Next::Answer(problem) => return Err(unanswered(*problem)),
                 Next::Again(pause, node) => {
                     named = node;
                     sleep(pause).await;
@@ -190,6 +190,23 @@ impl OtherObjects for Others {
     }
 }
 
+/// What says something of the other partition says nothing of the turn that wanted to read it: its caller must not take it
+/// for that.
+fn unanswered(problem: Problem) -> Problem {
+    match problem.kind() {
+        Code::NotLeader
+        | Code::StaleClass
+        | Code::NoQuorum
+        | Code::Unavailable
+        | Code::Overloaded
+        | Code::Deadline => {
+            let detail = format!("an object on another host could not be read: {problem}");
+            Problem::new(Code::CallTimeout, detail)
+        }
+        _ => problem,
+    }
+}
+
 fn no_class(class: &ClassName) -> Problem {
     Problem::new(Code::NotFound, format!("class {class} is not deployed"))
 }
@@ -200,4 +217,19 @@ fn nowhere(class: &ClassName) -> Problem {
 
 fn misanswered() -> Problem {
     Problem::new(Code::Internal, "a host answered with something else than was asked for")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_partition_lacks_is_not_said_of_this_one() {
+        for &code in Code::ALL {
+            let told = unanswered(Problem { leader: 7, ..Problem::new(code, "x") });
+            let of_the_cluster = matches!(code, Code::NotLeader | Code::NoQuorum | Code::Unavailable);
+            assert!(!of_the_cluster || (told.kind() == Code::CallTimeout && told.leader == 0), "{code:?}");
+        }
+        assert_eq!(unanswered(Problem::new(Code::Internal, "x")).kind(), Code::Internal);
+    }
 }

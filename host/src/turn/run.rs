@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use oprc_mesh::Mesh;
 use oprc_mesh::catalog::{Class, ClassLimits};
-use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
 use oprc_odgm::{Odgm, Partition, Reader, Rejection};
@@ -271,8 +271,8 @@ impl Turns {
     /// Where `object` of `class` lives now, if this host holds it.
     fn place(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        let group = view.locate(class, name, object).map(|info| info.group);
-        let partition = self.held(group.unwrap_or_default())?;
+        let group = view.locate(class, name, object).map(|info| info.group).ok_or_else(|| not_here(None))?;
+        let partition = self.held(group)?;
         let (id, revision, limits) = (class.id, class.revision, class.settings.limits);
         Ok(Home { class: id, revision, limits, partition })
     }
@@ -282,12 +282,13 @@ impl Turns {
     /// # Errors
     /// `not-leader`, with the leader if it is known, when this host does not hold it.
     pub(super) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
-        self.odgm.partition(group).ok_or_else(|| {
-            let leader = self.mesh.directory().leader(group).map_or(0, |node| node.0);
-            let problem = Problem::new(Code::NotLeader, "this host does not hold the partition");
-            Problem { leader, ..problem.with_effect(Effect::NotRun) }
-        })
+        self.odgm.partition(group).ok_or_else(|| not_here(self.mesh.directory().leader(group)))
     }
+}
+
+fn not_here(leader: Option<NodeId>) -> Problem {
+    let problem = Problem::new(Code::NotLeader, "this host does not hold the partition");
+    Problem { leader: leader.map_or(0, |node| node.0), ..problem.with_effect(Effect::NotRun) }
 }
 
 fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Instant) -> Call {
@@ -320,9 +321,12 @@ pub(super) fn before(deadline: Instant) -> Result<(), Problem> {
 }
 
 fn not_stale(method: &MethodName) -> Problem {
-    Problem::new(Code::Invalid, format!("method {method} may write: it cannot run on a replica that is behind"))
-        .with_effect(Effect::NotRun)
-        .hint("list it as `readonly` in the manifest if it only reads, or call it without consistency=stale")
+    Problem::new(
+        Code::Invalid,
+        format!("method {method} may write: it cannot run on a replica that is behind"),
+    )
+    .with_effect(Effect::NotRun)
+    .hint("list it as `readonly` in the manifest if it only reads, or call it without consistency=stale")
 }
 
 fn changed() -> Problem {

@@ -103,7 +103,11 @@ impl Group {
         if silence.is_zero() {
             raft.runtime_config().elect(true);
         } else {
-            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(raft.clone(), silence, node ^ id)));
+            tokio::spawn(tasks.clone().run_until_cancelled_owned(elect_after(
+                raft.clone(),
+                silence,
+                node ^ id,
+            )));
         }
         Ok(Self {
             id,
@@ -177,7 +181,9 @@ impl Group {
             // one that is leaving the group hands over by itself
             Voting::Not => false,
             Voting::Alone => true,
-            Voting::Among => acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner())),
+            Voting::Among => {
+                acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner()))
+            }
         }
     }
 

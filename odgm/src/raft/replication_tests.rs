@@ -189,7 +189,8 @@ async fn a_leader_that_is_cut_off_knows_that_it_may_not_answer() {
     assert!(matches!(error, ReadError::NoQuorum | ReadError::NotLeader { .. }), "{error:?}");
     until("a lease", || new.holds_lease().then_some(())).await;
     network.heal();
-    until("the old one follows", || (old.group.follow().standing().leader == Some(new.node)).then_some(())).await;
+    until("the old one follows", || (old.group.follow().standing().leader == Some(new.node)).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

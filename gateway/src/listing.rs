@@ -145,7 +145,9 @@ mod tests {
     fn a_listing_is_as_stale_as_its_stalest_part() {
         let age = |parts: &[Option<u64>]| {
             let mut age = Age::default();
-            parts.iter().for_each(|part| age.add(*part));
+            for part in parts {
+                age.add(*part);
+            }
             age.stale_ms()
         };
         assert_eq!(age(&[]), None);

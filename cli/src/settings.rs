@@ -206,7 +206,7 @@ mod tests {
     fn lists_numbers_and_switches_are_taken() {
         let file = "[host]\njoin = [\"tcp/a:1\", \"tcp/b:2\"]\nblock-cache-mib = 7\n[rm]\npurge = true";
         let Oprc::Host(host) = parse_with(file, "oprc host").unwrap().command else { panic!() };
-        assert_eq!((host.mesh.join.len(), host.store.block_cache_mib), (2, 7));
+        assert_eq!((host.mesh.links.join.len(), host.store.block_cache_mib), (2, 7));
         let Oprc::Rm(rm) = parse_with(file, "oprc rm A").unwrap().command else { panic!() };
         assert!(rm.purge);
     }

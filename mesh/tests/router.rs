@@ -81,6 +81,7 @@ async fn two_routers_are_one_mesh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_go_directly_does_and_goes_on_without_the_router() {
     let (router, endpoint) = router().await;
+    zenoh::try_init_log_from_env();
     let (counted, carried) = counting_proxy(&endpoint).await;
     let direct = free_endpoint();
     let (one, _) = host(ONE, MeshConfig { listen: vec![direct.clone()], ..joining(&counted) }).await;

@@ -88,16 +88,13 @@ impl LocalNetwork {
 
     /// Starts a process of `node`. One that is there already is as good as killed: its peers carry nothing any more.
     pub fn join(&self, node: NodeId) -> Arc<LocalPeers> {
-        let life = {
-            let mut state = self.shared.state.lock();
-            state.lives += 1;
-            let (life, alive) = (state.lives, watch::Sender::new(BTreeSet::new()));
-            state.nodes.insert(node, Node { life, receiver: None, handler: None, alive });
-            state.show_nodes();
-            life
-        };
-        // it looks itself up, so the lock must be free
-        Arc::new(LocalPeers::new(self.clone(), node, life))
+        let mut state = self.shared.state.lock();
+        state.lives += 1;
+        let life = state.lives;
+        let (alive, seen) = watch::channel(BTreeSet::new());
+        state.nodes.insert(node, Node { life, receiver: None, handler: None, alive });
+        state.show_nodes();
+        Arc::new(LocalPeers { network: self.clone(), node, life, alive: seen })
     }
 
     /// Ends the process of `node`, without a word: what it sent arrives, what is on its way to it does not.
@@ -202,7 +199,7 @@ impl Shared {
     ) -> Option<T> {
         let mut state = self.state.lock();
         let own = state.nodes.get_mut(&node).filter(|own| own.life == life)?;
-        let parts = NodeParts { receiver: &mut own.receiver, handler: &mut own.handler, alive: &own.alive };
+        let parts = NodeParts { receiver: &mut own.receiver, handler: &mut own.handler };
         Some(with(parts))
     }
 
@@ -255,7 +252,6 @@ impl Shared {
 pub(super) struct NodeParts<'a> {
     pub(super) receiver: &'a mut Option<Arc<dyn Receiver>>,
     pub(super) handler: &'a mut Option<Arc<dyn Handler>>,
-    pub(super) alive: &'a watch::Sender<BTreeSet<NodeId>>,
 }
 
 /// Delivers one lane's messages in order, each when it is due. Ends with the network.

@@ -18,20 +18,13 @@ use crate::wire::{Answer, Op};
 
 /// One process on a [`LocalNetwork`]. Once its node has left, or joined again as another process, it carries nothing.
 pub struct LocalPeers {
-    network: LocalNetwork,
-    node: NodeId,
-    life: u64,
-    /// Kept, so that it can be followed after the node has left.
-    alive: watch::Receiver<BTreeSet<NodeId>>,
+    pub(super) network: LocalNetwork,
+    pub(super) node: NodeId,
+    pub(super) life: u64,
+    pub(super) alive: watch::Receiver<BTreeSet<NodeId>>,
 }
 
 impl LocalPeers {
-    pub(super) fn new(network: LocalNetwork, node: NodeId, life: u64) -> Self {
-        let alive = network.shared.with_node(node, life, |own| own.alive.subscribe());
-        let alive = alive.unwrap_or_else(|| watch::channel(BTreeSet::new()).1);
-        Self { network, node, life, alive }
-    }
-
     /// Who this is.
     pub fn node(&self) -> NodeId {
         self.node

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 /// What a host was posted, in the order of arrival.
 #[derive(Default)]
-pub struct Posts(Mutex<Vec<(NodeId, Lane, Bytes)>>);
+pub(crate) struct Posts(Mutex<Vec<(NodeId, Lane, Bytes)>>);
 
 impl Receiver for Posts {
     fn receive(&self, from: NodeId, lane: Lane, message: Bytes) {
@@ -31,23 +31,23 @@ impl Receiver for Posts {
 
 impl Posts {
     /// What came from `from` in `lane`.
-    pub fn of(&self, from: NodeId, lane: Lane) -> Vec<Bytes> {
+    pub(crate) fn of(&self, from: NodeId, lane: Lane) -> Vec<Bytes> {
         let posts = self.0.lock();
         posts.iter().filter(|post| (post.0, post.1) == (from, lane)).map(|post| post.2.clone()).collect()
     }
 
     /// The lanes of all, in the order of arrival.
-    pub fn order(&self) -> Vec<Lane> {
+    pub(crate) fn order(&self) -> Vec<Lane> {
         self.0.lock().iter().map(|post| post.1).collect()
     }
 
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.0.lock().iter().map(|post| post.2.len()).sum()
     }
 }
 
 /// Answers a question for its status with its name, and nothing else ever.
-pub struct Named(pub String);
+pub(crate) struct Named(pub(crate) String);
 
 impl Handler for Named {
     fn handle(&self, op: Op, _deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
@@ -62,17 +62,17 @@ impl Handler for Named {
     }
 }
 
-pub fn soon(ms: u64) -> Instant {
+pub(crate) fn soon(ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(ms)
 }
 
-pub fn free_endpoint() -> String {
+pub(crate) fn free_endpoint() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("tcp/{}", listener.local_addr().unwrap())
 }
 
 /// A host that is named after its id, with what it is posted.
-pub async fn host(node: NodeId, config: MeshConfig) -> (Mesh, Arc<Posts>) {
+pub(crate) async fn host(node: NodeId, config: MeshConfig) -> (Mesh, Arc<Posts>) {
     let mesh = Mesh::open(MeshConfig { node: Some(node), ..config }).await.unwrap();
     let posts = Arc::<Posts>::default();
     mesh.receive_posts(posts.clone()).await.unwrap();
@@ -81,7 +81,7 @@ pub async fn host(node: NodeId, config: MeshConfig) -> (Mesh, Arc<Posts>) {
 }
 
 /// Waits until `condition` holds; a minute is as good as never.
-pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < until, "never happened: {what}");
@@ -90,14 +90,14 @@ pub async fn eventually(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// Waits until `peers` sees `node` alive, or no more.
-pub async fn until_seen(peers: &dyn Peers, node: NodeId, alive: bool) {
+pub(crate) async fn until_seen(peers: &dyn Peers, node: NodeId, alive: bool) {
     let mut nodes = peers.watch_nodes();
     let wait = nodes.wait_for(|nodes| nodes.contains(&node) == alive);
     tokio::time::timeout(Duration::from_secs(60), wait).await.expect("liveliness").unwrap();
 }
 
 /// Asks `node` for its name.
-pub async fn name_of(peers: &dyn Peers, node: NodeId) -> Result<String, Problem> {
+pub(crate) async fn name_of(peers: &dyn Peers, node: NodeId) -> Result<String, Problem> {
     match peers.call(node, Op::ReadStatus(Empty {}), soon(30_000)).await? {
         Answer::Status(status) => Ok(status.poisoned),
         other => panic!("{other:?}"),
@@ -105,7 +105,7 @@ pub async fn name_of(peers: &dyn Peers, node: NodeId) -> Result<String, Problem>
 }
 
 /// Posts `message` again and again until it comes: a link may still be on its way to standing.
-pub async fn until_received(from: NodeId, peers: &dyn Peers, to: NodeId, posts: &Posts, lane: Lane) {
+pub(crate) async fn until_received(from: NodeId, peers: &dyn Peers, to: NodeId, posts: &Posts, lane: Lane) {
     let until = Instant::now() + Duration::from_secs(60);
     while posts.of(from, lane).is_empty() {
         assert!(Instant::now() < until, "no post of {from} reaches {to}");

@@ -127,6 +127,9 @@ impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<'_, S>
         loop {
             let room = !self.ended && self.sent.len() < WINDOW;
             let Some(oldest) = self.sent.front_mut() else {
+                if self.ended {
+                    return None;
+                }
                 match self.input.next().await {
                     Some(request) => self.send(&request),
                     None => return None,

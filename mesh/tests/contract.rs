@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -17,7 +18,11 @@ const NODE: NodeId = NodeId(7);
 const LEADS: Leads = Leads { group: 3, term: 5, node: NODE.0 };
 
 /// Answers status with what it was told, fields with a problem, and never answers a listing of versions.
-struct Host;
+#[derive(Default)]
+struct Host {
+    /// Operations that came and are never answered.
+    unanswered: AtomicUsize,
+}
 
 impl Handler for Host {
     fn handle(&self, op: Op, _deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
@@ -31,7 +36,10 @@ impl Handler for Host {
                     view: CatalogView { revision: 9, ..Default::default() },
                     leads: vec![LEADS],
                 })),
-                _ => std::future::pending().await,
+                _ => {
+                    self.unanswered.fetch_add(1, Ordering::SeqCst);
+                    std::future::pending().await
+                }
             }
         })
     }
@@ -41,15 +49,26 @@ fn soon(ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(ms)
 }
 
+/// On a port below the range from which the kernel gives ports to clients, so that none takes it before the host does.
 fn free_endpoint() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("tcp/{}", listener.local_addr().unwrap())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = 10_000 + (std::process::id() % 2_000) as u16;
+    loop {
+        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("tcp/127.0.0.1:{port}");
+        }
+    }
 }
 
 async fn host(listen: &str) -> Mesh {
+    host_with(listen, Arc::default()).await
+}
+
+async fn host_with(listen: &str, handler: Arc<Host>) -> Mesh {
     let config = MeshConfig { node: Some(NODE), listen: vec![listen.into()], ..MeshConfig::default() };
     let mesh = Mesh::open(config).await.unwrap();
-    mesh.serve(Arc::new(Host)).await.unwrap();
+    mesh.serve(handler).await.unwrap();
     mesh
 }
 
@@ -60,21 +79,21 @@ async fn gateway(connect: &str) -> Mesh {
 async fn until_node_is(mesh: &Mesh, alive: bool) {
     let mut nodes = mesh.directory().watch_nodes();
     let wait = nodes.wait_for(|nodes| nodes.contains(&NODE) == alive);
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("liveliness").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), wait).await.expect("liveliness").unwrap();
 }
 
 async fn outcomes(mesh: &Mesh) {
-    let status = mesh.call(NODE, Op::ReadStatus(Empty {}), soon(5_000)).await.unwrap();
+    let status = mesh.call(NODE, Op::ReadStatus(Empty {}), soon(30_000)).await.unwrap();
     assert!(matches!(status, Answer::Status(status) if status.poisoned == "fine"));
 
     let read = ReadField { class: "C".into(), object: "o".into(), key: "k".into(), ..ReadField::default() };
-    let problem = mesh.call(NODE, Op::ReadField(read), soon(5_000)).await.unwrap_err();
+    let problem = mesh.call(NODE, Op::ReadField(read), soon(30_000)).await.unwrap_err();
     assert_eq!((problem.kind(), problem.subject.as_str()), (Code::NotFound, "k"));
 
     let never = mesh.call(NODE, Op::ListVersions(ClassAddress::default()), soon(50)).await.unwrap_err();
     assert_eq!((never.kind(), never.effect()), (Code::Deadline, Effect::Unknown));
 
-    let nobody = mesh.call(NodeId(99), Op::ReadStatus(Empty {}), soon(5_000)).await.unwrap_err();
+    let nobody = mesh.call(NodeId(99), Op::ReadStatus(Empty {}), soon(30_000)).await.unwrap_err();
     assert_eq!((nobody.kind(), nobody.effect()), (Code::Unavailable, Effect::NotRun));
 }
 
@@ -98,7 +117,7 @@ async fn a_gateway_learns_what_the_host_knows_and_follows_its_changes() {
     let gateway = gateway(&endpoint).await;
     let mut view = gateway.directory().watch_view();
     let known = view.wait_for(|view| view.revision == 9);
-    tokio::time::timeout(Duration::from_secs(20), known).await.expect("the catalog").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), known).await.expect("the catalog").unwrap();
     assert_eq!(gateway.directory().leader(LEADS.group), Some(NODE));
 
     // an announced leader arrives without a question
@@ -108,7 +127,7 @@ async fn a_gateway_learns_what_the_host_knows_and_follows_its_changes() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), arrived).await.expect("the announcement");
+    tokio::time::timeout(Duration::from_mins(1), arrived).await.expect("the announcement");
     gateway.close().await;
     host.close().await;
 }
@@ -140,7 +159,8 @@ async fn until_leader_is(mesh: &Mesh, leader: Option<NodeId>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn losing_a_host_fails_its_calls_at_once() {
     let endpoint = free_endpoint();
-    let host = host(&endpoint).await;
+    let handler = Arc::new(Host::default());
+    let host = host_with(&endpoint, handler.clone()).await;
     let gateway = gateway(&endpoint).await;
     until_node_is(&gateway, true).await;
     let calling = {
@@ -150,9 +170,14 @@ async fn losing_a_host_fails_its_calls_at_once() {
         })
     };
     // the call is under way once the host has work that does not end
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let under_way = async {
+        while handler.unanswered.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), under_way).await.expect("the call arrives");
     host.close().await;
-    let lost = tokio::time::timeout(Duration::from_secs(30), calling).await.expect("far below the deadline");
+    let lost = tokio::time::timeout(Duration::from_secs(50), calling).await.expect("far below the deadline");
     assert_eq!(lost.unwrap().unwrap_err().effect(), Effect::Unknown);
     until_node_is(&gateway, false).await;
     gateway.close().await;

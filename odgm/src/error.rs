@@ -44,6 +44,18 @@ pub enum OdgmError {
         /// The newest version that this build reads.
         known: u32,
     },
+    /// A part of the data directory is gone. To go on without it would found an empty grid in the old one's place.
+    #[error(
+        "the data directory {} has lost its {missing}: restore all of it from a copy, or, if what this host held is to be \
+         given up, remove all of it, and the host starts as a new one",
+        path.display()
+    )]
+    Incomplete {
+        /// The data directory.
+        path: PathBuf,
+        /// The file or directory that should be in it.
+        missing: &'static str,
+    },
     /// Stored bytes are not what this build writes: damaged, or of a newer version.
     #[error("{what} cannot be read: {detail}")]
     Corrupt {

@@ -68,6 +68,9 @@ pub(crate) struct StateRecord {
     pub(crate) membership_at: Option<LogIdRecord>,
     #[prost(message, optional, tag = "4")]
     pub(crate) membership: Option<MembershipRecord>,
+    /// All of it came with a snapshot, and nothing was applied since: the log may not reach up to it.
+    #[prost(bool, tag = "5")]
+    pub(crate) installed: bool,
 }
 
 /// A number on its own: a generation, a revision.

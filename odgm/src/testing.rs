@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
+use std::{fs, io};
 
 use bytes::Bytes;
 use oprc_mesh::id::ObjectId;
@@ -57,23 +60,41 @@ impl Drop for Bed {
     }
 }
 
-/// Copies a directory with all that is in it.
+/// Copies a directory with all that is in it, as it is at one moment: what is changed in the background meanwhile is
+/// copied again.
 pub(crate) fn copy_dir(from: &Path) -> TempDir {
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let target = to.join(entry.file_name());
-            if entry.file_type().unwrap().is_dir() {
-                copy(&entry.path(), &target);
-            } else {
-                std::fs::copy(entry.path(), target).unwrap();
-            }
+    loop {
+        let to = tempfile::tempdir().unwrap();
+        let before = copy(from, None);
+        let copied = copy(from, Some(to.path()));
+        let after = copy(from, None);
+        match (before, copied, after) {
+            (Ok(before), Ok(_), Ok(after)) if before == after => return to,
+            _ => std::thread::yield_now(),
         }
     }
-    let to = tempfile::tempdir().unwrap();
-    copy(from, to.path());
-    to
+}
+
+/// Each file's path, length and time of change; copied as well, if told where.
+fn copy(from: &Path, to: Option<&Path>) -> io::Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let mut files = BTreeMap::new();
+    if let Some(to) = to {
+        fs::create_dir_all(to)?;
+    }
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.map(|to| to.join(entry.file_name())));
+        let about = entry.metadata()?;
+        if about.is_dir() {
+            files.extend(copy(&path, target.as_deref())?);
+        } else {
+            if let Some(target) = target {
+                fs::copy(&path, target)?;
+            }
+            files.insert(path, (about.len(), about.modified()?));
+        }
+    }
+    Ok(files)
 }
 
 /// A commit of term 1 and revision 1 to class 1.

@@ -110,7 +110,7 @@ fn a_host_dies_with_calls_under_way() {
             let problem = reply.problem(oprc_mesh::outcome::Code::Unavailable);
             assert_eq!(problem["outcome"], "unknown", "{problem}");
         }
-        assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(40), "it took {:?}", begin.elapsed());
         server.launch().await;
         for n in 0..5 {
             class.object(format!("o{n}")).get().await.expect(404);

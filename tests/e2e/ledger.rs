@@ -28,6 +28,8 @@ struct Known {
 /// See the module. Clones share the book.
 #[derive(Clone)]
 pub(crate) struct Ledger {
+    /// The host, by its id.
+    node: Value,
     /// The class whose objects are written.
     pub(crate) class: Class,
     book: Arc<[Mutex<Known>; OBJECTS]>,
@@ -51,7 +53,7 @@ impl Load {
 impl Ledger {
     pub(crate) async fn open(server: &Server) -> Self {
         let class = Class::deploy(server, "Ledger", guests::prober(), "").await;
-        Self { class, book: Arc::default(), rounds: Arc::default() }
+        Self { node: node(&class).await, class, book: Arc::default(), rounds: Arc::default() }
     }
 
     /// Starts clients that append, whatever happens to their calls, until the load is stopped.
@@ -96,8 +98,13 @@ impl Ledger {
         .await;
     }
 
-    /// Compares every object with the book.
+    /// Compares every object with the book. It must be the same host that is asked.
     pub(crate) async fn check(&self) {
+        assert_eq!(
+            node(&self.class).await,
+            self.node,
+            "the host has another id than when the ledger was opened"
+        );
         for (number, known) in self.book.iter().enumerate() {
             let (fields, version) = contents(&self.class, &format!("o{number}")).await;
             known.lock().unwrap().compare(number, &fields, version);
@@ -135,6 +142,11 @@ impl Known {
     }
 }
 
+/// The id of the one host.
+async fn node(class: &Class) -> Value {
+    class.http.get("/api/v1/cluster").send().await.expect(200).json()["nodes"][0]["id"].take()
+}
+
 /// All fields and the version of an object; none and 0 when it does not exist.
 async fn contents(class: &Class, id: &str) -> (BTreeMap<String, Value>, u64) {
     let mut fields = BTreeMap::new();
@@ -143,6 +155,9 @@ async fn contents(class: &Class, id: &str) -> (BTreeMap<String, Value>, u64) {
         let path = format!("{}/objects/{id}/fields?limit=1000{cursor}", class.path());
         let reply = class.http.get(path).send().await;
         if reply.status == 404 {
+            // the object is not there; the class must be, else it is another server, or one that lost all it had
+            let detail = reply.json()["detail"].to_string();
+            assert!(!detail.contains("not deployed"), "{reply:?}");
             return (fields, 0);
         }
         reply.clone().expect(200);

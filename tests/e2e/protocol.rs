@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Server, both, guests, raw};
-use serde_json::json;
+use oprc_tests::{Class, Server, both, eventually, guests, raw};
+use serde_json::{Value, json};
 
 both!(paths, methods, head, health, invocation_ids, queries, broken_requests, http2, cluster);
 
@@ -175,7 +175,14 @@ async fn http2(server: Server) {
 }
 
 async fn cluster(server: Server) {
-    let cluster = server.http().get("/api/v1/cluster").send().await.expect(200).json();
+    // others write meanwhile, and what is just being applied is behind for a moment
+    let cluster = eventually("no replica is behind", || async {
+        let cluster = server.http().get("/api/v1/cluster").send().await.expect(200).json();
+        let behind = |partition: &Value| partition["replicas"][0]["lag"] != json!(0);
+        let caught_up = !cluster["partitions"].as_array().unwrap().iter().any(behind);
+        caught_up.then_some(cluster)
+    })
+    .await;
     let nodes = cluster["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 1, "{cluster}");
     let node = &nodes[0]["id"];

@@ -17,10 +17,10 @@ async fn beside_a_turn(server: Server) {
     let object = class.object("o");
     object.put(&json!({ "n": 7 })).send().await.ok();
     let nap = tokio::spawn({
-        let object = object.clone();
-        async move { object.invoke("nap", json!({ "ms": 1500 })).await.expect(204) }
+        let nap = object.method("nap").json(&json!({ "ms": 6000 })).header("x-request-timeout-ms", 60_000);
+        async move { nap.send().await.expect(204) }
     });
-    server.logged(&["napping for 1500 ms", &class.name]).await;
+    server.logged(&["napping for 6000 ms", &class.name]).await;
     for _ in 0..5 {
         assert_eq!(object.invoke("value", json!({})).await.expect(200).json(), 7);
         let seen = object.invoke("run", json!([[{ "get": "dirty" }]])).await.expect(200);

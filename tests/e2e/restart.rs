@@ -26,7 +26,7 @@ fn the_gateway_may_come_first() {
         // nobody waits for ever for a host, a deployment neither
         let class = Class { http: http.clone(), name: "Early".into() };
         let early =
-            tokio::time::timeout(Duration::from_secs(30), class.upload(guests::counter(), None).send()).await;
+            tokio::time::timeout(Duration::from_mins(1), class.upload(guests::counter(), None).send()).await;
         let early = early.expect("a deployment without a host fails within the usual deadline");
         assert_eq!(early.problem(Code::Unavailable)["outcome"], "not-run");
         server.start_host();

@@ -113,7 +113,7 @@ fn idle_connections_do_not_hold_it() {
             multiplexed.get("/healthz").send().await.expect(200);
             let begin = std::time::Instant::now();
             assert_eq!(server.stop().await.code(), Some(0));
-            assert!(begin.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", begin.elapsed());
+            assert!(begin.elapsed() < std::time::Duration::from_secs(25), "it took {:?}", begin.elapsed());
         });
     }
 }

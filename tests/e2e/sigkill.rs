@@ -31,7 +31,9 @@ async fn rounds(kind: Kind, rounds: usize) {
     for round in 0..rounds {
         let load = ledger.load(&server.http(), CLIENTS);
         let deployment = deploy(&server);
-        let lives = Duration::from_millis(rng.random_range(20..300));
+        // as long as it takes to do something, and then a little that nobody can foresee
+        let (appends, lives) = (rng.random_range(0..200), Duration::from_micros(rng.random_range(0..20_000)));
+        ledger.progress(appends).await;
         tokio::time::sleep(lives).await;
         server.kill_host();
         load.stop().await;
@@ -44,7 +46,10 @@ async fn rounds(kind: Kind, rounds: usize) {
         }
         server.launch().await;
         ledger.check().await;
-        println!("round {round}: lived {lives:?}, {} acknowledged so far", ledger.acknowledged());
+        println!(
+            "round {round}: killed after {appends} appends and {lives:?}, {} acknowledged so far",
+            ledger.acknowledged()
+        );
     }
     for name in deployed {
         server.http().get(format!("/api/v1/classes/{name}")).send().await.expect(200);

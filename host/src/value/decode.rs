@@ -11,10 +11,15 @@ use compound::{flags, list, one_of, option, record, result, tuple, variant};
 
 use super::json::{Kind, Reader, is_integer};
 use super::path::{Path, Refused};
+use super::room::ALLOCATION_BYTES;
 use super::wit::Wit;
+
+/// What any value takes, beside what it points to.
+pub(super) const VALUE_BYTES: usize = size_of::<Val>();
 
 /// Reads the next value as `ty`.
 pub(super) fn decode(reader: &mut Reader<'_>, ty: &Wit, path: &Path<'_>) -> Result<Val, Refused> {
+    reader.take(VALUE_BYTES)?;
     match ty {
         Wit::Bool => {
             expect(reader, Kind::Bool, ty, path)?;
@@ -35,7 +40,11 @@ pub(super) fn decode(reader: &mut Reader<'_>, ty: &Wit, path: &Path<'_>) -> Resu
             text.parse().ok().filter(|f: &f64| f.is_finite()).map(Val::Float64)
         }),
         Wit::Char => character(reader, ty, path),
-        Wit::String => Ok(Val::String(text(reader, ty, path)?.into_owned())),
+        Wit::String => {
+            let text = text(reader, ty, path)?;
+            reader.take(text.len() + ALLOCATION_BYTES)?;
+            Ok(Val::String(text.into_owned()))
+        }
         Wit::Bytes => bytes(reader, ty, path),
         Wit::List(item) => list(reader, ty, item, path),
         Wit::Tuple(types) => tuple(reader, ty, types, path),
@@ -44,6 +53,7 @@ pub(super) fn decode(reader: &mut Reader<'_>, ty: &Wit, path: &Path<'_>) -> Resu
         Wit::Variant(cases) => variant(reader, ty, cases, path),
         Wit::Enum(names) => {
             let name = text(reader, ty, path)?;
+            reader.take(name.len() + ALLOCATION_BYTES)?;
             one_of(&name, names, ty, path).map(Val::Enum)
         }
         Wit::Flags(names) => flags(reader, ty, names, path),
@@ -142,7 +152,9 @@ fn bytes(reader: &mut Reader<'_>, ty: &Wit, path: &Path<'_>) -> Result<Val, Refu
     if reader.kind() != Kind::String {
         return Err(refuse(ty, path, " as base64 text", &reader.found()));
     }
-    match STANDARD.decode(reader.string()?.as_bytes()) {
+    let text = reader.string()?;
+    reader.take(text.len() / 4 * 3 * VALUE_BYTES)?;
+    match STANDARD.decode(text.as_bytes()) {
         Ok(bytes) => Ok(bytes_val(&bytes)),
         Err(error) => {
             Err(refuse(ty, path, " as base64 text", &format!("{} ({error})", reader.found_at(here))))

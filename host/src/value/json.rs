@@ -4,6 +4,9 @@
 
 use std::borrow::Cow;
 
+use super::path::Refused;
+use super::room::Room;
+
 /// Where and why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not JSON: {what} at byte {at}")]
@@ -31,6 +34,8 @@ pub(super) enum Kind {
 pub(super) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// What values may take; without it, anything.
+    room: Option<&'a mut Room>,
 }
 
 /// Characters of a found value that an error shows.
@@ -38,7 +43,17 @@ const EXCERPT_CHARS_MAX: usize = 40;
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, room: None }
+    }
+
+    /// For values that together take no more than there is room for.
+    pub(super) fn within(text: &'a str, room: &'a mut Room) -> Self {
+        Self { text, at: 0, room: Some(room) }
+    }
+
+    /// Counts what a value takes, before it is made.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Refused> {
+        self.room.as_mut().map_or(Ok(()), |room| room.take(bytes))
     }
 
     /// Looks at the next value.
@@ -156,7 +171,7 @@ impl<'a> Reader<'a> {
 
     /// [`Self::found`] for a value that was already read.
     pub(super) fn found_at(&self, mark: usize) -> String {
-        Reader { text: self.text, at: mark }.found()
+        Reader { at: mark, ..Reader::new(self.text) }.found()
     }
 
     /// The next value for an error: its kind and how it begins.

@@ -22,6 +22,7 @@ mod decode;
 mod encode;
 mod json;
 mod path;
+mod room;
 mod signature;
 #[cfg(test)]
 mod tests;

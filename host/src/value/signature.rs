@@ -6,10 +6,11 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::Form;
 use wasmtime::component::Val;
 
-use super::decode::{bytes_val, decode, members};
+use super::decode::{VALUE_BYTES, bytes_val, decode, members};
 use super::encode::{Unwritable, base64_bytes, bytes_of, encode};
 use super::json::{Kind, Reader};
 use super::path::{Path, Refused};
+use super::room::Room;
 use super::wit::Wit;
 
 /// What a call gave.
@@ -43,29 +44,48 @@ impl Signature {
         matches!(self.params.as_slice(), [(_, Wit::Bytes)])
     }
 
-    /// The arguments in a call's body.
+    /// The arguments in a call's body, and how many bytes they take; at most `bytes_max`.
     ///
     /// # Errors
-    /// `invalid`, with the path to what does not fit, the type that was expected and what was found.
-    pub(crate) fn arguments(&self, payload: &[u8], form: Form) -> Result<Vec<Val>, Problem> {
-        if form == Form::Raw {
-            return match (self.takes_raw(), payload.is_empty()) {
-                (true, _) => Ok(vec![bytes_val(payload)]),
-                (false, true) => self.without_body().map_err(|refused| self.invalid(&refused)),
-                (false, false) => {
-                    let refused = "a raw body needs a method whose only parameter is a list<u8>; send JSON";
-                    Err(self.invalid(&Refused(refused.into())))
-                }
-            };
+    /// `invalid`, with the path to what does not fit, the type that was expected and what was found;
+    /// `payload-too-large` when they take more.
+    pub(crate) fn arguments(
+        &self,
+        payload: &[u8],
+        form: Form,
+        bytes_max: usize,
+    ) -> Result<(Vec<Val>, usize), Problem> {
+        let mut room = Room::new(bytes_max);
+        let arguments = if form == Form::Raw {
+            self.raw_arguments(payload, &mut room)
+        } else {
+            self.json_arguments(payload, &mut room)
+        };
+        match arguments {
+            Ok(arguments) => Ok((arguments, room.taken())),
+            Err(refused) if room.is_over() => Err(Problem::new(Code::PayloadTooLarge, refused.to_string())
+                .hint("send less at once, or raise memory_mib in the manifest")),
+            Err(refused) => Err(self.invalid(&refused)),
         }
-        self.json_arguments(payload).map_err(|refused| self.invalid(&refused))
     }
 
-    fn json_arguments(&self, payload: &[u8]) -> Result<Vec<Val>, Refused> {
+    fn raw_arguments(&self, payload: &[u8], room: &mut Room) -> Result<Vec<Val>, Refused> {
+        if !self.takes_raw() {
+            if payload.is_empty() {
+                return self.without_body();
+            }
+            let refused = "a raw body needs a method whose only parameter is a list<u8>; send JSON";
+            return Err(Refused(refused.into()));
+        }
+        room.take(payload.len().saturating_mul(VALUE_BYTES))?;
+        Ok(vec![bytes_val(payload)])
+    }
+
+    fn json_arguments(&self, payload: &[u8], room: &mut Room) -> Result<Vec<Val>, Refused> {
         let text = std::str::from_utf8(payload);
         let text =
             text.map_err(|error| Refused(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
-        let mut reader = Reader::new(text);
+        let mut reader = Reader::within(text, room);
         let arguments = match reader.kind() {
             Kind::End => return self.without_body(),
             Kind::Object => members(&mut reader, &self.params, None, "parameter")?,
@@ -84,6 +104,7 @@ impl Signature {
     /// Trailing options may be left out.
     fn positional(&self, reader: &mut Reader<'_>) -> Result<Vec<Val>, Refused> {
         reader.open(b'[')?;
+        reader.take(self.params.len() * VALUE_BYTES)?;
         let mut arguments = Vec::with_capacity(self.params.len());
         let mut first = true;
         while reader.item(&mut first, b']')? {

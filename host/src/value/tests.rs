@@ -229,6 +229,11 @@ fn nested_results_say_which() {
     refused(&ty, "3", "v: expected result<u8> as {\"ok\": ...} or {\"err\": ...}, found number 3");
 }
 
+/// A signature's arguments, with all the room in the world.
+fn arguments(signature: &Signature, body: &[u8], form: Form) -> Result<Vec<Val>, Problem> {
+    signature.arguments(body, form, usize::MAX).map(|(arguments, _)| arguments)
+}
+
 fn invalid(problem: &Problem) -> &str {
     assert_eq!(problem.kind(), Code::Invalid);
     &problem.detail
@@ -237,7 +242,7 @@ fn invalid(problem: &Problem) -> &str {
 #[test]
 fn arguments_come_by_name_or_in_order() {
     let two = signature(&[("a", Wit::U64), ("b", option(Wit::String))], None);
-    let json = |text: &str| two.arguments(text.as_bytes(), Form::Json);
+    let json = |text: &str| arguments(&two, text.as_bytes(), Form::Json);
     let values = vec![Val::U64(1), some(Val::String("x".into()))];
     assert_eq!(json("{\"b\":\"x\",\"a\":1}").unwrap(), values);
     assert_eq!(json("[1,\"x\"]").unwrap(), values);
@@ -253,7 +258,7 @@ fn arguments_come_by_name_or_in_order() {
     assert!(invalid(&json("5").unwrap_err()).ends_with("or an array in their order, found number 5"));
     assert_eq!(invalid(&json("{\"a\":1} x").unwrap_err()), "not JSON: more text after the value at byte 8");
     assert_eq!(
-        invalid(&two.arguments(&[b'[', 0xff], Form::Json).unwrap_err()),
+        invalid(&arguments(&two, &[b'[', 0xff], Form::Json).unwrap_err()),
         "the body is not UTF-8 at byte 1"
     );
 }
@@ -261,35 +266,71 @@ fn arguments_come_by_name_or_in_order() {
 #[test]
 fn a_list_or_record_as_the_only_argument_has_its_own_brackets() {
     let list = signature(&[("xs", Wit::List(Box::new(Wit::U32)))], None);
-    assert_eq!(list.arguments(b"[[1]]", Form::Json).unwrap(), vec![Val::List(vec![Val::U32(1)])]);
-    let error = list.arguments(b"[1]", Form::Json).unwrap_err();
+    assert_eq!(arguments(&list, b"[[1]]", Form::Json).unwrap(), vec![Val::List(vec![Val::U32(1)])]);
+    let error = arguments(&list, b"[1]", Form::Json).unwrap_err();
     assert_eq!(invalid(&error), "xs: expected list<u32>, found number 1");
     let record = signature(&[("p", point())], None);
-    assert!(record.arguments(b"{\"p\":{\"x\":1}}", Form::Json).is_ok());
-    assert!(record.arguments(b"{\"x\":1}", Form::Json).is_err());
+    assert!(arguments(&record, b"{\"p\":{\"x\":1}}", Form::Json).is_ok());
+    assert!(arguments(&record, b"{\"x\":1}", Form::Json).is_err());
 }
 
 #[test]
 fn an_empty_body_is_no_arguments() {
     for body in ["", " \n", "{}", "[]"] {
-        assert_eq!(signature(&[], None).arguments(body.as_bytes(), Form::Json).unwrap(), vec![]);
+        assert_eq!(arguments(&signature(&[], None), body.as_bytes(), Form::Json).unwrap(), vec![]);
         let all_options = signature(&[("a", option(Wit::U8))], None);
-        assert_eq!(all_options.arguments(body.as_bytes(), Form::Json).unwrap(), vec![Val::Option(None)]);
+        assert_eq!(arguments(&all_options, body.as_bytes(), Form::Json).unwrap(), vec![Val::Option(None)]);
     }
-    assert_eq!(signature(&[], None).arguments(b"", Form::Raw).unwrap(), vec![]);
+    assert_eq!(arguments(&signature(&[], None), b"", Form::Raw).unwrap(), vec![]);
 }
 
 #[test]
 fn a_raw_body_goes_to_a_sole_list_of_bytes() {
     let raw = signature(&[("data", Wit::Bytes)], None);
-    assert_eq!(raw.arguments(&[0, 255], Form::Raw).unwrap(), vec![Val::List(vec![Val::U8(0), Val::U8(255)])]);
-    assert_eq!(raw.arguments(b"", Form::Raw).unwrap(), vec![Val::List(vec![])]);
     assert_eq!(
-        raw.arguments(b"{\"data\":\"AP8=\"}", Form::Json).unwrap(),
-        raw.arguments(&[0, 255], Form::Raw).unwrap()
+        arguments(&raw, &[0, 255], Form::Raw).unwrap(),
+        vec![Val::List(vec![Val::U8(0), Val::U8(255)])]
+    );
+    assert_eq!(arguments(&raw, b"", Form::Raw).unwrap(), vec![Val::List(vec![])]);
+    assert_eq!(
+        arguments(&raw, b"{\"data\":\"AP8=\"}", Form::Json).unwrap(),
+        arguments(&raw, &[0, 255], Form::Raw).unwrap()
     );
     let other = signature(&[("data", Wit::String)], None);
-    assert!(invalid(&other.arguments(b"x", Form::Raw).unwrap_err()).starts_with("a raw body needs"));
+    assert!(invalid(&arguments(&other, b"x", Form::Raw).unwrap_err()).starts_with("a raw body needs"));
+}
+
+/// A short text may stand for much: each is counted for what it becomes, before it does.
+#[test]
+fn arguments_take_no_more_than_there_is_room_for() {
+    const MIB: usize = 1024 * 1024;
+    let wide: Vec<_> = (0..500).map(|n| (format!("field-{n}"), option(Wit::U8))).collect();
+    let list = |item: Wit| Wit::List(Box::new(item));
+    let cases = [
+        (list(Wit::Record(wide)), "{}"),
+        (list(list(Wit::U8)), "[]"),
+        (list(Wit::U8), "1"),
+        (list(Wit::String), "\"\""),
+        (list(option(Wit::U8)), "null"),
+        (list(Wit::Flags(vec!["a".into()])), "[\"a\"]"),
+        (list(Wit::Enum(vec!["a".into()])), "\"a\""),
+        (list(Wit::Tuple(vec![Wit::U8])), "[1]"),
+        (list(Wit::Bytes), "\"AAAAAAAA\""),
+    ];
+    for (ty, item) in cases {
+        let signature = signature(&[("v", ty)], None);
+        let few = format!("[[{}]]", [item; 3].join(","));
+        let (_, taken) = signature.arguments(few.as_bytes(), Form::Json, MIB).unwrap();
+        assert!(taken >= 3 * size_of::<Val>(), "{item}: {taken}");
+        let many = format!("[[{}]]", vec![item; MIB / (item.len() + 1)].join(","));
+        let problem = signature.arguments(many.as_bytes(), Form::Json, 4 * MIB).unwrap_err();
+        assert_eq!(problem.kind(), Code::PayloadTooLarge, "{item}: {problem}");
+        assert_eq!(problem.detail, "the arguments take more than 4 MiB of the host's memory");
+    }
+    let raw = signature(&[("data", Wit::Bytes)], None);
+    assert!(raw.arguments(&[0; 1024], Form::Raw, MIB).is_ok());
+    let problem = raw.arguments(&vec![0; MIB], Form::Raw, MIB).unwrap_err();
+    assert_eq!(problem.kind(), Code::PayloadTooLarge);
 }
 
 #[test]

@@ -17,8 +17,7 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
         return problem.clone();
     }
     if memory.exhausted {
-        let detail = "the functions that run now hold all the memory that is set aside for them";
-        return Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS);
+        return no_memory();
     }
     if memory.denied {
         let detail = format!("the function wanted more memory than its {} MiB", memory.mib_max());
@@ -45,6 +44,12 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
     );
     problem.backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     problem
+}
+
+/// All turns together hold as much as they may.
+pub(super) fn no_memory() -> Problem {
+    let detail = "the functions that run now hold all the memory that is set aside for them";
+    Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS)
 }
 
 /// An error with all its causes, on one line, for people.

@@ -14,7 +14,7 @@ use wasmtime::{Engine, Store};
 
 use super::access::ObjectAccess;
 use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
-use super::budget::Budget;
+use super::budget::{Budget, Share};
 use super::call::Call;
 use super::contract::{Contract, Export, check_imports, invalid, names};
 use super::failure;
@@ -36,7 +36,8 @@ pub(crate) struct Module {
 enum Plan<'a> {
     Handler(&'a ComponentExportIndex),
     Bytes(&'a Export, Bytes),
-    Values(&'a Export, Vec<Val>),
+    /// With its part of the memory of all turns.
+    Values(&'a Export, Vec<Val>, Share),
 }
 
 impl Module {
@@ -108,13 +109,20 @@ impl Module {
         if export.bytes_to_bytes && call.form == Form::Raw {
             return Ok(Plan::Bytes(export, call.payload.clone()));
         }
-        let arguments = export.signature.arguments(&call.payload, call.form)?;
+        let room = state::arguments_bytes_max(&call.limits);
+        let (arguments, taken) = export.signature.arguments(&call.payload, call.form, room)?;
         match arguments.as_slice() {
             [Val::List(items)] if export.bytes_to_bytes => {
                 let bytes = bytes_of(items).unwrap_or_default();
                 Ok(Plan::Bytes(export, bytes.into()))
             }
-            _ => Ok(Plan::Values(export, arguments)),
+            _ => {
+                let mut share = self.budget.share();
+                if !share.grow(taken) {
+                    return Err(failure::no_memory());
+                }
+                Ok(Plan::Values(export, arguments, share))
+            }
         }
     }
 
@@ -161,7 +169,7 @@ impl Module {
                 let (result,) = func.call_async(&mut *store, (&bytes,)).await?;
                 Ok(reply_bytes(result, call.accept))
             }
-            Plan::Values(export, arguments) => {
+            Plan::Values(export, arguments, _share) => {
                 let func = instance.get_func(&mut *store, export.index);
                 let func = func.ok_or_else(|| Problem::new(Code::Internal, "an export is gone"))?;
                 let mut results = vec![Val::Bool(false); usize::from(export.signature.result.is_some())];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oprc_mesh::id::Digest;
-use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::outcome::{Code, Effect, Problem};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -21,6 +21,11 @@ use super::module::Module;
 use super::state::State;
 use super::store::Components;
 use super::ticker::Ticker;
+
+/// Compilations that may wait for the one under way; one more is `overloaded`.
+pub(super) const COMPILATIONS_WAITING_MAX: usize = 32;
+/// When to try again after that.
+const RETRY_MS: u64 = 1_000;
 
 /// Where a runtime keeps its files and how much it holds.
 #[derive(Debug, Clone)]
@@ -53,6 +58,8 @@ struct Shared {
     modules: Cache<Digest, Arc<Module>>,
     /// One compilation at a time: each already uses every core, and turns go on meanwhile.
     compiling: Arc<Semaphore>,
+    /// Places for those that wait for it or compile.
+    queue: Semaphore,
 }
 
 impl Runtime {
@@ -73,6 +80,7 @@ impl Runtime {
             aot: AotCache::open(&config.data_dir.join("aot"), &engine)?,
             modules: Cache::new(config.modules_max),
             compiling: Arc::new(Semaphore::new(1)),
+            queue: Semaphore::new(COMPILATIONS_WAITING_MAX + 1),
         })))
     }
 
@@ -85,12 +93,14 @@ impl Runtime {
     /// for the same digest wait for one and the same load.
     ///
     /// # Errors
-    /// `not-found` when the host does not hold the component, `invalid-component` when it cannot be used.
+    /// `not-found` when the host does not hold the component, `invalid-component` when it cannot be used, `overloaded`
+    /// when too many others wait to be compiled.
     pub(crate) async fn load(&self, digest: &Digest) -> Result<Arc<Module>, Problem> {
         let load = async {
             if let Some(module) = self.blocking(*digest, Shared::load_compiled).await? {
                 return Ok(module);
             }
+            let _place = self.0.queue.try_acquire().map_err(|_| too_many())?;
             // The permit goes with the work: a caller that leaves does not let the next compilation begin early.
             let permit = Arc::clone(&self.0.compiling).acquire_owned().await;
             let permit = permit.map_err(|_| internal("the runtime is closed"))?;
@@ -102,6 +112,13 @@ impl Runtime {
         };
         let loaded = self.0.modules.get_or_insert_async(digest, load).await;
         loaded.map_err(|problem| problem.on("load", digest))
+    }
+
+    /// Lets nothing be compiled while what it gives is kept.
+    #[cfg(test)]
+    pub(super) async fn hold_compiler(&self) -> tokio::sync::OwnedSemaphorePermit {
+        #[allow(clippy::unwrap_used)]
+        Arc::clone(&self.0.compiling).acquire_owned().await.unwrap()
     }
 
     async fn blocking<T: Send + 'static>(
@@ -165,6 +182,11 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Generic::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
+}
+
+fn too_many() -> Problem {
+    let detail = format!("{COMPILATIONS_WAITING_MAX} components wait to be compiled already");
+    Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS)
 }
 
 fn internal(detail: &str) -> Problem {

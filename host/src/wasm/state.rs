@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::outcome::{Code, Problem};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
@@ -51,6 +52,12 @@ pub(super) struct Memory {
     pub(super) denied: bool,
     /// All turns together hold as much as they may.
     pub(super) exhausted: bool,
+}
+
+/// What the arguments of a call may take on the host: what the turn may have, and room for a payload of bytes.
+pub(super) fn arguments_bytes_max(limits: &ClassLimits) -> usize {
+    let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
+    usize_of(limits.memory_mib).saturating_mul(MIB).saturating_add(payload.saturating_mul(VALUE_BYTES))
 }
 
 /// A store for one turn, with every limit set.

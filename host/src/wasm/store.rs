@@ -60,6 +60,8 @@ impl Components {
             source,
         };
         fs::create_dir_all(dir).map_err(failed)?;
+        // what is made durable in the folder is lost with the folder
+        dir.parent().map_or(Ok(()), |above| File::open(above)?.sync_all()).map_err(failed)?;
         for entry in fs::read_dir(dir).map_err(failed)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
                 fs::remove_file(entry.path()).map_err(failed)?;

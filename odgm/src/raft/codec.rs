@@ -73,6 +73,7 @@ pub(super) fn state_record(applied: Option<&LogId>, membership: &StoredMembershi
         applied: applied.map(log_id_record),
         membership_at: membership.log_id().as_ref().map(log_id_record),
         membership: membership.log_id().is_some().then(|| membership_record(membership.membership())),
+        installed: false,
     }
 }
 

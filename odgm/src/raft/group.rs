@@ -82,6 +82,7 @@ impl Group {
         let node = context.node.0;
         let state = Arc::new(GroupState::open(&context.store.state, id)?);
         let log = LogStore::open(&context.store.log, &context.writer, &context.poison, id)?;
+        log.check(&state.state()?)?;
         let state_machine = StateMachine::open(&state, machine, &context.poison, &context.collect)?;
         let applied_term = state_machine.applied_term();
         let pristine = log.is_pristine();

@@ -15,8 +15,11 @@ use super::types::{LogId, RaftEntry, RaftVote, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::{LogOp, LogWriter};
 use crate::poison::Poison;
-use crate::record::{FORMAT, PurgedRecord};
+use crate::record::{FORMAT, PurgedRecord, StateRecord};
 use crate::store::LogDb;
+
+/// What to do about a log and a state that do not belong together.
+const RESTORE: &str = "part of the data directory was lost or replaced; restore all of it from one copy";
 
 /// One group's log, shared by its store and its readers.
 pub(super) struct GroupLog {
@@ -62,6 +65,45 @@ impl LogStore {
             writer: writer.clone(),
             inner: Mutex::new(inner),
         })))
+    }
+
+    /// Checks that the log and the state that it was applied to go together. The state is a function of the log, so one
+    /// that holds what the log does not reach, or lacks what the log has purged, means that one of the two was lost or
+    /// replaced; openraft would purge its way over the gap and go on with what is left.
+    ///
+    /// # Errors
+    /// [`OdgmError::Corrupt`] saying which entries are missing.
+    pub(super) fn check(&self, state: &StateRecord) -> Result<(), OdgmError> {
+        let group = self.0.group;
+        let (last, purged) = {
+            let inner = self.0.inner.lock();
+            (inner.last, inner.purged)
+        };
+        let applied = state.applied.map(codec::log_id);
+        let refuse = |what: &str, detail: String| {
+            Err(OdgmError::corrupt(format!("the {what} of raft group {group}"), detail))
+        };
+        let show = |id: Option<LogId>| id.map_or_else(|| "no entry".to_owned(), |id| format!("entry {id}"));
+        // a snapshot may have been installed just before the log was purged up to it
+        if last < applied && !state.installed {
+            let (applied, last) = (show(applied), show(last));
+            return refuse("log", format!("{applied} is applied, but it ends with {last}: {RESTORE}"));
+        }
+        if applied < purged {
+            let (applied, purged) = (show(applied), show(purged));
+            return refuse(
+                "state",
+                format!("{applied} is applied, but the log is purged up to {purged}: {RESTORE}"),
+            );
+        }
+        let next = applied.max(purged).map_or(0, |id| id.index + 1);
+        match self.0.db.first(group)? {
+            Some(first) if first > next => refuse(
+                "log",
+                format!("it begins with entry {first}, but entry {next} is to be applied next: {RESTORE}"),
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// A group that was never initialised has neither vote nor entries.
@@ -157,3 +199,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "log_store_tests.rs"]
+mod tests;

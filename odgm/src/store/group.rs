@@ -93,7 +93,7 @@ impl GroupState {
     /// Makes a filled generation the current one: pointer, applied index and membership in one flushed write. Blocks.
     pub(crate) fn flip(&self, to: Space, state: &StateRecord) -> Result<(), OdgmError> {
         let mut batch = WriteBatch::default();
-        batch.put(to.state(), state.encode_to_vec());
+        batch.put(to.state(), StateRecord { installed: true, ..state.clone() }.encode_to_vec());
         batch.put(Space::pointer(self.id), NumberRecord { value: to.generation }.encode_to_vec());
         self.db.write(batch)?;
         self.db.flush_through(self.db.sequence())?;

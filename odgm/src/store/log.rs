@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
+use super::dir::Lock;
 use super::options::Shared;
 use crate::error::OdgmError;
 use crate::key;
@@ -14,6 +15,7 @@ pub(crate) struct LogDb {
     db: DB,
     synced: WriteOptions,
     buffered: WriteOptions,
+    lock: Lock,
 }
 
 /// What a group's log holds when it is opened.
@@ -25,15 +27,23 @@ pub(crate) struct LogExtent {
 }
 
 impl LogDb {
-    pub(super) fn open(path: &Path, shared: &Shared) -> Result<Self, OdgmError> {
-        let db = DB::open(&shared.log(), path).map_err(OdgmError::database("open the log database"))?;
+    pub(super) fn open(path: &Path, shared: &Shared, lock: Lock) -> Result<Self, OdgmError> {
+        let db = DB::open(&shared.log(), path).map_err(|error| match error.kind() {
+            ErrorKind::Corruption => OdgmError::corrupt(
+                "the log database",
+                format!("{error}; restore the data directory from a copy"),
+            ),
+            _ => OdgmError::database("open the log database")(error),
+        })?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, synced, buffered: WriteOptions::default() })
+        Ok(Self { db, synced, buffered: WriteOptions::default(), lock })
     }
 
     /// Writes a batch; with `sync` it is on the disk when this returns.
     pub(crate) fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), OdgmError> {
+        // what is written into a directory that was removed is not durable, whatever fsync says
+        self.lock.check()?;
         let options = if sync { &self.synced } else { &self.buffered };
         self.db.write_opt(batch, options).map_err(OdgmError::database("write the log"))
     }
@@ -59,6 +69,18 @@ impl LogDb {
             1..=FORMAT => Ok(Some(record)),
             other => Err(OdgmError::corrupt(what, format!("format version {other}"))),
         }
+    }
+
+    /// The index of a group's first entry.
+    pub(crate) fn first(&self, group: u64) -> Result<Option<u64>, OdgmError> {
+        let start = key::log_entry(group, 0);
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(key::log_entry(group, key::LOG_INDEX_END));
+        let mut entries = self.db.iterator_opt(IteratorMode::From(&start, Direction::Forward), options);
+        let Some(entry) = entries.next() else { return Ok(None) };
+        let (key, _) = entry.map_err(OdgmError::database("read the log"))?;
+        let (_, index) = key::parse_log(&key).ok_or_else(|| OdgmError::corrupt("a log key", "its length"))?;
+        Ok(Some(index))
     }
 
     fn last(&self, group: u64) -> Result<Option<(u64, Vec<u8>)>, OdgmError> {

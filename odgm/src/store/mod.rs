@@ -30,21 +30,25 @@ use crate::poison::Poison;
 pub(crate) struct Store {
     pub(crate) log: Arc<LogDb>,
     pub(crate) state: Arc<StateDb>,
+    node: NodeId,
     // after the databases: they close first, then the lock goes
-    dir: DataDir,
+    _dir: DataDir,
 }
 
 impl Store {
     /// Opens, or creates, the data directory.
     pub(crate) fn open(config: &OdgmConfig, poison: &Poison) -> Result<Self, OdgmError> {
-        let dir = DataDir::open(&config.data_dir)?;
-        let shared = options::Shared::new(config);
-        let log = LogDb::open(&dir.path().join("log"), &shared)?;
-        let state = StateDb::open(&dir.path().join("state"), &shared, poison.clone())?;
-        Ok(Self { log: Arc::new(log), state: Arc::new(state), dir })
+        let mut dir = DataDir::open(&config.data_dir)?;
+        let shared = options::Shared::new(config, dir.is_new());
+        let [log, state] = dir::DATABASES.map(|name| dir.path().join(name));
+        let log = LogDb::open(&log, &shared, dir.lock().clone())?;
+        let state = StateDb::open(&state, &shared, poison.clone())?;
+        let empty = dir.is_new() && log.groups()?.is_empty() && state.groups()?.is_empty();
+        let node = dir.settle(empty)?;
+        Ok(Self { log: Arc::new(log), state: Arc::new(state), node, _dir: dir })
     }
 
     pub(crate) fn node(&self) -> NodeId {
-        self.dir.node()
+        self.node
     }
 }

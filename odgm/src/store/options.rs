@@ -15,17 +15,19 @@ const STATE_WRITE_BUFFER_BYTES: usize = 24 * MIB;
 const STATE_BLOCK_BYTES: usize = 8 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const OPEN_FILES_MAX: i32 = 512;
-const WAL_FILES_KEPT: usize = 2;
 
 /// What both databases share: one budget for blocks, one for unwritten data.
 pub(super) struct Shared {
     cache: Cache,
     buffers: WriteBufferManager,
+    create: bool,
 }
 
 impl Shared {
-    pub(super) fn new(config: &OdgmConfig) -> Self {
+    /// With `create`, databases that are missing are made; otherwise they are an error.
+    pub(super) fn new(config: &OdgmConfig, create: bool) -> Self {
         Self {
+            create,
             cache: Cache::new_lru_cache(config.block_cache_mib.max(1) * MIB),
             // without stalls: a full budget flushes early, it does not stop the log writer
             buffers: WriteBufferManager::new_write_buffer_manager(
@@ -37,7 +39,7 @@ impl Shared {
 
     fn base(&self) -> Options {
         let mut options = Options::default();
-        options.create_if_missing(true);
+        options.create_if_missing(self.create);
         options.set_write_buffer_manager(&self.buffers);
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_max_background_jobs(2);
@@ -53,9 +55,13 @@ impl Shared {
         let mut options = self.base();
         options.set_write_buffer_size(LOG_WRITE_BUFFER_BYTES);
         options.set_compression_type(DBCompressionType::None);
-        // a recycled WAL file has its blocks already, so that fdatasync need not write the inode as well
-        options.set_recycle_log_file_num(WAL_FILES_KEPT);
-        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // What was acknowledged lies in the WAL. Damage in it is refused, but for a last record that is not whole, which
+        // nobody was told of; the other modes leave out the rest from there on and say nothing. That needs WAL files that
+        // end where they end: a recycled one has old records behind the new, which look like damage, and which whoever
+        // writes values could make look like records.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        // a whole file that is missing, or too short, is noticed as well
+        options.set_track_and_verify_wals_in_manifest(true);
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(&self.cache);
         options.set_block_based_table_factory(&table);

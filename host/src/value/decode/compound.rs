@@ -4,8 +4,9 @@ use wasmtime::component::Val;
 
 use super::super::json::{Kind, Reader};
 use super::super::path::{Path, Refused};
+use super::super::room::ALLOCATION_BYTES;
 use super::super::wit::Wit;
-use super::{decode, expect, refuse, text};
+use super::{VALUE_BYTES, decode, expect, refuse, text};
 
 pub(super) fn list(reader: &mut Reader<'_>, ty: &Wit, item: &Wit, path: &Path<'_>) -> Result<Val, Refused> {
     expect(reader, Kind::Array, ty, path)?;
@@ -13,6 +14,8 @@ pub(super) fn list(reader: &mut Reader<'_>, ty: &Wit, item: &Wit, path: &Path<'_
     let mut items = Vec::new();
     let mut first = true;
     while reader.item(&mut first, b']')? {
+        // a list that grows may have twice the places that it needs
+        reader.take(VALUE_BYTES)?;
         items.push(decode(reader, item, &path.index(items.len()))?);
     }
     Ok(Val::List(items))
@@ -26,6 +29,7 @@ pub(super) fn tuple(
 ) -> Result<Val, Refused> {
     expect(reader, Kind::Array, ty, path)?;
     reader.open(b'[')?;
+    reader.take(types.len() * VALUE_BYTES)?;
     let mut items = Vec::with_capacity(types.len());
     let mut first = true;
     while reader.item(&mut first, b']')? {
@@ -45,6 +49,10 @@ pub(super) fn record(
     path: &Path<'_>,
 ) -> Result<Val, Refused> {
     expect(reader, Kind::Object, ty, path)?;
+    // each record has names of its own
+    let name_bytes: usize =
+        fields.iter().map(|(name, _)| size_of::<String>() + name.len() + ALLOCATION_BYTES).sum();
+    reader.take(name_bytes)?;
     let values = members(reader, fields, Some(path), "field")?;
     let named = fields.iter().zip(values).map(|((name, _), value)| (name.clone(), value));
     Ok(Val::Record(named.collect()))
@@ -60,6 +68,8 @@ pub(in crate::value) fn members(
     what: &str,
 ) -> Result<Vec<Val>, Refused> {
     let at = |name: &str| path.map_or_else(|| name.to_owned(), |path| path.name(name).to_string());
+    // also for the options that are left out
+    reader.take(fields.len() * VALUE_BYTES)?;
     let mut values: Vec<Option<Val>> = fields.iter().map(|_| None).collect();
     reader.open(b'{')?;
     let mut first = true;
@@ -112,6 +122,7 @@ pub(super) fn variant(
     if reader.kind() == Kind::String {
         let here = reader.mark();
         let name = reader.string()?;
+        reader.take(name.len() + ALLOCATION_BYTES)?;
         return match find(&name).map(|at| &cases[at]) {
             Some((name, None)) => Ok(Val::Variant(name.clone(), None)),
             Some(_) => Err(refuse(ty, path, "", &format!("{} without its payload", reader.found_at(here)))),
@@ -155,6 +166,8 @@ fn single<'t>(
         return Err(refuse(ty, path, note, "an empty object"));
     }
     let name = reader.name()?;
+    // the case's own name, and the box of its payload
+    reader.take(name.len() + 2 * ALLOCATION_BYTES)?;
     let Some((number, payload)) = case(&name) else {
         return Err(refuse(ty, path, note, &format!("the case {name:?}")));
     };
@@ -196,6 +209,7 @@ pub(super) fn flags(
         let here = path.index(index);
         let name = text(reader, &Wit::String, &here)?;
         let flag = one_of(&name, names, ty, &here)?;
+        reader.take(size_of::<String>() + flag.len() + ALLOCATION_BYTES)?;
         if !set.contains(&flag) {
             set.push(flag);
         }

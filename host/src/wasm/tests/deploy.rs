@@ -1,7 +1,9 @@
 //! What cannot be deployed, and that it says why.
 
-use oprc_mesh::outcome::Code;
+use oprc_mesh::outcome::{Code, Effect};
 
+use super::super::bench::upload;
+use super::super::runtime::COMPILATIONS_WAITING_MAX;
 use super::{Fixture, guest};
 
 async fn refused(component: &[u8]) -> (String, String) {
@@ -162,4 +164,28 @@ async fn a_component_that_is_not_here_is_not_found() {
     let digest = oprc_mesh::id::Digest::of(b"nowhere");
     let problem = Fixture::new().runtime.load(&digest).await.err().unwrap();
     assert_eq!(problem.kind(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn more_compilations_than_may_wait_are_overloaded() {
+    const PLACES: usize = COMPILATIONS_WAITING_MAX + 1;
+    let fixture = Fixture::new();
+    let held = fixture.runtime.hold_compiler().await;
+    let mut loads = tokio::task::JoinSet::new();
+    for n in 0..PLACES + 2 {
+        let component = wat::parse_str(exporting(&[&format!("f{n}")])).unwrap();
+        let digest = upload(&fixture.runtime, &component).await.unwrap();
+        let runtime = fixture.runtime.clone();
+        loads.spawn(async move { runtime.load(&digest).await.map(drop) });
+    }
+    // those that find no place do not wait for the compiler
+    for _ in 0..2 {
+        let problem = loads.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!((problem.kind(), problem.effect), (Code::Overloaded, Effect::NotRun as i32));
+        assert!(problem.retry_after_ms > 0);
+    }
+    drop(held);
+    let loaded = loads.join_all().await;
+    assert_eq!(loaded.len(), PLACES);
+    assert!(loaded.iter().all(Result::is_ok), "{loaded:?}");
 }

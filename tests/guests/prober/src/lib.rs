@@ -111,6 +111,7 @@ impl Guest for Prober {
 
     fn burn(ms: u64) {
         dirty();
+        println!("burning for {ms} ms in {}", context::invocation_id());
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(ms) {
             black_box((0..10_000u64).sum::<u64>());

@@ -7,6 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::args::Format;
 use crate::client::Answer;
 use crate::consistency::Consistency;
 use crate::failure::Failure;
@@ -74,9 +75,9 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says on standard error how old what a stale read gave may be.
-pub(crate) fn note_staleness(asked: Consistency, answer: &Answer) {
-    if asked != Consistency::Stale {
+/// Says to people, on standard error, how old what a stale read gave may be.
+pub(crate) fn note_staleness(format: Format, asked: Consistency, answer: &Answer) {
+    if format == Format::Json || asked != Consistency::Stale {
         return;
     }
     let told = answer.headers.get("oprc-stale-ms").and_then(|ms| ms.to_str().ok());

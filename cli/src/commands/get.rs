@@ -19,13 +19,13 @@ pub(crate) async fn run(args: GetArgs) -> Result<(), Failure> {
     let query = args.consistency.query();
     let Some(field) = &args.field else {
         let answer = client.get(&object, query.as_slice()).await?;
-        output::note_staleness(args.consistency, &answer);
+        output::note_staleness(args.client.output, args.consistency, &answer);
         return output::json_text(&answer.body);
     };
     let path = field_path(&object, field)?;
     let request = client.request_as(Method::GET, &path, OCTETS).query(query.as_slice());
     let answer = client.send(request).await?;
-    output::note_staleness(args.consistency, &answer);
+    output::note_staleness(args.client.output, args.consistency, &answer);
     match args.client.output {
         Format::Table => output::raw(&answer.body),
         Format::Json => output::json(&form(&client, &object, field, query).await?),

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
         request = request.body(input::read(Source::payload(payload))?);
     }
     let answer = client.send(request).await?;
-    output::note_staleness(args.consistency, &answer);
+    output::note_staleness(args.client.output, args.consistency, &answer);
     match args.client.output {
         Format::Table if !answer.is_json() => output::raw(&answer.body),
         Format::Json if !answer.is_json() && !answer.body.is_empty() => {

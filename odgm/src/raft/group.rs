@@ -26,6 +26,7 @@ use super::lease;
 use super::log_store::LogStore;
 use super::network::Network;
 use super::receiving::Receiving;
+use super::rest::Rest;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, Completion, ProposalError, Reply, StoredMembership, TypeConfig};
 use crate::error::OdgmError;
@@ -62,6 +63,7 @@ pub(crate) struct Group {
     /// The term in which this leader has asked another replica to take over: it may come to lead at any moment since.
     handed_over: AtomicU64,
     freshness: Arc<Freshness>,
+    rest: Arc<Rest>,
     _tasks: DropGuard,
 }
 
@@ -95,7 +97,9 @@ impl Group {
         // a leader may rely on a lease that this replica gave before its restart; a new one gave none
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
         let freshness = Arc::<Freshness>::default();
-        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone());
+        let rest = Arc::new(Rest::new(id, node, &raft));
+        let inbound =
+            Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone(), rest.clone());
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {
@@ -121,6 +125,7 @@ impl Group {
             applied_term,
             handed_over: AtomicU64::new(0),
             freshness,
+            rest,
             _tasks: tasks.drop_guard(),
         })
     }
@@ -138,6 +143,16 @@ impl Group {
     /// Nothing of it is stored here yet.
     pub(crate) async fn is_pristine(&self) -> bool {
         matches!(self.raft.is_initialized().await, Ok(false))
+    }
+
+    /// No heartbeats are sent and no time is counted until there is work.
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.rest.is_asleep()
+    }
+
+    pub(super) fn wake(&self) {
+        self.rest.wake();
     }
 
     pub(super) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
@@ -158,6 +173,7 @@ impl Group {
         command: Command,
         done: impl FnOnce(Result<Reply, ProposalError>) + Send + 'static,
     ) -> Result<(), ProposalError> {
+        self.rest.wake();
         let completion = Completion::new(move |result: ClientWriteResult<TypeConfig>| {
             done(result.map(|response| response.data).map_err(|error| proposal_error(&error)));
         });
@@ -171,6 +187,7 @@ impl Group {
 
     /// Whether this leader's lease in `term` holds: no other replica can have become leader before this call.
     pub(crate) fn lease_holds(&self, term: u64) -> bool {
+        self.rest.wake();
         // Looked at before the term: openraft tells the acknowledgements before the term that they are of. A time of a
         // later term, in which others may have led between, is thus never taken for one of `term`.
         let acked = self.data.borrow_watched().last_quorum_acked;
@@ -190,7 +207,7 @@ impl Group {
 
     /// For how long this leader has heard of no majority of the voters; none when it does not lead, is the only voter, or
     /// has not led for long enough to tell.
-    pub(crate) fn silence(&self) -> Option<Duration> {
+    fn silence(&self) -> Option<Duration> {
         let acked = self.data.borrow_watched().last_quorum_acked?;
         let server = self.server.borrow_watched();
         let alone = matches!(Voting::of(&server.membership_config, self.node), Voting::Alone);
@@ -199,7 +216,9 @@ impl Group {
 
     /// Whether this leader hears of no majority. It does not lead any more, or nothing that it proposes is decided.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.silence().is_some_and(|silence| silence > Duration::from_millis(CUT_OFF_MS))
+        let long = Duration::from_millis(CUT_OFF_MS);
+        // one that rests hears of nobody, and one that has just woken has had no time to
+        self.silence().is_some_and(|silence| silence > long) && self.rest.awake_for() > long
     }
 
     /// Whether this replica takes itself for the leader.
@@ -223,6 +242,7 @@ impl Group {
     /// # Errors
     /// It does not lead, or hears of no quorum.
     pub(crate) async fn read_index(&self) -> Result<(), ReadError> {
+        self.rest.wake();
         match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),

@@ -124,3 +124,20 @@ async fn a_leader_without_a_majority_refuses_soon_and_leaves_nobody_waiting() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_rested_takes_in_work_at_once() {
+    let network = LocalNetwork::new(14);
+    let [a, b, c] = three(&network).await;
+    let all = [&a, &b, &c];
+    committed(&all, "x", "1").await;
+    let old = leader(&all).await;
+    let partition = ready(old).await;
+    until("all rest", || all.iter().all(|host| host.group.is_asleep()).then_some(())).await;
+    // it has heard of nobody for long, and knows why
+    assert!(!old.group.is_cut_off());
+    assert!(matches!(commit_to(&partition, "y").await, Ok(CommitReply::Committed(_))));
+    assert!(!old.group.is_cut_off());
+    until("all rest again", || all.iter().all(|host| host.group.is_asleep()).then_some(())).await;
+    assert_eq!(partition.confirm(Consistency::Lease).await.ok(), old.leads());
+}

@@ -88,11 +88,8 @@ impl Group {
         self.change(ChangeMembers::RemoveNodes(nodes), false).await
     }
 
-    async fn change(
-        &self,
-        change: ChangeMembers<u64, EmptyNode>,
-        retain: bool,
-    ) -> Result<(), MemberError> {
+    async fn change(&self, change: ChangeMembers<u64, EmptyNode>, retain: bool) -> Result<(), MemberError> {
+        self.wake();
         match self.raft().change_membership(change, retain).await {
             Ok(_) => Ok(()),
             Err(error) => Err(member_error(error)),
@@ -101,6 +98,7 @@ impl Group {
 
     /// Hands the leadership to another voter. Whether it took it shows in [`Group::follow`].
     pub(crate) async fn transfer(&self, to: u64) -> Result<(), MemberError> {
+        self.wake();
         self.give_up_lease();
         self.raft().trigger().transfer_leader(to).await.map_err(|_| MemberError::Stopped)
     }
@@ -109,9 +107,9 @@ impl Group {
 fn member_error(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MemberError {
     match error {
         RaftError::Fatal(_) => MemberError::Stopped,
-        RaftError::APIError(ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_)) => {
-            MemberError::NotLeader
-        }
+        RaftError::APIError(
+            ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_),
+        ) => MemberError::NotLeader,
         RaftError::APIError(other) => MemberError::Refused(other.to_string()),
     }
 }

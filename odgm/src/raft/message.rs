@@ -119,10 +119,9 @@ pub(super) fn transfer_response(
         return Ok(());
     }
     Err(match answer.vote {
-        Some(actual) => TransferLeaderError::VoteChanged {
-            expected: *request.from_leader(),
-            actual: codec::vote(actual),
-        },
+        Some(actual) => {
+            TransferLeaderError::VoteChanged { expected: *request.from_leader(), actual: codec::vote(actual) }
+        }
         None => TransferLeaderError::LogNotFlushed {
             expected: request.last_log_id().copied(),
             actual: answer.last.map(codec::log_id),

@@ -18,6 +18,7 @@ mod network;
 mod receiving;
 #[cfg(test)]
 mod replication_tests;
+mod rest;
 mod sending;
 mod snapshot;
 mod state_machine;

@@ -181,8 +181,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
-        let patience =
-            if matches!(self.lane, Lane::Urgent) { option.hard_ttl() } else { APPEND_PATIENCE };
+        let patience = if matches!(self.lane, Lane::Urgent) { option.hard_ttl() } else { APPEND_PATIENCE };
         let pipeline = Pipeline { peer: self, input, ended: false, patience, sent: VecDeque::new() };
         let answers = stream::unfold(Some(pipeline), |pipeline| async move {
             let mut pipeline = pipeline?;

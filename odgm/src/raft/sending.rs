@@ -66,7 +66,8 @@ pub(super) async fn send(
     }
     sender.send(Vec::new(), Some(&moment));
     let stored = sender.settle(0).await?;
-    let installed = stored.and_then(|stored| stored.vote).ok_or("the replica did not say how it installed")?;
+    let installed =
+        stored.and_then(|stored| stored.vote).ok_or("the replica did not say how it installed")?;
     let took = begun.elapsed();
     tracing::info!(group, bytes = sent, ?took, "a snapshot was installed");
     Ok(codec::vote(installed))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use oprc_mesh::id::Digest;
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, COMPONENT_CHUNK_BYTES};
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{ChunkStored, PutChunk};
+use oprc_mesh::wire::{ChunkRead, ChunkStored, PutChunk};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
@@ -71,8 +72,7 @@ impl Components {
     }
 
     /// The component is here, whole and durable.
-    #[cfg(test)]
-    pub(super) fn contains(&self, digest: &Digest) -> bool {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
         self.0.path(digest).is_file()
     }
 
@@ -89,17 +89,22 @@ impl Components {
             .map_err(|error| Problem::new(Code::Internal, format!("storing a component failed: {error}")))?
     }
 
+    /// A piece of a component: what a host that fetches it puts into its own store.
+    ///
+    /// # Errors
+    /// `not-found`; `internal` when the disk fails.
+    pub(crate) async fn piece(&self, digest: Digest, offset: u64) -> Result<ChunkRead, Problem> {
+        let shared = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || shared.piece(&digest, offset)).await;
+        read.map_err(|error| Problem::new(Code::Internal, format!("reading a component failed: {error}")))?
+    }
+
     /// A component's bytes. Blocks on the file system.
     ///
     /// # Errors
     /// `not-found`; `internal` when the file cannot be read or is not what it was.
-    pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
-        let bytes = fs::read(self.0.path(digest)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Problem::new(Code::NotFound, format!("this host does not hold component {digest}"))
-            }
-            _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
-        })?;
+    pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
+        let bytes = fs::read(self.0.path(digest)).map_err(|error| unreadable(&error, digest))?;
         if Digest::of(&bytes) != *digest {
             self.remove(digest)?; // so that an upload brings it back
             return Err(Problem::new(
@@ -129,6 +134,16 @@ impl Components {
 impl Shared {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.to_string())
+    }
+
+    fn piece(&self, digest: &Digest, offset: u64) -> Result<ChunkRead, Problem> {
+        let failed = |error: io::Error| unreadable(&error, digest);
+        let file = File::open(self.path(digest)).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let bytes = size.saturating_sub(offset).min(COMPONENT_CHUNK_BYTES as u64);
+        let mut data = vec![0; bytes as usize];
+        file.read_exact_at(&mut data, offset).map_err(failed)?;
+        Ok(ChunkRead { size, data: data.into() })
     }
 
     fn put(&self, chunk: &PutChunk) -> Result<ChunkStored, Problem> {
@@ -211,6 +226,15 @@ fn check(chunk: &PutChunk) -> Result<Digest, Problem> {
         return Err(Problem::new(Code::Invalid, "a piece of a component is empty"));
     }
     Ok(digest)
+}
+
+fn unreadable(error: &io::Error, digest: &Digest) -> Problem {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Problem::new(Code::NotFound, format!("this host does not hold component {digest}"))
+        }
+        _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
+    }
 }
 
 fn disk(error: &io::Error) -> Problem {

@@ -99,8 +99,7 @@ impl Group {
         let freshness = Arc::<Freshness>::default();
         let rest = Arc::new(Rest::new(id, node, &raft));
         let (fresh, resting) = (freshness.clone(), rest.clone());
-        let inbound =
-            Inbound::new(raft.clone(), Receiving::new(&state), silence, fresh, resting, forgotten);
+        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, fresh, resting, forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {

@@ -91,7 +91,7 @@ impl Host {
 }
 
 async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(value) = holds() {
             return value;
@@ -139,11 +139,11 @@ async fn what_was_committed_outlives_its_leader_and_reaches_all() {
     let first = leader(&[&a, &b, &c]).await.node;
     let (gone, rest): (Vec<_>, Vec<_>) = [a, b, c].into_iter().partition(|host| host.node == first);
     let bed = gone.into_iter().next().unwrap().crash(&network).await;
-    let [d, e] = rest.try_into().ok().unwrap();
-    committed(&[&d, &e], "second", "2").await;
-    assert_eq!(leader(&[&d, &e]).await.value("first").as_deref(), Some("1"));
+    let [left, right] = rest.try_into().ok().unwrap();
+    committed(&[&left, &right], "second", "2").await;
+    assert_eq!(leader(&[&left, &right]).await.value("first").as_deref(), Some("1"));
     let back = Host::start(&network, bed).await;
-    for host in [&d, &e, &back] {
+    for host in [&left, &right, &back] {
         until("all is everywhere", || {
             let there = host.value("first").is_some() && host.value("second").is_some();
             there.then_some(())
@@ -292,8 +292,8 @@ async fn a_group_without_work_rests_and_wakes_for_work_and_for_a_lost_leader() {
     until("all rest again", all_asleep).await;
     let (gone, rest): (Vec<_>, Vec<_>) = [a, b, c].into_iter().partition(|host| host.node == first);
     drop(gone.into_iter().next().unwrap().crash(&network).await);
-    let [d, e] = rest.try_into().ok().unwrap();
-    let new = leader(&[&d, &e]).await;
+    let [left, right] = rest.try_into().ok().unwrap();
+    let new = leader(&[&left, &right]).await;
     assert_eq!(new.value("y").as_deref(), Some("2"));
     new.group.read_index().await.unwrap();
 }

@@ -64,7 +64,7 @@ mod tests {
         let start = before + MS;
         let mut clock = Clock { suspended: Duration::ZERO, awake_since: start };
         let used = Duration::from_millis(LEASE_USED_MS);
-        assert!(clock.holds(start, Duration::ZERO, start + (used - MS)));
+        assert!(clock.holds(start, Duration::ZERO, start + used.saturating_sub(MS)));
         assert!(!clock.holds(start, Duration::ZERO, start + used));
         assert!(!clock.holds(before, Duration::ZERO, start), "a heartbeat of before the clock was watched");
     }

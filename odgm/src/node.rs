@@ -216,13 +216,20 @@ impl Odgm {
         self.questions.answer(ask, deadline).await
     }
 
-    /// Returns once the catalog says that this host was removed from the cluster for good; it is to stop then.
+    /// Returns once the catalog, or another host, says that this host was removed from the cluster for good; it is to stop
+    /// then.
     pub async fn removed(&self) {
         let (me, mut views) = (self.node_id(), self.catalog.watch());
         let gone =
             |view: &Arc<CatalogView>| view.node(me).is_some_and(|node| node.state() == NodeState::Removed);
-        if views.wait_for(gone).await.is_err() {
-            std::future::pending::<()>().await;
+        let shown = async {
+            if views.wait_for(gone).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = shown => {}
+            () = bootstrap::removed(&self.bootstrap) => {}
         }
     }
 

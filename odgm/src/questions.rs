@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use oprc_mesh::catalog::NodeState;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Consistency, Enlist, GridAnswer, GridAsk, GridQuestion, GridReply, Leave};
@@ -22,6 +23,7 @@ pub(crate) struct Questions {
 impl Questions {
     pub(crate) async fn answer(&self, ask: GridAsk, deadline: Instant) -> Result<GridAnswer, Problem> {
         self.check_cluster(&ask)?;
+        self.check_removed(ask.from)?;
         let unknown = || {
             Problem::new(Code::Invalid, "the question is of a kind unknown here").with_effect(Effect::NotRun)
         };
@@ -56,6 +58,17 @@ impl Questions {
         let refusal = Problem::new(Code::Denied, detail).with_effect(Effect::NotRun);
         Err(refusal
             .hint("give each cluster its own --cluster name, or start with an empty data directory to join"))
+    }
+
+    /// A host that was removed hears it from any other, also when the catalog itself did not reach it any more.
+    fn check_removed(&self, node: u64) -> Result<(), Problem> {
+        let view = self.catalog.view();
+        if view.node(NodeId(node)).is_none_or(|node| node.state() != NodeState::Removed) {
+            return Ok(());
+        }
+        let detail = format!("host {} was removed from this cluster for good", NodeId(node));
+        let refusal = Problem::new(Code::Conflict, detail).with_effect(Effect::NotRun);
+        Err(refusal.hint("start it with an empty data directory: it joins as a new host"))
     }
 
     /// Whether `node` may forget what it holds of a group: this host leads it, its members are committed, `node` is none of

@@ -6,4 +6,4 @@ mod moves;
 mod moves_tests;
 mod run;
 
-pub(crate) use self::run::{Bootstrap, run};
+pub(crate) use self::run::{Bootstrap, removed, run};

@@ -25,8 +25,23 @@ const ROUND_MS: u64 = 200;
 const ASK_MS: u64 = 1_000;
 /// What holds a host up is said again after so long.
 const SAY_MS: u64 = 10_000;
+/// A host makes sure so often that it was not removed without hearing of it.
+const SURE_MS: u64 = 5_000;
 /// A catalog that has let this host in should reach it by then; else it says again that it is there.
 const SHOWN_MS: u64 = 5_000;
+
+/// Returns once another host says that this one was removed from the cluster for good.
+pub(crate) async fn removed(bootstrap: &Bootstrap) {
+    for turn in 0_usize.. {
+        tokio::time::sleep(Duration::from_millis(SURE_MS)).await;
+        let others = bootstrap.asker.others();
+        let Some(host) = (!others.is_empty()).then(|| others[turn % others.len()]) else { continue };
+        let hello = GridQuestion::Hello(bootstrap.identity.greeting());
+        if bootstrap.greet(host, hello).await.is_err_and(|problem| problem.kind() == Code::Conflict) {
+            return;
+        }
+    }
+}
 
 /// What the bootstrap works with.
 pub(crate) struct Bootstrap {
@@ -47,8 +62,14 @@ pub(crate) async fn run(bootstrap: &Bootstrap) -> Result<(), OdgmError> {
     let identity = &bootstrap.identity;
     if identity.cluster() == 0 {
         if bootstrap.alone || !bootstrap.group.is_pristine().await {
-            let attempt = random();
-            identity.enlist(identity.node().0, attempt)?;
+            let greeting = identity.enlist(identity.node().0, random())?;
+            if greeting.founder != greeting.node {
+                let founder = NodeId(greeting.founder);
+                let detail =
+                    format!("this host stands by host {founder}, which is to found a cluster with it");
+                let hint = "start it with the same --expect as before, or with an empty data directory";
+                return Err(OdgmError::Catalog(Problem::new(Code::Conflict, detail).hint(hint)));
+            }
             identity.found(random())?;
         } else {
             bootstrap.find_cluster().await?;

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::dir::{TestDir, tail};
 use crate::run::PATIENCE;
-use crate::{Cli, Http, Process, Proxy, eventually, free_port};
+use crate::{Cli, Http, Ingress, Process, Proxy, eventually, free_port};
 
 /// How the product runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     kind: Kind,
-    dir: TempDir,
+    dir: TestDir,
     port: u16,
     mesh_port: u16,
     join_port: AtomicU16,
@@ -49,9 +49,7 @@ impl Server {
     /// # Panics
     /// When there is no directory or port for it.
     pub fn prepare(kind: Kind) -> Self {
-        sweep();
-        let dir = TempDir::with_prefix(format!("{DIR_PREFIX}{}-", std::process::id()));
-        let dir = dir.expect("a temporary directory can be made");
+        let dir = TestDir::make();
         let [port, mesh_port, health_port] = [free_port(), free_port(), free_port()];
         let join_port = AtomicU16::new(mesh_port);
         Self(Arc::new(Inner {
@@ -291,6 +289,12 @@ impl Server {
     }
 }
 
+impl Ingress for Server {
+    fn http(&self) -> Http {
+        Http::to(self.0.port)
+    }
+}
+
 /// With the sizes of the logs when the test began: what stands before it is of other tests.
 struct ShowLogs(Server, [u64; 2]);
 
@@ -306,33 +310,6 @@ impl Drop for ShowLogs {
             }
         }
     }
-}
-
-/// Servers' directories begin so, then comes the id of the test run's process.
-const DIR_PREFIX: &str = "oprc-test-";
-
-/// Removes what earlier runs left: the shared servers' directories outlive their run, since nothing runs at its end.
-fn sweep() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let pid =
-                name.strip_prefix(DIR_PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                // somebody else's, or gone already: no matter
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
-    });
-}
-
-/// The last lines of a log.
-fn tail(log: &str) -> String {
-    const LINES: usize = 40;
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// How long a stopping process may take; it drains in less than its longest call.

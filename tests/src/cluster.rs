@@ -7,9 +7,9 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::links::{Links, Party};
 use crate::place::Place;
 use crate::run::tail;
-use crate::links::{Links, Party};
 use crate::{Cli, Http, Ingress, PATIENCE, Picture, Process, STOP_PATIENCE, within};
 
 /// How long a cluster may take to settle: elections, catching up, moving replicas, a few groups at a time.

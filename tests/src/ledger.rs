@@ -140,7 +140,7 @@ impl Known {
     }
 }
 
-/// The id of the one host.
+/// The ids of the hosts.
 async fn nodes(class: &Class) -> Vec<Value> {
     let cluster = class.http.get("/api/v1/cluster").send().await.expect(200).json();
     cluster["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect()

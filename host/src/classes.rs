@@ -66,7 +66,7 @@ impl Classes {
     }
 
     async fn load(&self, name: &ClassName, class: Class) -> Result<Arc<LoadedClass>, Problem> {
-        let module = load(&self.runtime, &self.supply, &Digest::from_bytes(&class.digest)?).await;
+        let module = load(&self.odgm, &self.runtime, &self.supply, &Digest::from_bytes(&class.digest)?).await;
         let module = module.map_err(missing)?;
         let loaded = Arc::new(LoadedClass { name: name.clone(), class, module });
         let view = self.odgm.catalog().view();
@@ -143,14 +143,17 @@ pub(crate) fn find<'v>(view: &'v CatalogView, name: &ClassName) -> Result<&'v Cl
 /// Loads a component, fetching it from another host if this one lacks it.
 ///
 /// # Errors
-/// `unavailable` when no host gives it, `invalid-component` when it cannot be used.
+/// `not-found` when this host is its cluster's only one and lacks it, `unavailable` when no host gives it,
+/// `invalid-component` when it cannot be used.
 pub(crate) async fn load(
+    odgm: &Odgm,
     runtime: &Runtime,
     supply: &Supply,
     digest: &Digest,
 ) -> Result<Arc<Module>, Problem> {
     match runtime.load(digest).await {
-        Err(problem) if problem.kind() == Code::NotFound => {
+        // trying again would not help where nobody else could have it
+        Err(problem) if problem.kind() == Code::NotFound && odgm.catalog().view().nodes.len() > 1 => {
             supply.fetch(*digest, None).await?;
             runtime.load(digest).await
         }

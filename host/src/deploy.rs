@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use oprc_mesh::Peers;
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision};
@@ -15,20 +16,30 @@ use oprc_odgm::{NewRevision, Odgm};
 use tokio::time::Instant;
 
 use crate::classes::load;
-use crate::serve::Server;
+use crate::supply::Supply;
+use crate::wasm::Runtime;
 
 /// How long the catalog's voters may take to hold a component.
 const SPREAD_MAX: Duration = Duration::from_secs(30);
+
+/// What a deploy needs of the host.
+#[derive(Clone)]
+pub(crate) struct Deployer {
+    pub(crate) odgm: Arc<Odgm>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) runtime: Runtime,
+    pub(crate) supply: Supply,
+}
 
 /// Checks and compiles the component, has the catalog's voters hold it, then commits the revision.
 ///
 /// # Errors
 /// `invalid-component` naming what is wrong with it, `unavailable` when no host holds it, `no-quorum`, `conflict`.
-pub(crate) async fn deploy(host: &Server, deploy: Deploy, deadline: Instant) -> Result<Deployed, Problem> {
+pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -> Result<Deployed, Problem> {
     let (runtime, odgm) = (&host.runtime, &host.odgm);
     let class = ClassName::parse(&deploy.class)?;
     let digest = Digest::from_bytes(&deploy.digest)?;
-    let module = match load(runtime, &host.supply, &digest).await {
+    let module = match load(odgm, runtime, &host.supply, &digest).await {
         Ok(module) => module,
         Err(problem) => {
             // what cannot be used is not kept, unless some class was deployed with it when it could
@@ -48,7 +59,7 @@ pub(crate) async fn deploy(host: &Server, deploy: Deploy, deadline: Instant) -> 
 
 /// Returns once a majority of the catalog's voters hold the component durably: a revision that is committed never names
 /// one that is lost with this host.
-async fn spread(host: &Server, digest: &Digest, deadline: Instant) -> Result<(), Problem> {
+async fn spread(host: &Deployer, digest: &Digest, deadline: Instant) -> Result<(), Problem> {
     let (me, voters) = (host.odgm.node_id(), host.odgm.catalog_voters());
     let deadline = deadline.min(Instant::now() + SPREAD_MAX);
     let mut asked: FuturesUnordered<_> = voters
@@ -56,7 +67,7 @@ async fn spread(host: &Server, digest: &Digest, deadline: Instant) -> Result<(),
         .filter(|voter| **voter != me)
         .map(|voter| {
             let digest = Bytes::copy_from_slice(digest.as_bytes());
-            host.mesh.call(*voter, Op::FetchComponent(FetchComponent { digest, from: me.0 }), deadline)
+            host.peers.call(*voter, Op::FetchComponent(FetchComponent { digest, from: me.0 }), deadline)
         })
         .collect();
     let mut holding = usize::from(voters.contains(&me));
@@ -86,7 +97,7 @@ fn majority(voters: &BTreeSet<NodeId>) -> usize {
 ///
 /// # Errors
 /// `not-found`, and what a catalog change may fail with.
-pub(crate) async fn remove(odgm: &Arc<Odgm>, remove: RemoveClass) -> Result<Revision, Problem> {
+pub(crate) async fn remove(odgm: &Odgm, remove: RemoveClass) -> Result<Revision, Problem> {
     let class = ClassName::parse(&remove.class)?;
     let revision = odgm.catalog().remove(&class, remove.purge).await?;
     Ok(Revision { revision })

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::classes::Classes;
+use crate::deploy::Deployer;
 use crate::health;
 use crate::serve::Server;
 use crate::supply::Supply;
@@ -67,11 +68,13 @@ impl Host {
         let host = Self { odgm: odgm.clone(), tasks, stop, draining };
         let components = runtime.components().clone();
         let peers = Arc::new(mesh.clone());
-        let supply = Supply::new(odgm.node_id(), peers, components, host.tasks.clone(), host.stop.clone());
+        let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
+        let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
         let turns = Turns::new(odgm.clone(), mesh.clone(), classes.clone());
+        let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
         let draining = host.draining.clone();
-        let server = Server { odgm: odgm.clone(), mesh: mesh.clone(), runtime, supply, turns, draining };
+        let server = Server { odgm: odgm.clone(), deployer, turns, draining };
         if let Some(address) = config.health {
             let (draining, stop) = (host.draining.clone(), host.stop.clone());
             let health = health::serve(address, odgm.clone(), draining, stop).await;

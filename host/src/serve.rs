@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use oprc_mesh::Handler;
 use oprc_mesh::id::{ClassName, Digest, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::{OBJECT_READ_BYTES_MAX, OBJECT_READ_FIELDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -12,21 +13,16 @@ use oprc_mesh::wire::{
     Answer, CatalogRead, Empty, FieldPage, FieldRead, ListFields, ListObjects, NodeStatus, Object,
     ObjectAddress, ObjectPage, Op, ReadField, Revision, Versions,
 };
-use oprc_mesh::{Handler, Mesh};
 use oprc_odgm::{Head, Odgm, Reader};
 use tokio::time::Instant;
 
-use crate::deploy;
-use crate::supply::Supply;
+use crate::deploy::{self, Deployer};
 use crate::turn::{Turns, Wish};
-use crate::wasm::Runtime;
 
 /// See the module.
 pub(crate) struct Server {
     pub(crate) odgm: Arc<Odgm>,
-    pub(crate) mesh: Mesh,
-    pub(crate) runtime: Runtime,
-    pub(crate) supply: Supply,
+    pub(crate) deployer: Deployer,
     pub(crate) turns: Turns,
     /// Set once the host drains.
     pub(crate) draining: Arc<AtomicBool>,
@@ -58,14 +54,14 @@ impl Server {
 
     async fn answer_rarer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         Ok(match op {
-            Op::PutChunk(chunk) => Answer::Chunk(self.runtime.components().put(chunk).await?),
-            Op::ReadChunk(read) => Answer::Piece(self.supply.read(read).await?),
+            Op::PutChunk(chunk) => Answer::Chunk(self.deployer.runtime.components().put(chunk).await?),
+            Op::ReadChunk(read) => Answer::Piece(self.deployer.supply.read(read).await?),
             Op::FetchComponent(fetch) => {
                 let digest = Digest::from_bytes(&fetch.digest)?;
-                self.supply.fetch(digest, Some(NodeId(fetch.from))).await?;
+                self.deployer.supply.fetch(digest, Some(NodeId(fetch.from))).await?;
                 Answer::Fetched(Empty {})
             }
-            Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(self, deploy, deadline).await?),
+            Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.deployer, deploy, deadline).await?),
             Op::RemoveClass(remove) => Answer::Removed(deploy::remove(&self.odgm, remove).await?),
             Op::ListVersions(address) => {
                 let items = self.odgm.catalog().versions(&ClassName::parse(&address.class)?)?;

@@ -17,8 +17,8 @@ use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, not_leader, of_proposal};
 use crate::raft::{Command, Group, ProposalError, Reply};
 use crate::record::{CommitBatch, CommitRecord};
-use crate::types::{CommitReply, ENTRY_COMMITS_MAX};
-use crate::under_way::{Callers, UnderWay};
+use crate::types::ENTRY_COMMITS_MAX;
+use crate::under_way::{Callers, Outcome, UnderWay, tell_all};
 
 /// Commits that wait for their entry, at the most; more make their callers wait to be taken in.
 pub(crate) const WAITING_COMMITS_MAX: usize = 4096;
@@ -28,9 +28,6 @@ const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(250);
 /// The end waits no longer for entries under way: whoever waited for them has been told by then.
 const FINISH_MAX: Duration = Duration::from_secs(8);
-
-/// How a commit came out.
-pub(crate) type Outcome = Result<CommitReply, Problem>;
 
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
@@ -199,13 +196,5 @@ impl Answers {
 impl Drop for Answers {
     fn drop(&mut self) {
         self.callers.tell(&not_decided(&self.poison));
-    }
-}
-
-/// Gives all of them the same answer.
-pub(crate) fn tell_all(callers: impl IntoIterator<Item = oneshot::Sender<Outcome>>, problem: &Problem) {
-    for caller in callers {
-        // one that is gone needs no answer
-        let _ = caller.send(Err(problem.clone()));
     }
 }

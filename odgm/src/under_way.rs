@@ -4,18 +4,22 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use oprc_mesh::outcome::Problem;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use crate::problem::undecided;
-use crate::proposer::{Outcome, tell_all};
 use crate::raft::Group;
+use crate::types::CommitReply;
 
 /// How often it is looked whether entries can still be decided.
 const LOOK: Duration = Duration::from_millis(250);
 /// After so many looks in a row at which they cannot, their callers are told. Looks are counted rather than time, so
 /// that a process that was stopped for a while does not give up at the moment when it goes on.
 const LOOKS_MAX: u32 = 12;
+
+/// How a commit came out.
+pub(crate) type Outcome = Result<CommitReply, Problem>;
 
 /// The callers of one entry: whoever comes first answers them.
 pub(crate) struct Callers(Mutex<Vec<oneshot::Sender<Outcome>>>);
@@ -31,7 +35,7 @@ impl Callers {
     }
 
     /// Answers those that were not answered yet.
-    pub(crate) fn tell(&self, problem: &oprc_mesh::outcome::Problem) {
+    pub(crate) fn tell(&self, problem: &Problem) {
         tell_all(self.take(), problem);
     }
 }
@@ -90,6 +94,14 @@ impl UnderWay {
 impl Entry {
     fn is_open(&self) -> bool {
         self.callers.strong_count() > 0
+    }
+}
+
+/// Gives all of them the same answer.
+pub(crate) fn tell_all(callers: impl IntoIterator<Item = oneshot::Sender<Outcome>>, problem: &Problem) {
+    for caller in callers {
+        // one that is gone needs no answer
+        let _ = caller.send(Err(problem.clone()));
     }
 }
 

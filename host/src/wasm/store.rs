@@ -1,6 +1,6 @@
 //! Components on disk, named by their digest: there only once they are whole, checked and durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
@@ -34,6 +34,8 @@ pub(crate) struct Components(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     uploads: Mutex<HashMap<Key, Arc<Mutex<Upload>>>>,
+    /// Components that were found damaged, and removed, since the start.
+    damaged: Mutex<HashSet<Digest>>,
     /// Names temporary files.
     counter: AtomicU64,
 }
@@ -67,7 +69,8 @@ impl Components {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        let shared = Shared { dir: dir.to_owned(), uploads: Mutex::default(), counter: AtomicU64::new(0) };
+        let (uploads, damaged) = (Mutex::default(), Mutex::default());
+        let shared = Shared { dir: dir.to_owned(), uploads, damaged, counter: AtomicU64::new(0) };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -102,15 +105,14 @@ impl Components {
     /// A component's bytes. Blocks on the file system.
     ///
     /// # Errors
-    /// `not-found`; `internal` when the file cannot be read or is not what it was.
+    /// `not-found`, also when the file is not what it was; `internal` when it cannot be read.
     pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
-        let bytes = fs::read(self.0.path(digest)).map_err(|error| unreadable(&error, digest))?;
+        let bytes = fs::read(self.0.path(digest)).map_err(|error| self.0.unreadable(&error, digest))?;
         if Digest::of(&bytes) != *digest {
-            self.remove(digest)?; // so that an upload brings it back
-            return Err(Problem::new(
-                Code::Internal,
-                format!("component {digest} is damaged on this host's disk"),
-            ));
+            // it counts as not held, so that an upload or another host brings it back
+            self.0.damaged.lock().insert(*digest);
+            self.remove(digest)?;
+            return Err(self.0.unreadable(&io::ErrorKind::NotFound.into(), digest));
         }
         Ok(bytes)
     }
@@ -136,8 +138,20 @@ impl Shared {
         self.dir.join(digest.to_string())
     }
 
+    fn unreadable(&self, error: &io::Error, digest: &Digest) -> Problem {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}"));
+        }
+        let detail = if self.damaged.lock().contains(digest) {
+            format!("component {digest} is damaged on this host's disk")
+        } else {
+            format!("this host does not hold component {digest}")
+        };
+        Problem::new(Code::NotFound, detail)
+    }
+
     fn piece(&self, digest: &Digest, offset: u64) -> Result<ChunkRead, Problem> {
-        let failed = |error: io::Error| unreadable(&error, digest);
+        let failed = |error: io::Error| self.unreadable(&error, digest);
         let file = File::open(self.path(digest)).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let bytes = size.saturating_sub(offset).min(COMPONENT_CHUNK_BYTES as u64);
@@ -205,7 +219,9 @@ impl Shared {
         }
         upload.file.sync_all().map_err(|error| disk(&error))?;
         fs::rename(&upload.path, self.path(digest)).map_err(|error| disk(&error))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| disk(&error))
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| disk(&error))?;
+        self.damaged.lock().remove(digest);
+        Ok(())
     }
 }
 
@@ -226,15 +242,6 @@ fn check(chunk: &PutChunk) -> Result<Digest, Problem> {
         return Err(Problem::new(Code::Invalid, "a piece of a component is empty"));
     }
     Ok(digest)
-}
-
-fn unreadable(error: &io::Error, digest: &Digest) -> Problem {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            Problem::new(Code::NotFound, format!("this host does not hold component {digest}"))
-        }
-        _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
-    }
 }
 
 fn disk(error: &io::Error) -> Problem {

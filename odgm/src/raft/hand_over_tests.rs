@@ -14,6 +14,7 @@ use crate::partition::Partition;
 fn partition(host: &Host) -> Arc<Partition> {
     let (partition, proposer) =
         Partition::new(host.group.clone(), host.bed.poison.clone(), 2, CancellationToken::new());
+    partition.open();
     tokio::spawn(partition.follow(Arc::new(Leaderships::new(NodeId(host.node)))));
     tokio::spawn(proposer.run(CancellationToken::new()));
     Arc::new(partition)

@@ -2,6 +2,8 @@
 //! stopped past its lease, cut off, or restarted inside it. The reads go through a gateway of their own, which knows
 //! nothing of the new leader and so asks the old one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oprc_tests::{Cluster, Consistency, Party, Plan, Registers, Way, seed};
@@ -138,9 +140,12 @@ fn its_followers_were_restarted() {
         }
         let mut readings = JoinSet::new();
         let reading = scene.reader.clone();
-        // reads all the while: each is checked against what was acknowledged before it
+        // reads all the while, although they only fail once the old leader is cut off: each that succeeds is checked against
+        // what was acknowledged before it
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
         let reads = tokio::spawn(async move {
-            for _ in 0..200 {
+            while !seen.load(Ordering::SeqCst) {
                 reading.read(9, "r0", Way::Object, Consistency::Lease).await;
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -149,6 +154,7 @@ fn its_followers_were_restarted() {
             scene.write().await;
             scene.read(&mut readings);
         }
+        over.store(true, Ordering::SeqCst);
         reads.await.unwrap();
         readings.join_all().await;
         scene.end().await;

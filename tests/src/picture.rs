@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    fn picture(lag: Value, second_leader: &str) -> Picture {
+    fn picture(lag: &Value, second_leader: &str) -> Picture {
         let partition = |place: u64, leader: &str, lag: &Value| {
             let replicas: Vec<_> =
                 ["a", "b", "c"].iter().map(|node| json!({ "node": node, "lag": lag })).collect();
@@ -131,32 +131,32 @@ mod tests {
             "revision": 3,
             "nodes": [node("a"), node("b"), node("c")],
             "grids": [{ "name": "default", "partitions": 2, "replicas": 3 }],
-            "partitions": [partition(0, "a", &json!(0)), partition(1, second_leader, &lag)],
+            "partitions": [partition(0, "a", &json!(0)), partition(1, second_leader, lag)],
         }))
     }
 
     #[test]
     fn it_is_settled_when_all_are_there_and_up_to_date() {
-        assert!(picture(json!(LAG_MAX), "b").is_settled(3));
-        assert!(!picture(json!(0), "b").is_settled(5));
-        assert!(!picture(json!(LAG_MAX + 1), "b").is_settled(3));
-        assert!(!picture(Value::Null, "b").is_settled(3));
-        assert!(!picture(json!(0), "d").is_settled(3));
+        assert!(picture(&json!(LAG_MAX), "b").is_settled(3));
+        assert!(!picture(&json!(0), "b").is_settled(5));
+        assert!(!picture(&json!(LAG_MAX + 1), "b").is_settled(3));
+        assert!(!picture(&Value::Null, "b").is_settled(3));
+        assert!(!picture(&json!(0), "d").is_settled(3));
     }
 
     #[test]
     fn it_is_balanced_when_shares_are_equal() {
-        let balanced = picture(json!(0), "b");
+        let balanced = picture(&json!(0), "b");
         assert_eq!(balanced.shares()["a"], (2, 1));
         assert!(balanced.is_balanced(1));
-        assert!(!picture(json!(0), "a").is_balanced(1));
+        assert!(!picture(&json!(0), "a").is_balanced(1));
     }
 
     #[test]
     fn an_object_is_found_in_its_partition() {
         // slots 2853 and 2170, see oprc_mesh::id; both in the upper half
         for object in ["alice", "bob"] {
-            assert_eq!(picture(json!(0), "b").of("Counter", object).place, 1);
+            assert_eq!(picture(&json!(0), "b").of("Counter", object).place, 1);
         }
     }
 }

@@ -8,6 +8,17 @@ CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/oprc/target
 [[ $CARGO_TARGET_DIR == /* ]] || CARGO_TARGET_DIR=$PWD/$CARGO_TARGET_DIR
 export CARGO_TARGET_DIR
 
+# Makes the target folder this clone's. Cargo takes the packages of several clones that share a target folder for the same,
+# and tells by the time of change alone what is to be built again: without this, a clone would be given what another one has
+# built from other source since.
+claim_target() {
+  local mark=$CARGO_TARGET_DIR/.built-for
+  [[ $(cat "$mark" 2>/dev/null) != "$root" ]] || return 0
+  mkdir -p "$CARGO_TARGET_DIR"
+  find "$root"/{mesh,odgm,host,gateway,cli,tests,wit} -type f ! -path '*/target/*' -exec touch {} +
+  printf '%s\n' "$root" >"$mark"
+}
+
 # Where the scripts leave what people use: target/oprc, target/guests/*.wasm.
 out=$root/target
 

@@ -1,9 +1,8 @@
 //! Zenoh's own configuration, made of ours.
 //!
-//! Every process of the mesh is a *router* in Zenoh's words. Since Zenoh 1.9 peers reach each other over direct links only,
-//! and gossip never tells of a loopback address; routers know the links of all (link state) and pass on what others
-//! cannot deliver themselves. So two hosts with a link between them talk over it, and two without one through any process
-//! that both reach: a router, or another host.
+//! Every process of the mesh is a *router* in Zenoh's words. Since Zenoh 1.9 peers reach each other over direct links only;
+//! routers know the links of all (link state) and pass on what others cannot deliver themselves. So two hosts with a link
+//! between them talk over it, and two without one through any process that both reach: a router, or another host.
 
 use crate::config::{MeshConfig, MeshError};
 

@@ -136,7 +136,7 @@ async fn a_gateway_learns_what_the_host_knows_and_follows_its_changes() {
 async fn a_host_that_comes_back_is_learned_anew() {
     let endpoint = free_endpoint();
     let gateway = gateway(&endpoint).await;
-    for _ in 0..2 {
+    for _ in 0..10 {
         let host = host(&endpoint).await;
         until_node_is(&gateway, true).await;
         until_leader_is(&gateway, Some(NODE)).await;

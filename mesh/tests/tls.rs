@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +42,7 @@ fn settings(
         fs::write(&cert, certificate.pem()).unwrap();
         fs::write(&private, key.serialize_pem()).unwrap();
         for side in ["listen", "connect"] {
-            tls.push_str(&format!(", {side}_private_key: '{private}', {side}_certificate: '{cert}'"));
+            write!(tls, ", {side}_private_key: '{private}', {side}_certificate: '{cert}'").unwrap();
         }
     }
     let file = folder.join(format!("{name}.json5"));

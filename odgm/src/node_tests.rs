@@ -45,7 +45,7 @@ async fn a_purged_log_and_a_crash_lose_nothing() {
     let odgm = open(temp.path(), 300).await;
     let groups = odgm.partitions();
     // enough to purge, then some more for the tail that is replayed
-    for (round, to) in [(0, 1_000), (1, 1_010)] {
+    for (round, to) in [(0, 1_400), (1, 1_410)] {
         futures::future::join_all(groups.iter().map(|partition| count_to(partition, "a", to))).await;
         let purged = |partition: &Arc<Partition>| partition.raft().purged();
         while round == 0 && groups.iter().any(|partition| purged(partition).is_none()) {
@@ -58,9 +58,9 @@ async fn a_purged_log_and_a_crash_lose_nothing() {
     let odgm = open(image.path(), 300).await;
     for partition in odgm.partitions() {
         let reader = partition.reader();
-        assert_eq!(fields(&reader, "a"), pairs(&[("value", "1010")]));
-        assert_eq!(reader.head(1, &id("a")).unwrap().unwrap().tag.version, 1_010);
-        count_to(&partition, "a", 1_011).await;
+        assert_eq!(fields(&reader, "a"), pairs(&[("value", "1410")]));
+        assert_eq!(reader.head(1, &id("a")).unwrap().unwrap().tag.version, 1_410);
+        count_to(&partition, "a", 1_411).await;
     }
     odgm.shutdown().await;
 }

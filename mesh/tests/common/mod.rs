@@ -82,7 +82,7 @@ pub(crate) async fn host(node: NodeId, config: MeshConfig) -> (Mesh, Arc<Posts>)
 
 /// Waits until `condition` holds; a minute is as good as never.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while !condition() {
         assert!(Instant::now() < until, "never happened: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -93,7 +93,7 @@ pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
 pub(crate) async fn until_seen(peers: &dyn Peers, node: NodeId, alive: bool) {
     let mut nodes = peers.watch_nodes();
     let wait = nodes.wait_for(|nodes| nodes.contains(&node) == alive);
-    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("liveliness").unwrap();
+    tokio::time::timeout(Duration::from_mins(1), wait).await.expect("liveliness").unwrap();
 }
 
 /// Asks `node` for its name.
@@ -106,7 +106,7 @@ pub(crate) async fn name_of(peers: &dyn Peers, node: NodeId) -> Result<String, P
 
 /// Posts `message` again and again until it comes: a link may still be on its way to standing.
 pub(crate) async fn until_received(from: NodeId, peers: &dyn Peers, to: NodeId, posts: &Posts, lane: Lane) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while posts.of(from, lane).is_empty() {
         assert!(Instant::now() < until, "no post of {from} reaches {to}");
         peers.post(to, lane, Bytes::from_static(b"hello")).unwrap();

@@ -109,7 +109,7 @@ impl World {
             if group.leader.is_some() {
                 for host in members.into_iter().filter(runs) {
                     let matched = group.matched.entry(host).or_insert(0);
-                    *matched = (*matched + LAST / 3).min(LAST);
+                    *matched = (*matched + LAST / 2).min(LAST);
                 }
             }
         }

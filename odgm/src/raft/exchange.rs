@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use oprc_mesh::id::NodeId;
@@ -14,12 +15,21 @@ use prost::Message as _;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::holds::Holds;
 use super::inbound::Inbound;
+use super::rest::{self, Rest};
 use super::sending::Sending;
-use super::wire::{Body, GroupMessage, Refused};
+use super::wire::{Body, GroupMessage, Nothing, Refused};
+
+/// How often each host says that it is there.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
+/// Every so many of them idle groups are looked for.
+const SETTLE_ROUNDS: u32 = 4;
+/// The group of a message that is of no group.
+const OF_NO_GROUP: u64 = u64::MAX;
 
 /// See the module.
 pub(crate) struct Exchange {
@@ -33,6 +43,8 @@ pub(crate) struct Exchange {
     sending: Sending,
     holds: Holds,
     groups: RwLock<HashMap<u64, Arc<Inbound>>>,
+    /// When anything last came of each host.
+    heard: Mutex<HashMap<u64, Instant>>,
 }
 
 /// A request that waits for its reply; dropping it gives up.
@@ -55,6 +67,7 @@ impl Exchange {
             sending: Sending::default(),
             holds: Holds::default(),
             groups: RwLock::default(),
+            heard: Mutex::default(),
         })
     }
 
@@ -159,6 +172,7 @@ impl Exchange {
     }
 
     fn reply(&self, to: NodeId, lane: Lane, group: u64, number: u64, body: Body) {
+        // 0: nobody waits
         if number != 0
             && let Err(error) = self.send(to.0, lane, group, number, body)
         {
@@ -177,6 +191,36 @@ impl Exchange {
         }
     }
 
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
+    }
+
+    fn hear(&self, from: NodeId) {
+        self.heard.lock().insert(from.0, Instant::now());
+    }
+
+    /// For how long nothing has come of a host; for ever when nothing ever has.
+    pub(super) fn silent_for(&self, node: u64, now: Instant) -> Duration {
+        let heard = self.heard.lock().get(&node).copied();
+        heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard))
+    }
+
+    /// Tells the other hosts that this one is there, and looks after the groups that rest, until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut nodes = self.peers.watch_nodes();
+        let mut rounds: u32 = 0;
+        while stop.run_until_cancelled(tokio::time::sleep(SIGN_OF_LIFE)).await.is_some() {
+            rounds = rounds.wrapping_add(1);
+            let others: Vec<NodeId> = nodes.borrow_and_update().iter().copied().collect();
+            for other in others {
+                self.tell(other.0, Lane::Urgent, OF_NO_GROUP, Body::Alive(Nothing {}));
+            }
+            let groups: Vec<Arc<Rest>> =
+                self.groups.read().values().map(|inbound| inbound.rest().clone()).collect();
+            rest::look(&self, &groups, rounds.is_multiple_of(SETTLE_ROUNDS));
+        }
+    }
+
     /// Waits for the answers under way.
     pub(crate) async fn drain(&self) {
         self.tasks.close();
@@ -190,7 +234,9 @@ pub(crate) struct Inlet(pub(crate) std::sync::Weak<Exchange>);
 impl Receiver for Inlet {
     fn receive(&self, from: NodeId, lane: Lane, message: Bytes) {
         let Some(exchange) = self.0.upgrade() else { return };
+        exchange.hear(from);
         match GroupMessage::decode(message) {
+            Ok(GroupMessage { body: Some(Body::Alive(_)), .. }) => {}
             Err(error) => tracing::warn!(%from, %error, "dropped a malformed message of a host"),
             Ok(GroupMessage { number, body: Some(body), .. }) if body.is_reply() => {
                 exchange.complete(number, body);

@@ -26,6 +26,7 @@ use super::lease;
 use super::log_store::LogStore;
 use super::network::Network;
 use super::receiving::Receiving;
+use super::rest::Rest;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
 use crate::error::OdgmError;
@@ -62,6 +63,7 @@ pub(crate) struct Group {
     /// The term in which this leader has asked another replica to take over: it may come to lead at any moment since.
     handed_over: AtomicU64,
     freshness: Arc<Freshness>,
+    rest: Arc<Rest>,
     _tasks: DropGuard,
 }
 
@@ -95,8 +97,10 @@ impl Group {
         // a leader may rely on a lease that this replica gave before its restart; a new one gave none
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
         let freshness = Arc::<Freshness>::default();
+        let rest = Arc::new(Rest::new(id, node, &raft));
+        let receiving = Receiving::new(&state);
         let inbound =
-            Inbound::new(raft.clone(), Receiving::new(&state), silence, freshness.clone(), forgotten);
+            Inbound::new(raft.clone(), receiving, silence, freshness.clone(), rest.clone(), forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {
@@ -122,6 +126,7 @@ impl Group {
             applied_term,
             handed_over: AtomicU64::new(0),
             freshness,
+            rest,
             _tasks: tasks.drop_guard(),
         })
     }
@@ -139,6 +144,16 @@ impl Group {
     /// Nothing of it is stored here yet.
     pub(crate) async fn is_pristine(&self) -> bool {
         matches!(self.raft.is_initialized().await, Ok(false))
+    }
+
+    /// No heartbeats are sent and no time is counted until there is work.
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.rest.is_asleep()
+    }
+
+    pub(super) fn wake(&self) {
+        self.rest.wake();
     }
 
     pub(super) fn raft(&self) -> &Raft<TypeConfig, StateMachine> {
@@ -159,6 +174,7 @@ impl Group {
         command: Command,
         done: impl FnOnce(Result<Reply, ProposalError>) + Send + 'static,
     ) -> Result<(), ProposalError> {
+        self.rest.wake();
         let completion = Completion::new(move |result: ClientWriteResult<TypeConfig>| {
             done(result.map(|response| response.data).map_err(|error| proposal_error(&error)));
         });
@@ -172,6 +188,7 @@ impl Group {
 
     /// Whether this leader's lease holds: no other replica can have become leader before this call.
     pub(crate) fn lease_holds(&self) -> bool {
+        self.rest.wake();
         let (term, voters, me) = {
             let server = self.server.borrow_watched();
             let mut voters = server.membership_config.voter_ids();
@@ -195,6 +212,7 @@ impl Group {
     /// # Errors
     /// It does not lead, or hears of no quorum.
     pub(crate) async fn read_index(&self) -> Result<(), ReadError> {
+        self.rest.wake();
         match self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             Ok(_) => Ok(()),
             Err(RaftError::Fatal(_)) => Err(ReadError::Stopped),

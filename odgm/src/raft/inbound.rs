@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::freshness::Freshness;
 use super::message;
 use super::receiving::Receiving;
+use super::rest::Rest;
 use super::state_machine::StateMachine;
 use super::types::TypeConfig;
-use super::wire::{Append, Ballot, Body, Chunk, Refused, Transfer};
+use super::wire::{Append, Ballot, Body, Chunk, Nothing, Refused, Transfer};
 use crate::record::LogIdRecord;
 
 /// See the module.
@@ -24,6 +25,7 @@ pub(super) struct Inbound {
     /// No vote is granted before this.
     votes_from: Instant,
     freshness: Arc<Freshness>,
+    rest: Arc<Rest>,
     /// How far the log went that this host once had of the group and forgot: whatever it acknowledged then, no candidate
     /// that may lack it gets its vote.
     forgotten: Option<LogIdRecord>,
@@ -37,16 +39,30 @@ impl Inbound {
         receiving: Receiving,
         silence: Duration,
         freshness: Arc<Freshness>,
+        rest: Arc<Rest>,
         forgotten: Option<LogIdRecord>,
     ) -> Self {
-        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, forgotten }
+        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, rest, forgotten }
+    }
+
+    pub(super) fn rest(&self) -> &Arc<Rest> {
+        &self.rest
     }
 
     /// Answers one request; `None` to what nobody waits for. Polled once it has handed the request to the group, so that
     /// two that come in one after the other are handed over in that order.
     pub(super) fn answer(self: Arc<Self>, from: u64, body: Body) -> BoxFuture<'static, Option<Body>> {
         async move {
+            if let Body::Sleep(sleep) = &body {
+                let slept = self.rest.asked(sleep).map(|()| Body::Slept(Nothing {}));
+                return Some(slept.unwrap_or_else(refused));
+            }
+            let slept = self.rest.wake();
             let answer = match body {
+                // its own leader may be well and resting too: that one wakes now and says so
+                Body::Vote(Ballot { transfer: false, .. }) | Body::PreVote(_) if slept => {
+                    Err("it was asleep and listens for its leader first".to_owned())
+                }
                 Body::Append(append) => self.append(append).await,
                 Body::Vote(ballot) => self.vote(false, &ballot).await,
                 Body::PreVote(ballot) => self.vote(true, &ballot).await,
@@ -54,7 +70,7 @@ impl Inbound {
                 Body::Chunk(chunk) => self.chunk(from, chunk).await,
                 _ => Err("this kind of request is unknown here".to_owned()),
             };
-            Some(answer.unwrap_or_else(|reason| Body::Refused(Refused { reason })))
+            Some(answer.unwrap_or_else(refused))
         }
         .boxed()
     }
@@ -96,4 +112,8 @@ impl Inbound {
     async fn chunk(&self, from: u64, chunk: Chunk) -> Result<Body, String> {
         self.receiving.take(&self.raft, from, chunk).await.map(Body::Stored)
     }
+}
+
+fn refused(reason: String) -> Body {
+    Body::Refused(Refused { reason })
 }

@@ -95,6 +95,20 @@ impl GroupLog {
         self.poison.check()?;
         self.read(start, end, bytes).map_err(|error| self.poison.latch(&error).into())
     }
+
+    /// One chunk of a stream, which begins with `at` unless that is purged: a hole must not be skipped in silence.
+    fn read_chunk(&self, at: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
+        let entries = self.read_or_stop(at, end, CHUNK_BYTES)?;
+        if entries.first().is_some_and(|first| first.log_id.index == at) {
+            return Ok(entries);
+        }
+        let there = {
+            let inner = self.inner.lock();
+            let purged = inner.purged.is_some_and(|purged| at <= purged.index);
+            !purged && inner.last.is_some_and(|last| at <= last.index && at < end)
+        };
+        if there { Err(self.poison.latch(&self.missing(at)).into()) } else { Ok(entries) }
+    }
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
@@ -158,7 +172,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     {
         let (start, end) = bounds(&range);
         let log = self.0.clone();
-        chunked(start, end, move |at, end| log.read_or_stop(at, end, CHUNK_BYTES))
+        chunked(start, end, move |at, end| log.read_chunk(at, end))
     }
 
     async fn leader_bounded_stream<RB>(
@@ -181,7 +195,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
         let read = move |at, end| {
             // before and after: a leader that changed in between may have truncated what was read
             led(&log)?;
-            let entries = log.read_or_stop(at, end, CHUNK_BYTES)?;
+            let entries = log.read_chunk(at, end)?;
             led(&log)?;
             Ok(entries)
         };

@@ -89,6 +89,7 @@ impl Group {
     }
 
     async fn change(&self, change: ChangeMembers<u64, EmptyNode>, retain: bool) -> Result<(), MemberError> {
+        self.wake();
         match self.raft().change_membership(change, retain).await {
             Ok(_) => Ok(()),
             Err(error) => Err(member_error(error)),
@@ -97,6 +98,7 @@ impl Group {
 
     /// Hands the leadership to another voter. Whether it took it shows in [`Group::follow`].
     pub(crate) async fn transfer(&self, to: u64) -> Result<(), MemberError> {
+        self.wake();
         self.give_up_lease();
         self.raft().trigger().transfer_leader(to).await.map_err(|_| MemberError::Stopped)
     }

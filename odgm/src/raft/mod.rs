@@ -19,6 +19,7 @@ mod network;
 mod receiving;
 #[cfg(test)]
 mod replication_tests;
+mod rest;
 mod sending;
 mod snapshot;
 mod state_machine;

@@ -10,6 +10,7 @@ use oprc_mesh::id::NodeId;
 use oprc_mesh::testing::{Faults, LocalNetwork};
 use oprc_mesh::wire::Tag;
 use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::exchange::{Exchange, Inlet};
 use super::group::{Group, GroupContext, ReadError};
@@ -29,6 +30,7 @@ struct Host {
     bed: Bed,
     exchange: Arc<Exchange>,
     group: Arc<Group>,
+    _stop: DropGuard,
 }
 
 impl Host {
@@ -46,7 +48,9 @@ impl Host {
             collect: Arc::default(),
         };
         let group = Arc::new(Group::start(&context, GROUP, Machine::Partition).await.unwrap());
-        Self { node: node.0, bed, exchange, group }
+        let stop = CancellationToken::new();
+        tokio::spawn(exchange.clone().run(stop.clone()));
+        Self { node: node.0, bed, exchange, group, _stop: stop.drop_guard() }
     }
 
     /// Ends it as a crash would: what is not on the disk is lost.
@@ -266,4 +270,26 @@ async fn members_come_and_go() {
     assert!(!a.group.lease_holds());
     committed(&[&b, &c], "y", "2").await;
     assert_eq!(new.group.members().voters, [b.node, c.node].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_without_work_rests_and_wakes_for_work_and_for_a_lost_leader() {
+    let network = LocalNetwork::new(8);
+    let [a, b, c] = three(&network).await;
+    committed(&[&a, &b, &c], "x", "1").await;
+    let first = leader(&[&a, &b, &c]).await.node;
+    let all_asleep = || [&a, &b, &c].iter().all(|host| host.group.is_asleep()).then_some(());
+    until("all rest", all_asleep).await;
+    // nobody stands for election while the leader's host is there
+    assert_eq!(leader(&[&a, &b, &c]).await.node, first);
+    let term = leader(&[&a, &b, &c]).await.leads();
+    committed(&[&a, &b, &c], "y", "2").await;
+    assert_eq!(leader(&[&a, &b, &c]).await.leads(), term, "work wakes the same leader");
+    until("all rest again", all_asleep).await;
+    let (gone, rest): (Vec<_>, Vec<_>) = [a, b, c].into_iter().partition(|host| host.node == first);
+    drop(gone.into_iter().next().unwrap().crash(&network).await);
+    let [d, e] = rest.try_into().ok().unwrap();
+    let new = leader(&[&d, &e]).await;
+    assert_eq!(new.value("y").as_deref(), Some("2"));
+    new.group.read_index().await.unwrap();
 }

@@ -18,7 +18,7 @@ pub(super) struct GroupMessage {
     #[prost(uint64, tag = "3")]
     pub(super) number: u64,
     /// An unknown one is refused, so that its sender counts this host as not reached.
-    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 20, 21, 22, 23, 24")]
+    #[prost(oneof = "Body", tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25")]
     pub(super) body: Option<Body>,
 }
 
@@ -34,9 +34,12 @@ pub(super) enum Body {
     Transfer(Transfer),
     #[prost(message, tag = "14")]
     Chunk(Chunk),
-    /// The group has gone to sleep: no heartbeat will come until there is work (see `hibernate`).
+    /// Rest until there is work (see `rest`).
     #[prost(message, tag = "15")]
     Sleep(Sleep),
+    /// Of no group: the sending host is there.
+    #[prost(message, tag = "16")]
+    Alive(Nothing),
     #[prost(message, tag = "20")]
     Appended(Appended),
     #[prost(message, tag = "21")]
@@ -48,13 +51,21 @@ pub(super) enum Body {
     /// To any request: it was not handed to the group.
     #[prost(message, tag = "24")]
     Refused(Refused),
+    /// To [`Body::Sleep`]: it rests.
+    #[prost(message, tag = "25")]
+    Slept(Nothing),
 }
 
 impl Body {
     pub(super) fn is_reply(&self) -> bool {
         matches!(
             self,
-            Self::Appended(_) | Self::Voted(_) | Self::Transferred(_) | Self::Stored(_) | Self::Refused(_)
+            Self::Appended(_)
+                | Self::Voted(_)
+                | Self::Transferred(_)
+                | Self::Stored(_)
+                | Self::Refused(_)
+                | Self::Slept(_)
         )
     }
 }
@@ -182,7 +193,10 @@ pub(super) struct Stored {
     pub(super) vote: Option<VoteRecord>,
 }
 
-/// The leader's log ends at `last`, all of it is committed and everywhere, and it sends nothing until there is more.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Nothing {}
+
+/// The leader's log ends at `last`, all of it is applied everywhere, and it sends nothing until there is more.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Sleep {
     #[prost(message, required, tag = "1")]

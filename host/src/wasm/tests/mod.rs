@@ -61,6 +61,12 @@ fn guest(name: &str) -> Vec<u8> {
     let built = BUILT.get_or_init(|| {
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests");
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/Cargo.toml");
+        // Another clone may have built other source of the same name into the same folder, which cargo does not notice.
+        for name in ["empty", "handler", "types"] {
+            let source = format!("{}/tests/guests/{name}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
+            let source = std::fs::File::options().append(true).open(source).unwrap();
+            source.set_modified(std::time::SystemTime::now()).unwrap();
+        }
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.args([
             "build",

@@ -2,12 +2,16 @@
 # ~/.cache/oprc/target; the binary is linked to target/oprc.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo demo-stop test lint fmt bench docs ci
+.PHONY: help setup build guests demo demo-stop cluster cluster-stop test soak lint fmt bench docs ci
 
 help:
 	@echo 'make demo       set up, build, start a grid, deploy and call a counter; leaves it running'
 	@echo 'make demo-stop  stop that grid'
+	@echo 'make cluster    the same with three hosts, a router and a gateway (OPRC_HOSTS=4 adds one)'
+	@echo 'make cluster-stop'
+	@echo '                stop them'
 	@echo 'make test       set up, build, run every test'
+	@echo 'make soak       break a cluster at random for 5 minutes and check what its clients saw (OPRC_SOAK_SECONDS=3600)'
 	@echo 'make build      build target/oprc'
 	@echo 'make guests     build the guest examples into target/guests/'
 	@echo 'make bench      measure a fresh server against a bare HTTP handler (ARGS="--clients 1,16,64")'
@@ -31,8 +35,17 @@ demo:
 demo-stop:
 	@scripts/demo stop
 
+cluster:
+	@scripts/cluster
+
+cluster-stop:
+	@scripts/cluster stop
+
 test:
 	@scripts/test
+
+soak:
+	@scripts/soak
 
 lint: setup
 	@scripts/lint

@@ -33,6 +33,20 @@ die() {
   exit 1
 }
 
+# Shows a command as one would type it, then runs it.
+show() {
+  local word line=
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=-]+$ ]] || word="'$word'"
+    line+=" $word"
+  done
+  printf '\n$%s\n' "$line"
+  "$@"
+}
+
+# Whether something listens on address $1.
+busy() { (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; }
+
 # The process id in file $1, if that process is an oprc that still runs.
 running_pid() {
   local pid

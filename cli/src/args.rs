@@ -13,6 +13,7 @@ use oprc_mesh::id::{ClassName, FieldKey, MethodName};
 use reqwest::Url;
 
 use crate::address::{Address, Assignment, ObjectAddress};
+use crate::consistency::Consistency;
 use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
@@ -296,6 +297,9 @@ pub(crate) struct InvokeArgs {
     /// How long the call may take, such as 5s or 500ms
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
+    /// How new what a method that only reads sees must be
+    #[arg(long, value_name = "CONSISTENCY", default_value = "lease")]
+    pub(crate) consistency: Consistency,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -309,6 +313,9 @@ pub(crate) struct GetArgs {
     /// Only this field: its bytes as they are
     #[arg(value_name = "FIELD")]
     pub(crate) field: Option<FieldKey>,
+    /// How new what is read must be
+    #[arg(long, value_name = "CONSISTENCY", default_value = "lease")]
+    pub(crate) consistency: Consistency,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

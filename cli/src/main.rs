@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod client;
 mod commands;
+mod consistency;
 mod duration;
 mod failure;
 mod logging;

@@ -7,6 +7,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::args::Format;
+use crate::client::Answer;
+use crate::consistency::Consistency;
 use crate::failure::Failure;
 
 /// Columns between table cells.
@@ -70,6 +73,18 @@ fn break_line(out: &mut String, depth: usize) {
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout().lock(), "{text}")?;
     Ok(())
+}
+
+/// Says to people, on standard error, how old what a stale read gave may be.
+pub(crate) fn note_staleness(format: Format, asked: Consistency, answer: &Answer) {
+    if format == Format::Json || asked != Consistency::Stale {
+        return;
+    }
+    let told = answer.headers.get("oprc-stale-ms").and_then(|ms| ms.to_str().ok());
+    match told {
+        Some(ms) => eprintln!("at most {ms} ms behind"),
+        None => eprintln!("behind by an unknown time"),
+    }
 }
 
 /// Prints bytes as they are; a person's terminal gets the line ended.

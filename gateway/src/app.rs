@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use oprc_mesh::Mesh;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Answer, CatalogRead, Empty, Leads, Op};
+use oprc_mesh::retry::{Miss, Next, Tries};
+use oprc_mesh::wire::{Answer, CatalogRead, Empty, Op};
+use oprc_mesh::{Directory, Mesh};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,12 @@ use tokio_util::task::TaskTracker;
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
-use crate::route::{Miss, Next, Pick, Step, Target, next, pick};
+use crate::route::{Pick, Target, pick};
 
 /// How long one host may take to tell its catalog.
 const REFRESH_MS: u64 = 2_000;
+/// How often it is looked whether a host that does not answer a read has been replaced.
+const LOOK_MS: u64 = 250;
 /// Hosts that are asked for their catalog before giving up.
 const REFRESH_HOSTS_MAX: usize = 3;
 
@@ -66,8 +69,8 @@ impl App {
         self.alive.borrow().clone()
     }
 
-    /// Asks the host that `target` calls for, and tries again as [`next`] decides. `repeatable` tells that the operation
-    /// only reads.
+    /// Asks the host that `target` calls for, and tries again as [`Tries`] decides. `repeatable` tells that the operation
+    /// only reads; `op` is given the revision of the target's class as it is known, for the host to know it too.
     ///
     /// # Errors
     /// As [`Self::ask_with`].
@@ -76,9 +79,12 @@ impl App {
         target: Target<'_>,
         deadline: Instant,
         repeatable: bool,
-        op: impl Fn() -> Op,
+        op: impl Fn(u64) -> Op,
     ) -> Result<Answer, Refusal> {
-        self.ask_with(target, deadline, |_| (op(), repeatable)).await
+        let class = target.class().map(ClassName::as_str);
+        let revision =
+            |view: &CatalogView| class.and_then(|class| view.class(class)).map_or(0, |class| class.revision);
+        self.ask_with(target, deadline, |view| (op(revision(view)), repeatable)).await
     }
 
     /// The same, where it depends on the catalog: for each try `op` makes the operation from what is known then, and tells
@@ -93,11 +99,8 @@ impl App {
         deadline: Instant,
         op: impl Fn(&CatalogView) -> (Op, bool),
     ) -> Result<Answer, Refusal> {
-        let start = match target {
-            Target::Function(_) | Target::Catalog => self.turn.fetch_add(1, Ordering::Relaxed),
-            Target::Object(..) | Target::Partition(..) | Target::Node(_) => 0,
-        };
-        let mut misses = 0;
+        let start = if target.is_spread() { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
+        let mut tries = Tries::until(deadline).fixed(matches!(target, Target::Node(_)));
         let mut looked = false;
         let mut named = None;
         loop {
@@ -105,7 +108,7 @@ impl App {
             let (operation, repeatable) = op(&self.view());
             let picked = match named.take() {
                 Some(node) => Pick::Ask(node, self.group_of(target)),
-                None => self.pick(target, start.wrapping_add(misses as usize)),
+                None => self.pick(target, start.wrapping_add(tries.misses() as usize)),
             };
             let miss = match picked {
                 Pick::UnknownClass if looked => return Err(no_such_class(target)),
@@ -118,49 +121,60 @@ impl App {
                 }
                 Pick::Nobody => Miss::Nobody,
                 Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
-                Pick::Ask(node, group) => match self.mesh.call(node, operation, deadline).await {
-                    Ok(answer) => {
-                        self.remember(node, group);
-                        return Ok(answer);
+                Pick::Ask(node, group) => {
+                    let watched = group.filter(|_| repeatable);
+                    match self.call(node, operation, deadline, watched).await {
+                        Ok(answer) => {
+                            self.note(group, |directory, group| directory.learn_answer(group, node));
+                            return Ok(answer);
+                        }
+                        Err(problem) => {
+                            self.note(group, |directory, group| {
+                                directory.learn_refusal(group, node, &problem);
+                            });
+                            Miss::Failed(node, problem)
+                        }
                     }
-                    Err(problem) => {
-                        self.forget(node, group, &problem);
-                        Miss::Failed(node, problem)
-                    }
-                },
+                }
             };
-            let left = deadline.saturating_duration_since(Instant::now());
-            let fixed = matches!(target, Target::Node(_));
-            let step = Step { repeatable, fixed, misses, left };
-            match next(step, miss) {
+            match tries.next(miss, repeatable) {
                 Next::Answer(problem) => return Err((*problem).into()),
                 Next::Again(pause, node) => {
                     named = node;
-                    misses += 1;
                     sleep(pause).await;
                 }
             }
         }
     }
 
-    /// A host that answered for a group leads it. If that was found by asking around, it is kept until the leader itself
-    /// speaks up with its term.
-    fn remember(&self, node: NodeId, group: Option<u64>) {
-        let directory = self.mesh.directory();
-        if let Some(group) = group.filter(|&group| directory.leader(group).is_none()) {
-            directory.learn_leader(Leads { group, term: 0, node: node.0 });
+    /// Asks a host. With `watched`, a group that it is taken to lead, it is asked no longer once another host is known to
+    /// lead: it may stand still, and what it was asked for can be had elsewhere.
+    async fn call(
+        &self,
+        node: NodeId,
+        op: Op,
+        deadline: Instant,
+        watched: Option<u64>,
+    ) -> Result<Answer, Problem> {
+        let call = self.mesh.call(node, op, deadline);
+        let Some(group) = watched else { return call.await };
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut call => return answer,
+                () = sleep(Duration::from_millis(LOOK_MS)) => {}
+            }
+            if self.mesh.directory().leader(group).is_some_and(|leader| leader != node) {
+                let detail = format!("host {node} did not answer, and another one leads the partition now");
+                return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::Unknown));
+            }
         }
     }
 
-    /// A host that says that it does not lead a group, or is not to be reached, is not asked for it again at once.
-    fn forget(&self, node: NodeId, group: Option<u64>, problem: &Problem) {
-        let leads_no_more = match problem.kind() {
-            Code::NotLeader => true,
-            Code::Unavailable => problem.effect() == Effect::NotRun,
-            _ => false,
-        };
-        if let Some(group) = group.filter(|_| leads_no_more) {
-            self.mesh.directory().forget_leader(group, node);
+    fn note(&self, group: Option<u64>, note: impl FnOnce(&Directory, u64)) {
+        if let Some(group) = group {
+            note(self.mesh.directory(), group);
         }
     }
 
@@ -209,13 +223,22 @@ impl App {
         Ok(self.view())
     }
 
-    /// A host for what one host must do in several steps: the catalog's leader if it is known, otherwise any. Waits for
-    /// one to appear, but not longer than a usual call may take: an upload's deadline is long for the sake of slow lines.
+    /// A host for what one host must do in several steps: the catalog's leader if it is known, otherwise any that is not
+    /// `avoided`. Waits for one to appear, but not longer than a usual call may take: an upload's deadline is long for the
+    /// sake of slow lines.
     ///
     /// # Errors
     /// `unavailable` when none did.
-    pub(crate) async fn host(&self, deadline: Instant) -> Result<NodeId, Refusal> {
+    pub(crate) async fn host(
+        &self,
+        avoided: &BTreeSet<NodeId>,
+        deadline: Instant,
+    ) -> Result<NodeId, Refusal> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        if !avoided.is_empty() {
+            let others: Vec<NodeId> = self.alive().difference(avoided).copied().collect();
+            return others.get(turn % others.len().max(1)).copied().ok_or_else(nobody_to_ask);
+        }
         let mut alive = self.alive.clone();
         let patience = deadline.min(Instant::now() + Duration::from_millis(DEADLINE_MS_DEFAULT));
         if timeout_at(patience, alive.wait_for(|alive| !alive.is_empty())).await.is_err() {
@@ -283,10 +306,7 @@ impl App {
 }
 
 fn no_such_class(target: Target<'_>) -> Refusal {
-    let class = match target {
-        Target::Object(class, _) | Target::Partition(class, _) | Target::Function(class) => class.as_str(),
-        Target::Catalog | Target::Node(_) => "",
-    };
+    let class = target.class().map_or("", ClassName::as_str);
     Refusal::new(Code::NotFound, format!("class {class:?} is not deployed"))
         .hint(format!("deploy it with PUT /api/v1/classes/{class}, or see GET /api/v1/classes"))
 }

@@ -123,7 +123,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// `GET /classes`: in name order.
 pub(crate) async fn list(call: &Call<'_>) -> Result<Reply, Refusal> {
-    let Page { prefix, limit, after } = Page::parse(call.query(), Kind::Class)?;
+    let Page { prefix, limit, after, .. } = Page::parse(call.query(), Kind::Class)?;
     let view = call.app.known_view(call.deadline.at).await?;
     let mut rest = view.classes.iter().filter(|class| class.name > after && class.name.starts_with(&prefix));
     let items: Vec<Entry> = rest.by_ref().take(limit).map(Entry::from).collect();
@@ -157,7 +157,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         "" => 0,
         text => text.parse().map_err(|_| Refusal::invalid("the cursor is not from this listing"))?,
     };
-    let operation = || Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
+    let operation = |_| Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
     let Answer::Versions(versions) = call.app.ask(Target::Catalog, call.deadline.at, true, operation).await?
     else {
         return Err(Refusal::misanswered());
@@ -173,7 +173,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
 /// `DELETE /classes/{class}?purge=true`. Answers once this gateway sees it gone.
 pub(crate) async fn remove(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
     let purge = Query::parse(call.query(), &["purge"])?.flag("purge")?;
-    let operation = || Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
+    let operation = |_| Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
     let Answer::Removed(removed) = call.app.ask(Target::Catalog, call.deadline.at, false, operation).await?
     else {
         return Err(Refusal::misanswered());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use hyper::StatusCode;
-use oprc_mesh::catalog::{CatalogView, Grid, NodeState, PartitionInfo};
+use oprc_mesh::catalog::{CatalogView, Grid, NodeState};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::{Answer, Empty, NodeStatus, Op, ReplicaStatus};
 use serde::Serialize;
@@ -17,6 +17,8 @@ use crate::problem::Refusal;
 use crate::query::Query;
 use crate::reply::{Reply, json};
 
+/// The catalog's own group.
+const CATALOG_GROUP: u64 = 0;
 /// How long a host may take to tell its state.
 const STATUS_MS: u64 = 1_000;
 
@@ -26,6 +28,8 @@ struct Cluster {
     revision: u64,
     nodes: Vec<Node>,
     grids: Vec<GridShape>,
+    /// Who decides on all of this.
+    catalog: Placed,
     partitions: Vec<Partition>,
 }
 
@@ -33,9 +37,15 @@ struct Cluster {
 struct Node {
     id: String,
     zone: String,
-    /// `alive`; `draining`, which is alive too; `lost`; `down` once others take its place; `failed` for one that answers but does not
+    /// `alive`; `draining`, which is alive too; `lost`; `down` once others take its place; `stopping` for one that hands over
+    /// what it leads before it ends; `failed` for one that answers but does not
     /// serve.
     state: &'static str,
+    /// Partitions that it leads, and that it holds, as it says; absent when it did not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leads: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holds: Option<usize>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -72,6 +82,13 @@ struct Partition {
     place: usize,
     /// Its Raft group.
     group: u64,
+    #[serde(flatten)]
+    placed: Placed,
+}
+
+/// A Raft group on its hosts.
+#[derive(Debug, PartialEq, Serialize)]
+struct Placed {
     leader: Option<String>,
     term: Option<u64>,
     applied: Option<u64>,
@@ -111,21 +128,25 @@ fn picture(
 ) -> Cluster {
     let node = |node: &oprc_mesh::catalog::Node| {
         let id = NodeId(node.id);
-        let reason = told.get(&id).map(|status| status.poisoned.clone()).filter(|reason| !reason.is_empty());
+        let status = told.get(&id);
+        let reason = status.map(|status| status.poisoned.clone()).filter(|reason| !reason.is_empty());
         let state = match (&reason, node.state(), alive(id)) {
             (Some(_), ..) => "failed",
             (None, NodeState::Down, _) => "down",
             (None, _, false) => "lost",
+            (None, _, true) if status.is_some_and(|status| status.draining) => "stopping",
             (None, NodeState::Draining, true) => "draining",
             (None, _, true) => "alive",
         };
-        let work = told.get(&id).map(|status| Work {
+        let leads = status.map(|status| status.replicas.iter().filter(|one| one.leader == id.0).count());
+        let holds = status.map(|status| status.replicas.len());
+        let work = status.map(|status| Work {
             commits: status.commits,
             fsyncs: status.log_fsyncs,
             entries: status.log_entries,
             bytes: status.log_bytes,
         });
-        Node { id: id.to_string(), zone: node.zone.clone(), state, reason, work }
+        Node { id: id.to_string(), zone: node.zone.clone(), state, leads, holds, reason, work }
     };
     let shape = |grid: &Grid| GridShape {
         name: grid.name.clone(),
@@ -135,56 +156,60 @@ fn picture(
     let mut partitions = Vec::new();
     for grid in &view.grids {
         for (at, info) in grid.partitions.iter().enumerate() {
-            partitions.push(partition(grid, at, info, told, known_leader(info.group)));
+            let replica = |node| told.get(&node)?.replicas.iter().find(|one| one.group == info.group);
+            let placed = placed(info.hosts(), replica, known_leader(info.group));
+            partitions.push(Partition { grid: grid.name.clone(), place: at, group: info.group, placed });
         }
     }
+    let catalog = placed(
+        view.nodes.iter().map(|node| NodeId(node.id)).filter(|node| told.contains_key(node)),
+        |node| told.get(&node)?.catalog.as_ref(),
+        known_leader(CATALOG_GROUP),
+    );
     Cluster {
         revision: view.revision,
         // one that was removed is remembered only so that it never comes back
         nodes: view.nodes.iter().filter(|node| node.state() != NodeState::Removed).map(node).collect(),
         grids: view.grids.iter().map(shape).collect(),
+        catalog,
         partitions,
     }
 }
 
-fn partition(
-    grid: &Grid,
-    at: usize,
-    info: &PartitionInfo,
-    told: &HashMap<NodeId, NodeStatus>,
+/// How a group stands on `hosts`, as far as `replica` tells.
+fn placed<'s>(
+    hosts: impl Iterator<Item = NodeId>,
+    replica: impl Fn(NodeId) -> Option<&'s ReplicaStatus>,
     known_leader: Option<NodeId>,
-) -> Partition {
-    let replica = |node: NodeId| -> Option<&ReplicaStatus> {
-        told.get(&node)?.replicas.iter().find(|replica| replica.group == info.group)
-    };
+) -> Placed {
+    let hosts: Vec<NodeId> = hosts.collect();
     // of all that say that they lead, the one of the latest term does
-    let leading = info
-        .hosts()
-        .filter_map(|node| {
+    let leading = hosts
+        .iter()
+        .filter_map(|&node| {
             replica(node).filter(|status| status.leader == node.0).map(|status| (node, status))
         })
         .max_by_key(|(_, status)| status.term);
     let leader = leading.map(|(node, _)| node).or(known_leader);
     let last = leading.map(|(_, status)| status.last);
     let lag = |node| Some(last?.saturating_sub(replica(node)?.applied));
-    Partition {
-        grid: grid.name.clone(),
-        place: at,
-        group: info.group,
+    Placed {
         leader: leader.map(|node| node.to_string()),
         term: leading.map(|(_, status)| status.term),
         applied: leading.map(|(_, status)| status.applied),
-        replicas: info.hosts().map(|node| Replica { node: node.to_string(), lag: lag(node) }).collect(),
+        replicas: hosts.iter().map(|&node| Replica { node: node.to_string(), lag: lag(node) }).collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oprc_mesh::catalog::PartitionInfo;
 
     fn told(leader: u64, term: u64, last: u64, applied: u64) -> NodeStatus {
         let replica = ReplicaStatus { group: 7, term, leader, last, applied };
-        NodeStatus { replicas: vec![replica], ..NodeStatus::default() }
+        let catalog = Some(ReplicaStatus { group: CATALOG_GROUP, ..replica.clone() });
+        NodeStatus { replicas: vec![replica], catalog, ..NodeStatus::default() }
     }
 
     fn view() -> CatalogView {
@@ -205,11 +230,16 @@ mod tests {
         let cluster = picture(&view(), |node| node != NodeId(3), &told, |_| None);
         let states: Vec<_> = cluster.nodes.iter().map(|node| node.state).collect();
         assert_eq!(states, ["alive", "alive", "lost"]);
-        let partition = &cluster.partitions[0];
+        let partition = &cluster.partitions[0].placed;
         assert_eq!(partition.leader.as_deref(), Some("0000000000000002"));
         assert_eq!((partition.term, partition.applied), (Some(5), Some(98)));
         let lags: Vec<_> = partition.replicas.iter().map(|replica| replica.lag).collect();
         assert_eq!(lags, [Some(10), Some(2), None]);
+        let held: Vec<_> = cluster.nodes.iter().map(|node| (node.leads, node.holds)).collect();
+        assert_eq!(held, [(Some(1), Some(1)), (Some(1), Some(1)), (None, None)]);
+        // the catalog's replicas are those that tell of one
+        let catalog = &cluster.catalog;
+        assert_eq!((catalog.leader.as_deref(), catalog.replicas.len()), (Some("0000000000000002"), 2));
     }
 
     #[test]
@@ -228,7 +258,7 @@ mod tests {
     #[test]
     fn what_nobody_tells_is_unknown() {
         let cluster = picture(&view(), |_| false, &HashMap::new(), |_| Some(NodeId(1)));
-        let partition = &cluster.partitions[0];
+        let partition = &cluster.partitions[0].placed;
         assert_eq!(partition.leader.as_deref(), Some("0000000000000001"));
         assert_eq!((partition.term, partition.applied), (None, None));
         assert!(partition.replicas.iter().all(|replica| replica.lag.is_none()));
@@ -243,5 +273,8 @@ mod tests {
             ("failed", Some("fsync failed"))
         );
         assert_eq!(cluster.nodes[1].state, "alive");
+        let stopping = NodeStatus { draining: true, ..NodeStatus::default() };
+        let cluster = picture(&view(), |_| true, &HashMap::from([(NodeId(1), stopping)]), |_| None);
+        assert_eq!(cluster.nodes[0].state, "stopping");
     }
 }

@@ -1,12 +1,15 @@
 //! `PUT /classes/{class}`: the component is hashed as it comes in, goes to one host piece by piece, and that host compiles,
-//! checks and deploys it. The answer waits until this gateway sees the new revision, so that a call that follows it runs
+//! checks and deploys it; if it cannot, another one does. The answer waits until this gateway sees the new revision, so that a call that follows it runs
 //! the new code.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use oprc_mesh::id::ClassName;
+use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, DEADLINE_MS_MAX, MANIFEST_BYTES_MAX};
 use oprc_mesh::manifest::Manifest;
+use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Answer, Deploy, Deployed, Op};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -25,6 +28,8 @@ use crate::upload::{Component, Gathering};
 
 /// What boundaries and part headers may add to a multipart body.
 const MULTIPART_EXTRA_BYTES: usize = 64 * 1024;
+/// Other hosts that are tried when one cannot do it.
+const OTHER_HOSTS_MAX: usize = 2;
 
 #[derive(Serialize)]
 struct Answered<'a> {
@@ -45,24 +50,59 @@ pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) ->
         }
         other => return Err(Refusal::unsupported_media_type(other, "application/wasm, multipart/form-data")),
     };
-    let host = call.app.host(until).await?;
-    let digest = component.send(call.app, host, until).await?;
+    let mut avoided = BTreeSet::new();
+    let (host, deployed) = loop {
+        let host = call.app.host(&avoided, until).await?;
+        match deploy_on(call, host, class, &component, &manifest, until).await {
+            Ok(deployed) => break (host, deployed),
+            // another host can do it as well, and nothing has come of it here
+            Err(refusal) if may_go_elsewhere(refusal.problem()) && avoided.len() < OTHER_HOSTS_MAX => {
+                avoided.insert(host);
+                if call.app.alive().is_subset(&avoided) {
+                    return Err(refusal);
+                }
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    };
+    let deadline = call.deadline.or_longer(DEADLINE_MS_MAX);
+    if !call.app.see(deployed.revision, Some(host), deadline).await {
+        tracing::warn!(%class, "the class is deployed but this gateway does not see it yet");
+    }
+    respond(&deployed)
+}
+
+async fn deploy_on(
+    call: &Call<'_>,
+    host: NodeId,
+    class: &ClassName,
+    component: &Component,
+    manifest: &Manifest,
+    until: Instant,
+) -> Result<Deployed, Refusal> {
+    let digest =
+        component.send(call.app, host, until).await.map_err(|refusal| match refusal.problem().kind() {
+            // whatever became of the pieces: nothing is deployed by them
+            Code::Unavailable | Code::NoQuorum | Code::Deadline => refusal.effect(Effect::NotRun),
+            _ => refusal,
+        })?;
     let deadline = call.deadline.or_longer(DEADLINE_MS_MAX); // compiling begins now
-    let operation = || {
+    let operation = |_| {
         Op::Deploy(Deploy {
             class: class.as_str().to_owned(),
             digest: Bytes::copy_from_slice(digest.as_bytes()),
             settings: manifest.settings.clone(),
         })
     };
-    let Answer::Deployed(deployed) = call.app.ask(Target::Node(host), deadline, false, operation).await?
-    else {
-        return Err(Refusal::misanswered());
-    };
-    if !call.app.see(deployed.revision, Some(host), deadline).await {
-        tracing::warn!(%class, "the class is deployed but this gateway does not see it yet");
+    match call.app.ask(Target::Node(host), deadline, false, operation).await? {
+        Answer::Deployed(deployed) => Ok(deployed),
+        _ => Err(Refusal::misanswered()),
     }
-    respond(&deployed)
+}
+
+fn may_go_elsewhere(problem: &Problem) -> bool {
+    problem.effect() == Effect::NotRun
+        && matches!(problem.kind(), Code::Unavailable | Code::NoQuorum | Code::NotLeader)
 }
 
 fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {

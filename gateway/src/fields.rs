@@ -13,7 +13,7 @@ use crate::etag;
 use crate::forms::write_fields;
 use crate::objects::{change, conditional};
 use crate::problem::Refusal;
-use crate::query::{Page, Query};
+use crate::query::{CONSISTENCY, Page, Query};
 use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
 use crate::route::Target;
 
@@ -24,18 +24,21 @@ pub(crate) async fn read(
     object: &ObjectId,
     key: &FieldKey,
 ) -> Result<Reply, Refusal> {
-    Query::parse(call.query(), &[])?;
-    let operation = || {
+    let consistency = Query::parse(call.query(), &[CONSISTENCY])?.consistency()?;
+    let operation = |revision| {
         Op::ReadField(ReadField {
             class: class.as_str().to_owned(),
             object: object.as_str().to_owned(),
             key: key.as_str().to_owned(),
+            consistency: consistency as i32,
+            revision,
         })
     };
-    let target = Target::Object(class, object);
+    let target = Target::reading(class, object, consistency);
     match call.app.ask(target, call.deadline.at, true, operation).await? {
         Answer::Field(field) => {
-            conditional(call.headers(), field.tag, || bytes(StatusCode::OK, OCTETS, field.value))
+            let about = (field.tag, field.stale_ms);
+            conditional(call.headers(), about, || bytes(StatusCode::OK, OCTETS, field.value))
         }
         _ => Err(Refusal::misanswered()),
     }
@@ -77,26 +80,28 @@ fn respond(written: Written) -> Result<Reply, Refusal> {
 
 /// `GET .../fields`: a page of fields in key order, values in the forms of the object document.
 pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
-    let Page { prefix, limit, after } = Page::parse(call.query(), Kind::Field)?;
+    let Page { prefix, limit, after, consistency } = Page::parse(call.query(), Kind::Field)?;
     if prefix.len() > FIELD_KEY_BYTES_MAX || prefix.chars().any(char::is_control) {
         return Err(Refusal::invalid("the prefix is not the beginning of any field key")
             .hint(format!("send up to {FIELD_KEY_BYTES_MAX} bytes of UTF-8 without control characters")));
     }
-    let operation = || {
+    let operation = |revision| {
         Op::ListFields(ListFields {
             class: class.as_str().to_owned(),
             object: object.as_str().to_owned(),
             prefix: prefix.clone(),
             after: after.clone(),
             limit: limit as u32,
+            consistency: consistency as i32,
+            revision,
         })
     };
-    let target = Target::Object(class, object);
+    let target = Target::reading(class, object, consistency);
     let Answer::Fields(page) = call.app.ask(target, call.deadline.at, true, operation).await? else {
         return Err(Refusal::misanswered());
     };
     let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));
-    conditional(call.headers(), page.tag, || {
+    conditional(call.headers(), (page.tag, page.stale_ms), || {
         bytes(StatusCode::OK, JSON, write_fields(&page.items, next.as_deref()).into())
     })
 }

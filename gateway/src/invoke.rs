@@ -9,7 +9,7 @@ use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
 use oprc_mesh::outcome::Code;
-use oprc_mesh::wire::{Answer, Form, Header, Invoke, Invoked, Op};
+use oprc_mesh::wire::{Answer, Consistency, Form, Header, Invoke, Invoked, Op};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use uuid::Builder;
@@ -19,8 +19,8 @@ use crate::body::Inbound;
 use crate::call::Call;
 use crate::media::{accepted_form, body_form, expect_json};
 use crate::problem::{INVOCATION_ID, Refusal};
-use crate::query::Query;
-use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
+use crate::query::{CONSISTENCY, Query};
+use crate::reply::{JSON, OCTETS, Reply, bytes, dated, empty};
 use crate::route::Target;
 
 /// The object's version after the call.
@@ -47,15 +47,16 @@ pub(crate) struct Callee<'a> {
 
 /// `POST .../invoke/{method}` and `POST .../functions/{function}`.
 pub(crate) async fn invoke(call: &Call<'_>, callee: Callee<'_>, body: Inbound) -> Result<Reply, Refusal> {
-    Query::parse(call.query(), &[])?;
+    let known = if callee.object.is_some() { &[CONSISTENCY][..] } else { &[] };
+    let consistency = Query::parse(call.query(), known)?.consistency()?;
     let form = body_form(call.headers())?;
     let body = call.read(body, REQUEST_BYTES_MAX).await?;
-    run(call, callee, &body.bytes, form).await
+    run(call, callee, &body.bytes, form, consistency).await
 }
 
 /// `POST /invoke`: the same, addressed in the body.
 pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<Reply, Refusal> {
-    Query::parse(call.query(), &[])?;
+    let consistency = Query::parse(call.query(), &[CONSISTENCY])?.consistency()?;
     expect_json(call.headers())?;
     let body = call.read(body, REQUEST_BYTES_MAX).await?;
     let addressed: Addressed<'_> = serde_json::from_slice(&body.bytes).map_err(|error| {
@@ -70,8 +71,13 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
         Some(object) => format!("{class}/{object}.{method}"),
         None => format!("{class}.{method}"),
     };
+    if object.is_none() && consistency != Consistency::Lease {
+        return Err(Refusal::invalid("a function has no object whose consistency could be chosen"));
+    }
     let callee = Callee { class: &class, object: object.as_ref(), method: &method };
-    run(call, callee, &payload, Form::Json).await.map_err(|refusal| refusal.on("invoke", subject))
+    run(call, callee, &payload, Form::Json, consistency)
+        .await
+        .map_err(|refusal| refusal.on("invoke", subject))
 }
 
 #[derive(Deserialize)]
@@ -89,14 +95,21 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -> Result<Reply, Refusal> {
+async fn run(
+    call: &Call<'_>,
+    callee: Callee<'_>,
+    payload: &Bytes,
+    form: Form,
+    consistency: Consistency,
+) -> Result<Reply, Refusal> {
     let Callee { class, object, method } = callee;
     let invocation = invocation_id(call.headers())?;
     let headers = forwarded(call.headers())?;
     let accept = accepted_form(call.headers());
-    let target = object.map_or(Target::Function(class), |object| Target::Object(class, object));
+    let target = object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
     let operation = |view: &CatalogView| {
-        let readonly = view.class(class.as_str()).is_some_and(|class| {
+        let known = view.class(class.as_str());
+        let readonly = known.is_some_and(|class| {
             object.is_some() && class.settings.readonly.iter().any(|name| name == method.as_str())
         });
         let invoke = Invoke {
@@ -110,6 +123,8 @@ async fn run(call: &Call<'_>, callee: Callee<'_>, payload: &Bytes, form: Form) -
             caller: String::new(),
             headers: headers.clone(),
             readonly: Some(readonly),
+            consistency: consistency as i32,
+            revision: known.map_or(0, |class| class.revision),
         };
         (Op::Invoke(invoke), readonly)
     };
@@ -133,7 +148,7 @@ fn respond(invoked: Invoked, invocation: &str) -> Result<Reply, Refusal> {
     if let Some(version) = invoked.version {
         reply.headers_mut().insert(VERSION, HeaderValue::from(version));
     }
-    Ok(reply)
+    Ok(dated(reply, invoked.stale_ms))
 }
 
 /// The client's `Idempotency-Key`, or a new id.

@@ -13,7 +13,7 @@ use crate::cursor::{self, Kind};
 use crate::merge::{Merge, Step, Stuck};
 use crate::problem::Refusal;
 use crate::query::Page;
-use crate::reply::{Reply, json};
+use crate::reply::{Reply, dated, json};
 use crate::route::Target;
 
 /// Partitions asked at once for one listing.
@@ -48,21 +48,46 @@ pub(crate) async fn objects(call: &Call<'_>, class: &ClassName) -> Result<Reply,
     let groups: Vec<u64> = grid.partitions.iter().map(|partition| partition.group).collect();
     let mut merge = Merge::new(groups.len(), &page.after);
     let mut taken: Vec<ObjectEntry> = Vec::new();
+    let mut age = Age::default();
     while taken.len() < page.limit {
         match merge.step() {
             Step::End => break,
             Step::Item(item) => taken.push(item),
             Step::Fill(lanes) => {
-                fill(call, class, &page, &groups, page.limit - taken.len(), lanes, &mut merge).await?;
+                let wanted = page.limit - taken.len();
+                fill(call, class, &page, &groups, wanted, lanes, &mut merge, &mut age).await?;
             }
         }
     }
     let next = taken.last().filter(|_| merge.more()).map(|last| cursor::encode(Kind::Object, &last.id));
     let items = taken.into_iter().map(|entry| Item { id: entry.id, version: entry.tag.version }).collect();
-    Ok(json(StatusCode::OK, &Listing { items, next })?)
+    Ok(dated(json(StatusCode::OK, &Listing { items, next })?, age.stale_ms()))
+}
+
+/// How stale what several partitions told may be: as the stalest of them, and unknown as soon as it is of one.
+#[derive(Debug, Default)]
+struct Age {
+    oldest_ms: u64,
+    known: usize,
+    asked: usize,
+}
+
+impl Age {
+    fn add(&mut self, stale_ms: Option<u64>) {
+        self.asked += 1;
+        if let Some(ms) = stale_ms {
+            self.known += 1;
+            self.oldest_ms = self.oldest_ms.max(ms);
+        }
+    }
+
+    fn stale_ms(&self) -> Option<u64> {
+        (self.asked > 0 && self.known == self.asked).then_some(self.oldest_ms)
+    }
 }
 
 /// Asks the partitions of `lanes` for what comes next in each.
+#[allow(clippy::too_many_arguments, reason = "a step of one loop, and these are its variables")]
 async fn fill(
     call: &Call<'_>,
     class: &ClassName,
@@ -71,6 +96,7 @@ async fn fill(
     wanted: usize,
     lanes: Vec<usize>,
     merge: &mut Merge,
+    age: &mut Age,
 ) -> Result<(), Refusal> {
     let share = if lanes.len() == 1 { wanted } else { wanted.min(2 * wanted / groups.len() + SPARE_ITEMS) };
     let questions: Vec<_> = lanes
@@ -82,13 +108,16 @@ async fn fill(
                 prefix: page.prefix.clone(),
                 after: merge.after(at).to_owned(),
                 limit: share as u32,
+                consistency: page.consistency as i32,
+                revision: 0,
             };
             async move { (at, ask(call, class, question).await) }
         })
         .collect();
     let mut answers = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
     while let Some((at, answer)) = answers.next().await {
-        let ObjectPage { items, more } = answer?;
+        let ObjectPage { items, more, stale_ms } = answer?;
+        age.add(stale_ms);
         merge.fill(at, items, more).map_err(|Stuck| {
             Refusal::new(
                 Code::Internal,
@@ -100,10 +129,29 @@ async fn fill(
 }
 
 async fn ask(call: &Call<'_>, class: &ClassName, question: ListObjects) -> Result<ObjectPage, Refusal> {
-    let target = Target::Partition(class, question.group);
-    let operation = || Op::ListObjects(question.clone());
+    let target = Target::reading_all(class, question.group, question.consistency());
+    let operation = |revision| Op::ListObjects(ListObjects { revision, ..question.clone() });
     match call.app.ask(target, call.deadline.at, true, operation).await? {
         Answer::Objects(page) => Ok(page),
         _ => Err(Refusal::misanswered()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_as_stale_as_its_stalest_part() {
+        let age = |parts: &[Option<u64>]| {
+            let mut age = Age::default();
+            for part in parts {
+                age.add(*part);
+            }
+            age.stale_ms()
+        };
+        assert_eq!(age(&[]), None);
+        assert_eq!(age(&[Some(0), Some(40), Some(7)]), Some(40));
+        assert_eq!(age(&[Some(0), None]), None);
     }
 }

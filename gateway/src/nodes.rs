@@ -63,7 +63,7 @@ struct Changed {
 pub(crate) async fn change(call: &Call<'_>, node: NodeId, wish: Wish) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
     let (wanted, state) = wish.state();
-    let operation = || Op::SetHost(SetHost { node: node.0, state: wanted as i32 });
+    let operation = |_| Op::SetHost(SetHost { node: node.0, state: wanted as i32 });
     // to say it twice changes nothing
     let Answer::HostSet(set) = call.app.ask(Target::Catalog, call.deadline.at, true, operation).await? else {
         return Err(Refusal::misanswered());

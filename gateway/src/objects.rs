@@ -14,29 +14,34 @@ use crate::etag::{self, Freshness};
 use crate::forms::{Kind, read_object, write_object};
 use crate::media::expect_json;
 use crate::problem::Refusal;
-use crate::query::Query;
-use crate::reply::{JSON, Reply, bytes, empty, json};
+use crate::query::{CONSISTENCY, Query};
+use crate::reply::{JSON, Reply, bytes, dated, empty, json};
 use crate::route::Target;
 
 /// `GET .../objects/{id}`.
 pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
-    Query::parse(call.query(), &[])?;
-    let operation = || {
-        Op::ReadObject(ObjectAddress { class: class.as_str().to_owned(), object: object.as_str().to_owned() })
+    let consistency = Query::parse(call.query(), &[CONSISTENCY])?.consistency()?;
+    let operation = |revision| {
+        Op::ReadObject(ObjectAddress {
+            class: class.as_str().to_owned(),
+            object: object.as_str().to_owned(),
+            consistency: consistency as i32,
+            revision,
+        })
     };
-    let target = Target::Object(class, object);
+    let target = Target::reading(class, object, consistency);
     let Answer::Object(found) = call.app.ask(target, call.deadline.at, true, operation).await? else {
         return Err(Refusal::misanswered());
     };
-    conditional(call.headers(), found.tag, || {
+    conditional(call.headers(), (found.tag, found.stale_ms), || {
         bytes(StatusCode::OK, JSON, write_object(class, object, found.tag.version, &found.fields).into())
     })
 }
 
-/// A read's response with its `ETag`, or 304 when the client has it.
+/// A read's response with its `ETag` and how stale it may be, or 304 when the client has it.
 pub(crate) fn conditional(
     headers: &HeaderMap,
-    tag: Tag,
+    (tag, stale_ms): (Tag, Option<u64>),
     full: impl FnOnce() -> Reply,
 ) -> Result<Reply, Refusal> {
     let mut reply = match etag::for_read(headers, tag)? {
@@ -44,7 +49,7 @@ pub(crate) fn conditional(
         Freshness::NotModified => empty(StatusCode::NOT_MODIFIED),
     };
     reply.headers_mut().insert(ETAG, etag::render(tag)?);
-    Ok(reply)
+    Ok(dated(reply, stale_ms))
 }
 
 /// `PUT .../objects/{id}` replaces the object, `PATCH` merges into it; both create it.
@@ -98,9 +103,10 @@ pub(crate) async fn change(
         precondition: etag::for_write(call.headers())?,
         mode: mode as i32,
         fields,
+        revision: 0,
     };
-    let target = Target::Object(class, object);
-    match call.app.ask(target, call.deadline.at, false, || Op::WriteObject(write.clone())).await? {
+    let operation = |revision| Op::WriteObject(WriteObject { revision, ..write.clone() });
+    match call.app.ask(Target::Object(class, object), call.deadline.at, false, operation).await? {
         Answer::Written(written) => Ok(written),
         _ => Err(Refusal::misanswered()),
     }

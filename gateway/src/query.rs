@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use oprc_mesh::limits::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX};
+use oprc_mesh::wire::Consistency;
 
 use crate::address::decode;
 use crate::cursor::{self, Kind};
@@ -80,6 +81,28 @@ impl<'a> Query<'a> {
     }
 }
 
+/// How new a read's result must be: a parameter of every read.
+pub(crate) const CONSISTENCY: &str = "consistency";
+
+impl Query<'_> {
+    /// How new what is read must be.
+    ///
+    /// # Errors
+    /// `invalid` for anything but `lease`, `linearizable` and `stale`.
+    pub(crate) fn consistency(&self) -> Result<Consistency, Refusal> {
+        match self.one(CONSISTENCY)? {
+            None | Some("lease") => Ok(Consistency::Lease),
+            Some("linearizable") => Ok(Consistency::Linearizable),
+            Some("stale") => Ok(Consistency::Stale),
+            Some(_) => {
+                let detail = "query parameter consistency may be lease, linearizable or stale";
+                Err(Refusal::invalid(detail)
+                    .hint("leave it out for lease, which misses nothing acknowledged"))
+            }
+        }
+    }
+}
+
 fn decode_form(text: &str) -> Result<Cow<'_, str>, Refusal> {
     if !text.contains('+') {
         return decode(text);
@@ -89,8 +112,14 @@ fn decode_form(text: &str) -> Result<Cow<'_, str>, Refusal> {
     decode(&spaced).map(|decoded| Cow::Owned(decoded.into_owned()))
 }
 
-/// The parameters of a listing; one of versions takes no prefix.
-const PAGE: &[&str] = &["prefix", "limit", "cursor"];
+/// The parameters of a listing.
+const fn page_parameters(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Version => &["limit", "cursor"],
+        Kind::Class => &["prefix", "limit", "cursor"],
+        Kind::Object | Kind::Field => &["prefix", "limit", "cursor", CONSISTENCY],
+    }
+}
 
 /// Which page of a listing is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,13 +130,14 @@ pub(crate) struct Page {
     pub(crate) limit: usize,
     /// Only names after this one; empty from the beginning.
     pub(crate) after: String,
+    /// How new it must be.
+    pub(crate) consistency: Consistency,
 }
 
 impl Page {
     /// Reads the page's parameters. `kind` is the listing that the cursor must come from.
     pub(crate) fn parse(query: Option<&str>, kind: Kind) -> Result<Self, Refusal> {
-        let known = if kind == Kind::Version { &PAGE[1..] } else { PAGE };
-        let query = Query::parse(query, known)?;
+        let query = Query::parse(query, page_parameters(kind))?;
         let limit = query.number("limit")?.unwrap_or(PAGE_ITEMS_DEFAULT as u64);
         if !(1..=PAGE_ITEMS_MAX as u64).contains(&limit) {
             return Err(Refusal::invalid(format!(
@@ -120,6 +150,7 @@ impl Page {
             prefix: query.one("prefix")?.unwrap_or_default().to_owned(),
             limit: limit as usize,
             after: after.unwrap_or_default(),
+            consistency: query.consistency()?,
         })
     }
 }
@@ -156,9 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn consistency_is_one_of_three_and_only_for_reads_of_objects() {
+        let given = |query| Query::parse(Some(query), &[CONSISTENCY]).unwrap().consistency();
+        assert_eq!(given("").unwrap(), Consistency::Lease);
+        assert_eq!(given("consistency=lease").unwrap(), Consistency::Lease);
+        assert_eq!(given("consistency=linearizable").unwrap(), Consistency::Linearizable);
+        assert_eq!(given("consistency=stale").unwrap(), Consistency::Stale);
+        for bad in ["consistency=", "consistency=Stale", "consistency=stale&consistency=stale"] {
+            assert!(given(bad).is_err(), "{bad}");
+        }
+        for (kind, taken) in
+            [(Kind::Object, true), (Kind::Field, true), (Kind::Class, false), (Kind::Version, false)]
+        {
+            assert_eq!(Page::parse(Some("consistency=stale"), kind).is_ok(), taken);
+        }
+    }
+
+    #[test]
     fn a_page_holds_at_its_limits_and_not_past_them() {
         let page = |query| Page::parse(Some(query), Kind::Object);
-        assert_eq!(page("").unwrap(), Page { prefix: String::new(), limit: 100, after: String::new() });
+        let (prefix, after, consistency) = (String::new(), String::new(), Consistency::Lease);
+        assert_eq!(page("").unwrap(), Page { prefix, limit: 100, after, consistency });
         assert_eq!(page("limit=1000&prefix=a").unwrap().limit, 1_000);
         assert!(page("limit=0").is_err() && page("limit=1001").is_err() && page("limit=1&limit=1").is_err());
         let cursor = cursor::encode(Kind::Object, "alice");

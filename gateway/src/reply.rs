@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
@@ -36,6 +36,17 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, 
 pub(crate) fn empty(status: StatusCode) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::new()));
     *reply.status_mut() = status;
+    reply
+}
+
+/// For how many milliseconds what a `consistency=stale` read gave may have been out of date.
+const STALE_MS: HeaderName = HeaderName::from_static("oprc-stale-ms");
+
+/// Says how stale what is answered may be, if that was asked for and is known.
+pub(crate) fn dated(mut reply: Reply, stale_ms: Option<u64>) -> Reply {
+    if let Some(ms) = stale_ms {
+        reply.headers_mut().insert(STALE_MS, HeaderValue::from(ms));
+    }
     reply
 }
 

@@ -1,22 +1,14 @@
-//! Whom to ask, and what to do when that fails: pure decisions over what the directory knows. `app` carries them out.
+//! Whom to ask: a pure decision over what the directory knows. `app` carries it out, and what follows a failure is
+//! [`oprc_mesh::retry`]'s to decide.
 //!
 //! A call goes class -> grid -> partition -> leader. All of it is a hint that may be out of date; the host that is asked
-//! decides. What certainly did not run is tried again within the deadline, following the hint of who leads; what may
-//! have run is tried again only where running twice changes nothing, and is otherwise answered with `outcome: unknown`.
+//! decides.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use oprc_mesh::catalog::CatalogView;
+use oprc_mesh::catalog::{CatalogView, Class, PartitionInfo};
 use oprc_mesh::id::{ClassName, NodeId, ObjectId};
-use oprc_mesh::outcome::{Code, Effect, Problem};
-
-/// The first pause before a call is tried again; it doubles from there.
-const BACKOFF_MS_MIN: u64 = 2;
-/// The longest pause.
-const BACKOFF_MS_MAX: u64 = 100;
-/// Hints of who leads that are followed without a pause; more of them in one call mean that leadership is moving.
-const HINTS_MAX: u32 = 2;
+use oprc_mesh::wire::Consistency;
 
 /// Whom a call is for.
 #[derive(Debug, Clone, Copy)]
@@ -25,12 +17,54 @@ pub(crate) enum Target<'a> {
     Object(&'a ClassName, &'a ObjectId),
     /// The leader of a partition of the class's grid, by its group.
     Partition(&'a ClassName, u64),
+    /// Any replica of the partition that owns the object.
+    AnyReplica(&'a ClassName, &'a ObjectId),
+    /// Any replica of a partition of the class's grid, by its group.
+    AnyReplicaOf(&'a ClassName, u64),
     /// Any host that runs functions of the class.
     Function(&'a ClassName),
     /// The leader of the catalog, or any host as long as none is known.
     Catalog,
     /// This host and no other.
     Node(NodeId),
+}
+
+impl<'a> Target<'a> {
+    /// Who serves a read of the object.
+    pub(crate) fn reading(class: &'a ClassName, object: &'a ObjectId, consistency: Consistency) -> Self {
+        match consistency {
+            Consistency::Stale => Self::AnyReplica(class, object),
+            Consistency::Lease | Consistency::Linearizable => Self::Object(class, object),
+        }
+    }
+
+    /// Who serves a read of a partition.
+    pub(crate) fn reading_all(class: &'a ClassName, group: u64, consistency: Consistency) -> Self {
+        match consistency {
+            Consistency::Stale => Self::AnyReplicaOf(class, group),
+            Consistency::Lease | Consistency::Linearizable => Self::Partition(class, group),
+        }
+    }
+
+    /// The class that it is about, if it is about one.
+    pub(crate) fn class(self) -> Option<&'a ClassName> {
+        match self {
+            Self::Object(class, _)
+            | Self::Partition(class, _)
+            | Self::AnyReplica(class, _)
+            | Self::AnyReplicaOf(class, _)
+            | Self::Function(class) => Some(class),
+            Self::Catalog | Self::Node(_) => None,
+        }
+    }
+
+    /// Whether several hosts could serve it alike, so that calls are spread over them.
+    pub(crate) fn is_spread(self) -> bool {
+        match self {
+            Self::AnyReplica(..) | Self::AnyReplicaOf(..) | Self::Function(_) | Self::Catalog => true,
+            Self::Object(..) | Self::Partition(..) | Self::Node(_) => false,
+        }
+    }
 }
 
 /// Whom to ask now.
@@ -53,32 +87,42 @@ pub(crate) fn pick(
     turn: usize,
 ) -> Pick {
     let any = |group| nth(&alive.iter().copied(), turn, group);
-    let led = |group: u64, replicas: &[u64]| match leader(group) {
-        Some(node) => Pick::Ask(node, Some(group)),
-        // a replica that does not lead names the leader
+    let no_class;
+    let class = match target.class().map(|name| view.class(name.as_str())) {
+        Some(None) => return Pick::UnknownClass,
+        Some(Some(class)) => class,
         None => {
-            nth(&replicas.iter().copied().map(NodeId).filter(|node| alive.contains(node)), turn, Some(group))
+            no_class = Class::default();
+            &no_class
         }
+    };
+    let replica = |partition: &PartitionInfo, group| {
+        let holders = partition.nodes.iter().copied().map(NodeId);
+        nth(&holders.filter(|node| alive.contains(node)), turn, group)
+    };
+    let led = |partition: &PartitionInfo| match leader(partition.group) {
+        Some(node) => Pick::Ask(node, Some(partition.group)),
+        // a replica that does not lead names the leader
+        None => replica(partition, Some(partition.group)),
+    };
+    let numbered = |group| {
+        let grid = view.grid(&class.grid);
+        grid.and_then(|grid| grid.partitions.iter().find(|partition| partition.group == group))
     };
     match target {
         Target::Node(node) => Pick::Ask(node, None),
         Target::Catalog => {
             leader(CATALOG_GROUP).map_or_else(|| any(None), |node| Pick::Ask(node, Some(CATALOG_GROUP)))
         }
-        Target::Function(name) => view.class(name.as_str()).map_or(Pick::UnknownClass, |_| any(None)),
-        Target::Object(name, object) => match view.class(name.as_str()) {
-            None => Pick::UnknownClass,
-            Some(class) => view
-                .locate(class, name, object)
-                .map_or(Pick::Nobody, |partition| led(partition.group, &partition.nodes)),
-        },
-        Target::Partition(name, group) => match view.class(name.as_str()) {
-            None => Pick::UnknownClass,
-            Some(class) => view
-                .grid(&class.grid)
-                .and_then(|grid| grid.partitions.iter().find(|partition| partition.group == group))
-                .map_or(Pick::Nobody, |partition| led(group, &partition.nodes)),
-        },
+        Target::Function(_) => any(None),
+        Target::Object(name, object) => view.locate(class, name, object).map_or(Pick::Nobody, led),
+        Target::Partition(_, group) => numbered(group).map_or(Pick::Nobody, led),
+        Target::AnyReplica(name, object) => {
+            view.locate(class, name, object).map_or(Pick::Nobody, |partition| replica(partition, None))
+        }
+        Target::AnyReplicaOf(_, group) => {
+            numbered(group).map_or(Pick::Nobody, |partition| replica(partition, None))
+        }
     }
 }
 
@@ -93,188 +137,11 @@ fn nth(nodes: &(impl Iterator<Item = NodeId> + Clone), turn: usize, group: Optio
     nodes.clone().nth(turn % count).map_or(Pick::Nobody, |node| Pick::Ask(node, group))
 }
 
-/// Why a try gave no answer.
-#[derive(Debug)]
-pub(crate) enum Miss {
-    /// There was nobody to ask.
-    Nobody,
-    /// The host answered with a problem, or did not answer.
-    Failed(NodeId, Problem),
-}
-
-/// Where a call stands after a miss.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Step {
-    /// Running it twice changes nothing: a read.
-    pub(crate) repeatable: bool,
-    /// Only this host can do it, because of what it was sent before: there is nobody else to turn to.
-    pub(crate) fixed: bool,
-    /// Misses before this one.
-    pub(crate) misses: u32,
-    /// What is left until the deadline.
-    pub(crate) left: Duration,
-}
-
-/// What to do after a miss.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Next {
-    /// Try again after a pause, with this host if one was named.
-    Again(Duration, Option<NodeId>),
-    /// Answer the client with this.
-    Answer(Box<Problem>),
-}
-
-/// Decides what follows a miss.
-pub(crate) fn next(step: Step, miss: Miss) -> Next {
-    let problem = match miss {
-        Miss::Nobody => Problem::new(Code::Unavailable, "no host is known that could do it")
-            .with_effect(Effect::NotRun)
-            .hint("start a host, or see GET /api/v1/cluster for the hosts' state"),
-        Miss::Failed(asked, problem) => {
-            if step.fixed || !retriable(&problem, step.repeatable) {
-                return Next::Answer(Box::new(settle(problem, step.repeatable)));
-            }
-            let named = NodeId(problem.leader);
-            let hinted = problem.kind() == Code::NotLeader && problem.leader != 0 && named != asked;
-            if hinted && step.misses < HINTS_MAX && !step.left.is_zero() {
-                return Next::Again(Duration::ZERO, Some(named));
-            }
-            problem
-        }
-    };
-    let pause = Duration::from_millis(problem.retry_after_ms.max(backoff_ms(step.misses)));
-    if pause < step.left {
-        Next::Again(pause, None)
-    } else {
-        Next::Answer(Box::new(settle(problem, step.repeatable)))
-    }
-}
-
-/// Whether trying again is safe and may help.
-fn retriable(problem: &Problem, repeatable: bool) -> bool {
-    match problem.kind() {
-        Code::NotLeader | Code::StaleClass => true, // both say that nothing ran
-        Code::Unavailable | Code::NoQuorum => repeatable || problem.effect() == Effect::NotRun,
-        _ => false,
-    }
-}
-
-fn backoff_ms(misses: u32) -> u64 {
-    let doubled = 1u64.checked_shl(misses).unwrap_or(u64::MAX);
-    BACKOFF_MS_MIN.saturating_mul(doubled).min(BACKOFF_MS_MAX)
-}
-
-/// Says in the answer whether the call may have taken effect, where the host or the mesh left that open.
-fn settle(problem: Problem, repeatable: bool) -> Problem {
-    match problem.kind() {
-        Code::NotLeader | Code::StaleClass => problem.with_effect(Effect::NotRun),
-        Code::Unavailable | Code::NoQuorum | Code::Deadline if repeatable => {
-            problem.with_effect(Effect::NotRun)
-        }
-        Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Internal
-            if problem.effect() == Effect::Unsaid && !repeatable =>
-        {
-            problem.with_effect(Effect::Unknown)
-        }
-        _ => problem,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use oprc_mesh::catalog::{Class, Grid, PartitionInfo};
-
-    const SOON: Duration = Duration::from_secs(5);
-
-    fn step(repeatable: bool, misses: u32) -> Step {
-        Step { repeatable, fixed: false, misses, left: SOON }
-    }
-
-    fn failed(code: Code, effect: Effect) -> Miss {
-        Miss::Failed(NodeId(1), Problem::new(code, "x").with_effect(effect))
-    }
-
-    fn outcome(next: Next) -> Option<Effect> {
-        match next {
-            Next::Again(..) => None,
-            Next::Answer(problem) => Some(problem.effect()),
-        }
-    }
-
-    /// The whole table: who is tried again, and what the others are told about their effect.
-    #[test]
-    fn what_may_have_run_is_never_run_again_unless_it_only_reads() {
-        use Effect::{NotRun, Unknown, Unsaid};
-        for &code in Code::ALL {
-            for effect in [Unsaid, NotRun, Unknown] {
-                for repeatable in [false, true] {
-                    let told = outcome(next(step(repeatable, 0), failed(code, effect)));
-                    let expected = match (code, effect, repeatable) {
-                        (Code::NotLeader | Code::StaleClass, ..)
-                        | (Code::Unavailable | Code::NoQuorum, _, true)
-                        | (Code::Unavailable | Code::NoQuorum, NotRun, _) => None,
-                        (Code::Deadline, _, true) => Some(NotRun),
-                        (Code::Unavailable | Code::NoQuorum, ..)
-                        | (Code::Deadline | Code::Internal, Unsaid, false) => Some(Unknown),
-                        _ => Some(effect),
-                    };
-                    assert_eq!(told, expected, "{code:?} {effect:?} repeatable: {repeatable}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_hint_is_followed_at_once_but_not_for_ever() {
-        let moved = |leader| {
-            let problem = Problem { leader, ..Problem::new(Code::NotLeader, "moved") };
-            Miss::Failed(NodeId(1), problem)
-        };
-        for misses in 0..HINTS_MAX {
-            assert_eq!(next(step(false, misses), moved(2)), Next::Again(Duration::ZERO, Some(NodeId(2))));
-        }
-        assert!(
-            matches!(next(step(false, HINTS_MAX), moved(2)), Next::Again(pause, None) if !pause.is_zero())
-        );
-        // no hint, or one at the host itself, is none
-        for leader in [0, 1] {
-            assert!(
-                matches!(next(step(false, 0), moved(leader)), Next::Again(pause, None) if !pause.is_zero())
-            );
-        }
-    }
-
-    #[test]
-    fn one_that_alone_could_do_it_is_not_asked_again() {
-        let fixed = Step { fixed: true, ..step(false, 0) };
-        for code in [Code::NotLeader, Code::StaleClass, Code::Unavailable] {
-            assert_eq!(outcome(next(fixed, failed(code, Effect::NotRun))), Some(Effect::NotRun), "{code:?}");
-        }
-    }
-
-    #[test]
-    fn pauses_grow_within_their_bounds_and_never_pass_the_deadline() {
-        let mut last = Duration::ZERO;
-        for misses in [0, 1, 5, 31, 32, 63, 64, u32::MAX] {
-            let Next::Again(pause, None) = next(step(false, misses), Miss::Nobody) else {
-                panic!("{misses}")
-            };
-            assert!(pause >= last && pause <= Duration::from_millis(BACKOFF_MS_MAX), "{misses}: {pause:?}");
-            last = pause;
-        }
-        let late =
-            Step { repeatable: true, fixed: false, misses: 9, left: Duration::from_millis(BACKOFF_MS_MAX) };
-        assert_eq!(outcome(next(late, Miss::Nobody)), Some(Effect::NotRun));
-        assert_eq!(outcome(next(late, failed(Code::NotLeader, Effect::Unsaid))), Some(Effect::NotRun));
-        // a host that says when to come back is believed
-        let problem = Problem::new(Code::Unavailable, "x").with_effect(Effect::NotRun).retry_after_ms(700);
-        assert_eq!(
-            next(step(false, 0), Miss::Failed(NodeId(1), problem)),
-            Next::Again(Duration::from_millis(700), None)
-        );
-    }
+    use oprc_mesh::catalog::Grid;
 
     fn view() -> CatalogView {
         let partition = |group, slot_first, slot_last, nodes: &[u64]| PartitionInfo {
@@ -308,6 +175,28 @@ mod tests {
         assert_eq!(asked(None, &alive, 1), Pick::Ask(NodeId(3), Some(2)));
         assert_eq!(asked(None, &BTreeSet::from([NodeId(3)]), 0), Pick::Ask(NodeId(3), Some(2)));
         assert_eq!(asked(None, &BTreeSet::from([NodeId(1)]), 0), Pick::Nobody);
+    }
+
+    #[test]
+    fn a_stale_read_goes_round_the_live_replicas_whoever_leads() {
+        let class = ClassName::parse("Counter").unwrap();
+        let object = ObjectId::parse("alice").unwrap(); // slot 2906: group 2, held by 2 and 3
+        let alive = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
+        let ask =
+            |target, alive: &BTreeSet<NodeId>, turn| pick(target, &view(), alive, |_| Some(NodeId(3)), turn);
+        for target in [
+            Target::reading(&class, &object, Consistency::Stale),
+            Target::reading_all(&class, 2, Consistency::Stale),
+        ] {
+            assert!(target.is_spread());
+            let asked: Vec<_> = (0..3).map(|turn| ask(target, &alive, turn)).collect();
+            assert_eq!(asked, [2, 3, 2].map(|node| Pick::Ask(NodeId(node), None)));
+            assert_eq!(ask(target, &BTreeSet::from([NodeId(1)]), 0), Pick::Nobody);
+        }
+        for consistency in [Consistency::Lease, Consistency::Linearizable] {
+            let target = Target::reading(&class, &object, consistency);
+            assert_eq!(ask(target, &alive, 0), Pick::Ask(NodeId(3), Some(2)));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A component on its way to a host. The host wants digest and size with the first piece already, so the component is
-//! gathered here while it is hashed, in pieces that count against the memory set aside for bodies, and each is let go
-//! as it is sent. So a host never sees an upload that broke off or was refused.
+//! gathered here while it is hashed, in pieces that count against the memory set aside for bodies, and kept until it is
+//! deployed: should the host fail, another one is sent it. So a host never sees an upload that broke off or was refused.
 
 use bytes::{Bytes, BytesMut};
 use oprc_mesh::id::{Digest, NodeId};
@@ -93,10 +93,10 @@ impl Component {
     ///
     /// # Errors
     /// Whatever the host refuses a piece with.
-    pub(crate) async fn send(self, app: &App, host: NodeId, until: Instant) -> Result<Digest, Refusal> {
+    pub(crate) async fn send(&self, app: &App, host: NodeId, until: Instant) -> Result<Digest, Refusal> {
         let upload = Uuid::now_v7().simple().to_string();
         let mut offset = 0;
-        for piece in self.pieces {
+        for piece in &self.pieces {
             let chunk = PutChunk {
                 digest: Bytes::copy_from_slice(self.digest.as_bytes()),
                 size: self.size_bytes as u64,
@@ -105,7 +105,7 @@ impl Component {
                 upload: upload.clone(),
             };
             offset += piece.data.len() as u64;
-            match app.ask(Target::Node(host), until, false, || Op::PutChunk(chunk.clone())).await? {
+            match app.ask(Target::Node(host), until, false, |_| Op::PutChunk(chunk.clone())).await? {
                 Answer::Chunk(stored) if stored.complete => return Ok(self.digest),
                 Answer::Chunk(_) => {}
                 _ => return Err(Refusal::misanswered()),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, Digest, MethodName};
@@ -11,7 +12,12 @@ use oprc_odgm::Odgm;
 use parking_lot::RwLock;
 use tokio::time::{Instant, timeout_at};
 
+use crate::supply::Supply;
 use crate::wasm::{Module, Runtime};
+
+/// How long a call waits for the catalog here to catch up with its caller's; then another try, here or elsewhere, is
+/// the caller's to make.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// A class at one revision, ready to run.
 pub(crate) struct LoadedClass {
@@ -36,12 +42,13 @@ impl LoadedClass {
 pub(crate) struct Classes {
     odgm: Arc<Odgm>,
     runtime: Runtime,
+    supply: Supply,
     loaded: RwLock<HashMap<ClassName, Arc<LoadedClass>>>,
 }
 
 impl Classes {
-    pub(crate) fn new(odgm: Arc<Odgm>, runtime: Runtime) -> Self {
-        Self { odgm, runtime, loaded: RwLock::default() }
+    pub(crate) fn new(odgm: Arc<Odgm>, runtime: Runtime, supply: Supply) -> Self {
+        Self { odgm, runtime, supply, loaded: RwLock::default() }
     }
 
     /// The class at the newest revision known here.
@@ -59,8 +66,8 @@ impl Classes {
     }
 
     async fn load(&self, name: &ClassName, class: Class) -> Result<Arc<LoadedClass>, Problem> {
-        let loading = self.runtime.load(&Digest::from_bytes(&class.digest)?).await;
-        let module = loading.map_err(missing)?;
+        let module = load(&self.odgm, &self.runtime, &self.supply, &Digest::from_bytes(&class.digest)?).await;
+        let module = module.map_err(missing)?;
         let loaded = Arc::new(LoadedClass { name: name.clone(), class, module });
         let view = self.odgm.catalog().view();
         let mut classes = self.loaded.write();
@@ -70,6 +77,44 @@ impl Classes {
             classes.insert(name.clone(), loaded.clone());
         }
         Ok(loaded)
+    }
+
+    /// Waits until the catalog here knows `class` at `revision`, as a caller does: it may have seen a deploy sooner.
+    ///
+    /// # Errors
+    /// `stale-class` when that takes too long.
+    pub(crate) async fn catch_up(
+        &self,
+        class: &ClassName,
+        revision: u64,
+        deadline: Instant,
+    ) -> Result<(), Problem> {
+        let knows = |view: &CatalogView| {
+            view.revision >= revision
+                || view.class(class.as_str()).is_some_and(|class| class.revision >= revision)
+        };
+        if knows(&self.odgm.catalog().view()) {
+            return Ok(());
+        }
+        self.wait_for(revision, deadline.min(Instant::now() + CATCH_UP_MAX)).await
+    }
+
+    /// Makes a class ready before it is called: at least its component is fetched. Tells whether that is done.
+    pub(crate) async fn prepare(&self, class: &Class, compiled: bool) -> bool {
+        let ready = async {
+            if compiled {
+                return self.resolve(&ClassName::parse(&class.name)?).await.map(drop);
+            }
+            self.supply.fetch(Digest::from_bytes(&class.digest)?, None).await
+        };
+        match ready.await {
+            Ok(()) => true,
+            Err(problem) if problem.kind() == Code::NotFound => true, // it was removed meanwhile
+            Err(problem) => {
+                tracing::debug!(class = class.name, %problem, "a class is not ready to be called yet");
+                false
+            }
+        }
     }
 
     /// Waits until the catalog here has caught up with `revision`.
@@ -93,6 +138,27 @@ impl Classes {
 /// `not-found`.
 pub(crate) fn find<'v>(view: &'v CatalogView, name: &ClassName) -> Result<&'v Class, Problem> {
     view.class(name.as_str()).ok_or_else(|| not_found(name))
+}
+
+/// Loads a component, fetching it from another host if this one lacks it.
+///
+/// # Errors
+/// `not-found` when this host is its cluster's only one and lacks it, `unavailable` when no host gives it,
+/// `invalid-component` when it cannot be used.
+pub(crate) async fn load(
+    odgm: &Odgm,
+    runtime: &Runtime,
+    supply: &Supply,
+    digest: &Digest,
+) -> Result<Arc<Module>, Problem> {
+    match runtime.load(digest).await {
+        // trying again would not help where nobody else could have it
+        Err(problem) if problem.kind() == Code::NotFound && odgm.catalog().view().nodes.len() > 1 => {
+            supply.fetch(*digest, None).await?;
+            runtime.load(digest).await
+        }
+        loaded => loaded,
+    }
 }
 
 /// The class is there, its component is not: that is no fault of the caller's.

@@ -1,23 +1,45 @@
-//! Deploying: a component comes in pieces, is checked and compiled, and only then becomes a revision in the catalog.
+//! Deploying: a component comes in pieces, is checked and compiled, is made durable where the catalog is, and only then
+//! becomes a revision in it. Any host does all that; the change of the catalog itself goes to its leader.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use oprc_mesh::id::{ClassName, Digest};
-use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{Deploy, Deployed, RemoveClass, Revision};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use oprc_mesh::Peers;
+use oprc_mesh::id::{ClassName, Digest, NodeId};
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision};
 use oprc_odgm::{NewRevision, Odgm};
+use tokio::time::Instant;
 
+use crate::classes::load;
+use crate::supply::Supply;
 use crate::wasm::Runtime;
 
-/// Checks and compiles the component, then commits the revision.
+/// How long the catalog's voters may take to hold a component.
+const SPREAD_MAX: Duration = Duration::from_secs(30);
+
+/// What a deploy needs of the host.
+#[derive(Clone)]
+pub(crate) struct Deployer {
+    pub(crate) odgm: Arc<Odgm>,
+    pub(crate) peers: Arc<dyn Peers>,
+    pub(crate) runtime: Runtime,
+    pub(crate) supply: Supply,
+}
+
+/// Checks and compiles the component, has the catalog's voters hold it, then commits the revision.
 ///
 /// # Errors
-/// `invalid-component` naming what is wrong with it, `not-found` when the host does not hold it, `conflict`.
-pub(crate) async fn deploy(runtime: &Runtime, odgm: &Arc<Odgm>, deploy: Deploy) -> Result<Deployed, Problem> {
+/// `invalid-component` naming what is wrong with it, `unavailable` when no host holds it, `no-quorum`, `conflict`.
+pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -> Result<Deployed, Problem> {
+    let (runtime, odgm) = (&host.runtime, &host.odgm);
     let class = ClassName::parse(&deploy.class)?;
     let digest = Digest::from_bytes(&deploy.digest)?;
-    let module = match runtime.load(&digest).await {
+    let module = match load(odgm, runtime, &host.supply, &digest).await {
         Ok(module) => module,
         Err(problem) => {
             // what cannot be used is not kept, unless some class was deployed with it when it could
@@ -29,16 +51,53 @@ pub(crate) async fn deploy(runtime: &Runtime, odgm: &Arc<Odgm>, deploy: Deploy) 
     };
     let methods = module.methods(&deploy.settings.readonly)?;
     let generic = module.is_generic();
+    spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
     let revision =
         NewRevision { class, digest, settings: deploy.settings, methods, generic, deployed_at_ms: now_ms() };
     odgm.catalog().deploy(revision).await
+}
+
+/// Returns once a majority of the catalog's voters hold the component durably: a revision that is committed never names
+/// one that is lost with this host.
+async fn spread(host: &Deployer, digest: &Digest, deadline: Instant) -> Result<(), Problem> {
+    let (me, voters) = (host.odgm.node_id(), host.odgm.catalog_voters());
+    let deadline = deadline.min(Instant::now() + SPREAD_MAX);
+    let mut asked: FuturesUnordered<_> = voters
+        .iter()
+        .filter(|voter| **voter != me)
+        .map(|voter| {
+            let digest = Bytes::copy_from_slice(digest.as_bytes());
+            host.peers.call(*voter, Op::FetchComponent(FetchComponent { digest, from: me.0 }), deadline)
+        })
+        .collect();
+    let mut holding = usize::from(voters.contains(&me));
+    let mut why = String::new();
+    while holding < majority(&voters) {
+        match asked.next().await {
+            Some(Ok(Answer::Fetched(_))) => holding += 1,
+            Some(Ok(_)) => {}
+            Some(Err(problem)) => why = format!("; {problem}"),
+            None => {
+                let detail = format!(
+                    "{holding} of the {} hosts that keep the catalog hold the component{why}",
+                    voters.len()
+                );
+                return Err(Problem::new(Code::NoQuorum, detail).with_effect(Effect::NotRun));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn majority(voters: &BTreeSet<NodeId>) -> usize {
+    voters.len() / 2 + 1
 }
 
 /// Removes a class, with its objects if asked.
 ///
 /// # Errors
 /// `not-found`, and what a catalog change may fail with.
-pub(crate) async fn remove(odgm: &Arc<Odgm>, remove: RemoveClass) -> Result<Revision, Problem> {
+pub(crate) async fn remove(odgm: &Odgm, remove: RemoveClass) -> Result<Revision, Problem> {
     let class = ClassName::parse(&remove.class)?;
     let revision = odgm.catalog().remove(&class, remove.purge).await?;
     Ok(Revision { revision })

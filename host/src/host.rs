@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use oprc_mesh::{Mesh, MeshError};
 use oprc_odgm::Odgm;
@@ -10,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::classes::Classes;
+use crate::deploy::Deployer;
 use crate::health;
 use crate::serve::Server;
+use crate::supply::Supply;
 use crate::turn::Turns;
+use crate::warm;
 use crate::wasm::{Runtime, RuntimeConfig};
 
 /// What a host needs to know.
@@ -45,8 +49,11 @@ pub enum HostError {
 
 /// A host that serves. Whoever started it stops it with [`Host::shutdown`].
 pub struct Host {
+    odgm: Arc<Odgm>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Set once it drains.
+    draining: Arc<AtomicBool>,
 }
 
 impl Host {
@@ -57,18 +64,40 @@ impl Host {
     pub async fn start(config: HostConfig, mesh: Mesh, odgm: Arc<Odgm>) -> Result<Self, HostError> {
         let runtime = Runtime::new(&RuntimeConfig::new(config.data_dir))
             .map_err(|error| HostError::Runtime(error.to_string()))?;
-        let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone()));
-        let turns = Turns::new(odgm.clone(), classes);
-        let server = Server { odgm: odgm.clone(), runtime, turns };
-        let host = Self { tasks: TaskTracker::new(), stop: CancellationToken::new() };
+        let (tasks, stop, draining) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
+        let host = Self { odgm: odgm.clone(), tasks, stop, draining };
+        let components = runtime.components().clone();
+        let peers = Arc::new(mesh.clone());
+        let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
+        let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
+        let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
+        let turns = Turns::new(odgm.clone(), mesh.clone(), classes.clone());
+        let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
+        let draining = host.draining.clone();
+        let server = Server { odgm: odgm.clone(), deployer, turns, draining };
         if let Some(address) = config.health {
-            let health = health::serve(address, odgm.clone(), host.stop.clone()).await;
+            let (draining, stop) = (host.draining.clone(), host.stop.clone());
+            let health = health::serve(address, odgm.clone(), draining, stop).await;
             host.tasks.spawn(health.map_err(|source| HostError::Health { address, source })?);
         }
         mesh.serve(Arc::new(server)).await?;
+        host.spawn(warm::follow(odgm.clone(), classes));
         host.spawn(announce_catalog(mesh.clone(), odgm.clone()));
         host.spawn(announce_leaders(mesh, odgm));
         Ok(host)
+    }
+
+    /// Hands over what this host leads, while it still serves: calls that come meanwhile are sent on to the new leaders.
+    /// From now on it says that it is not ready. Takes 5 s at the most.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        if self.odgm.poisoned().borrow().is_some() {
+            return; // nothing can be decided here any more; the others find out
+        }
+        let left = self.odgm.drain().await;
+        if left > 0 {
+            tracing::warn!(groups = left, "no other host took over: they wait for an election");
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -11,8 +11,10 @@ mod deploy;
 mod health;
 mod host;
 mod serve;
+mod supply;
 mod turn;
 mod value;
+mod warm;
 mod wasm;
 
 pub use host::{Host, HostConfig, HostError};

@@ -1,29 +1,31 @@
 //! What this host answers on the mesh: each operation goes to the part that does it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use oprc_mesh::Handler;
-use oprc_mesh::id::{ClassName, FieldKey, NodeId};
+use oprc_mesh::id::{ClassName, Digest, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::{OBJECT_READ_BYTES_MAX, OBJECT_READ_FIELDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, FieldPage, FieldRead, ListFields, ListObjects, NodeStatus, Object, ObjectPage, Op,
-    ReadField, Revision, Versions,
+    Answer, CatalogRead, Empty, FieldPage, FieldRead, ListFields, ListObjects, NodeStatus, Object,
+    ObjectAddress, ObjectPage, Op, ReadField, Revision, Versions,
 };
-use oprc_odgm::Odgm;
+use oprc_odgm::{Head, Odgm, Reader};
 use tokio::time::Instant;
 
-use crate::deploy;
-use crate::turn::Turns;
-use crate::wasm::Runtime;
+use crate::deploy::{self, Deployer};
+use crate::turn::{Turns, Wish};
 
 /// See the module.
 pub(crate) struct Server {
     pub(crate) odgm: Arc<Odgm>,
-    pub(crate) runtime: Runtime,
+    pub(crate) deployer: Deployer,
     pub(crate) turns: Turns,
+    /// Set once the host drains.
+    pub(crate) draining: Arc<AtomicBool>,
 }
 
 impl Handler for Server {
@@ -40,13 +42,26 @@ impl Server {
     async fn answer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         Ok(match op {
             Op::Invoke(invoke) => Answer::Invoked(self.turns.invoke(invoke, deadline).await?),
-            Op::ReadObject(address) => Answer::Object(self.read_object(&address.class, &address.object)?),
+            Op::ReadObject(read) => Answer::Object(self.read_object(&read, deadline).await?),
             Op::WriteObject(write) => Answer::Written(self.turns.write(write, deadline).await?),
-            Op::ReadField(read) => Answer::Field(self.read_field(&read)?),
-            Op::ListFields(list) => Answer::Fields(self.list_fields(&list)?),
-            Op::ListObjects(list) => Answer::Objects(self.list_objects(&list)?),
-            Op::PutChunk(chunk) => Answer::Chunk(self.runtime.components().put(chunk).await?),
-            Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.runtime, &self.odgm, deploy).await?),
+            Op::ReadField(read) => Answer::Field(self.read_field(&read, deadline).await?),
+            Op::ListFields(list) => Answer::Fields(self.list_fields(&list, deadline).await?),
+            Op::ListObjects(list) => Answer::Objects(self.list_objects(&list, deadline).await?),
+            // what comes once in a while is boxed, so that a call's own future stays small
+            rarer => Box::pin(self.answer_rarer(rarer, deadline)).await?,
+        })
+    }
+
+    async fn answer_rarer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+        Ok(match op {
+            Op::PutChunk(chunk) => Answer::Chunk(self.deployer.runtime.components().put(chunk).await?),
+            Op::ReadChunk(read) => Answer::Piece(self.deployer.supply.read(read).await?),
+            Op::FetchComponent(fetch) => {
+                let digest = Digest::from_bytes(&fetch.digest)?;
+                self.deployer.supply.fetch(digest, Some(NodeId(fetch.from))).await?;
+                Answer::Fetched(Empty {})
+            }
+            Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.deployer, deploy, deadline).await?),
             Op::RemoveClass(remove) => Answer::Removed(deploy::remove(&self.odgm, remove).await?),
             Op::ListVersions(address) => {
                 let items = self.odgm.catalog().versions(&ClassName::parse(&address.class)?)?;
@@ -62,11 +77,18 @@ impl Server {
                 Answer::HostSet(Revision { revision: changed? })
             }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
+            Op::Invoke(_)
+            | Op::ReadObject(_)
+            | Op::WriteObject(_)
+            | Op::ReadField(_)
+            | Op::ListFields(_)
+            | Op::ListObjects(_) => return Err(Problem::new(Code::Internal, "it is answered elsewhere")),
         })
     }
 
-    fn read_object(&self, class: &str, object: &str) -> Result<Object, Problem> {
-        self.turns.read_object(class, object, |reader, class, object, head| {
+    async fn read_object(&self, read: &ObjectAddress, deadline: Instant) -> Result<Object, Problem> {
+        let wish = Wish { consistency: read.consistency(), revision: read.revision, deadline };
+        let whole = |reader: &Reader, class, object: &ObjectId, head: &Head| {
             let (items, bytes) = (OBJECT_READ_FIELDS_MAX, OBJECT_READ_BYTES_MAX);
             let (fields, more) = reader.fields(class, object, head, "", "", items, bytes)?;
             if more {
@@ -74,34 +96,44 @@ impl Server {
                 return Err(Problem::new(Code::ObjectTooLarge, detail)
                     .hint("list its fields page by page: GET .../objects/{id}/fields"));
             }
-            Ok(Object { tag: head.tag, fields })
-        })
+            Ok((head.tag, fields))
+        };
+        let ((tag, fields), stale_ms) =
+            self.turns.read_object((&read.class, &read.object), wish, whole).await?;
+        Ok(Object { tag, fields, stale_ms })
     }
 
-    fn read_field(&self, read: &ReadField) -> Result<FieldRead, Problem> {
+    async fn read_field(&self, read: &ReadField, deadline: Instant) -> Result<FieldRead, Problem> {
         let key = FieldKey::parse(&read.key)?;
-        self.turns.read_object(&read.class, &read.object, |reader, class, object, head| {
-            match reader.field(class, object, head, &key)? {
-                Some(value) => Ok(FieldRead { tag: head.tag, value }),
-                None => Err(Problem::new(Code::NotFound, format!("the object has no field {key}"))),
-            }
-        })
+        let wish = Wish { consistency: read.consistency(), revision: read.revision, deadline };
+        let one = |reader: &Reader, class, object: &ObjectId, head: &Head| {
+            let value = reader.field(class, object, head, &key)?;
+            let absent = || Problem::new(Code::NotFound, format!("the object has no field {key}"));
+            Ok((head.tag, value.ok_or_else(absent)?))
+        };
+        let ((tag, value), stale_ms) = self.turns.read_object((&read.class, &read.object), wish, one).await?;
+        Ok(FieldRead { tag, value, stale_ms })
     }
 
-    fn list_fields(&self, list: &ListFields) -> Result<FieldPage, Problem> {
+    async fn list_fields(&self, list: &ListFields, deadline: Instant) -> Result<FieldPage, Problem> {
         let limit = page_limit(list.limit)?;
-        self.turns.read_object(&list.class, &list.object, |reader, class, object, head| {
-            let (items, more) =
+        let wish = Wish { consistency: list.consistency(), revision: list.revision, deadline };
+        let page = |reader: &Reader, class, object: &ObjectId, head: &Head| {
+            let page =
                 reader.fields(class, object, head, &list.prefix, &list.after, limit, PAGE_BYTES_MAX)?;
-            Ok(FieldPage { tag: head.tag, items, more })
-        })
+            Ok((head.tag, page))
+        };
+        let ((tag, (items, more)), stale_ms) =
+            self.turns.read_object((&list.class, &list.object), wish, page).await?;
+        Ok(FieldPage { tag, items, more, stale_ms })
     }
 
-    fn list_objects(&self, list: &ListObjects) -> Result<ObjectPage, Problem> {
+    async fn list_objects(&self, list: &ListObjects, deadline: Instant) -> Result<ObjectPage, Problem> {
         let limit = page_limit(list.limit)?;
-        let (reader, class) = self.turns.partition_reader(&list.class, list.group)?;
+        let wish = Wish { consistency: list.consistency(), revision: list.revision, deadline };
+        let ((reader, class), stale_ms) = self.turns.partition_reader(&list.class, list.group, wish).await?;
         let (items, more) = reader.objects(class, &list.prefix, &list.after, limit)?;
-        Ok(ObjectPage { items, more })
+        Ok(ObjectPage { items, more, stale_ms })
     }
 
     fn status(&self) -> NodeStatus {
@@ -113,6 +145,8 @@ impl Server {
             log_entries: log.entries,
             log_bytes: log.bytes,
             commits: self.turns.commits(),
+            draining: self.draining.load(Ordering::Relaxed),
+            catalog: Some(self.odgm.catalog_status()),
         }
     }
 }
@@ -143,6 +177,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListFields(list) => ("list fields of", object(&list.class, &list.object)),
         Op::ListObjects(list) => ("list objects of", list.class.clone()),
         Op::PutChunk(_) => ("upload", "a component".to_owned()),
+        Op::ReadChunk(_) | Op::FetchComponent(_) => ("fetch", "a component".to_owned()),
         Op::Deploy(deploy) => ("deploy", deploy.class.clone()),
         Op::RemoveClass(remove) => ("remove", remove.class.clone()),
         Op::ListVersions(address) => ("list versions of", address.class.clone()),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::catalog::CatalogView;
 use crate::id::NodeId;
+use crate::outcome::{Code, Effect, Problem};
 use crate::wire::Leads;
 
 /// See the module.
@@ -73,6 +74,27 @@ impl Directory {
         }
     }
 
+    /// Takes note that `node` served `group` as its leader. If that was found by asking around, it counts until the leader
+    /// itself speaks up with its term.
+    pub fn learn_answer(&self, group: u64, node: NodeId) {
+        if self.leader(group).is_none() {
+            self.learn_leader(Leads { group, term: 0, node: node.0 });
+        }
+    }
+
+    /// Takes note of what `node` failed with when it was asked as the leader of `group`: one that says that it does not lead
+    /// or cannot commit, or that is not to be reached, is not asked again at once.
+    pub fn learn_refusal(&self, group: u64, node: NodeId, problem: &Problem) {
+        let leads_no_more = match problem.kind() {
+            Code::NotLeader => true,
+            Code::Unavailable | Code::NoQuorum => problem.effect() == Effect::NotRun,
+            _ => false,
+        };
+        if leads_no_more {
+            self.forget_leader(group, node);
+        }
+    }
+
     /// Whether a host is alive.
     pub fn is_alive(&self, node: NodeId) -> bool {
         self.nodes.borrow().contains(&node)
@@ -113,6 +135,28 @@ mod tests {
         directory.learn_view(Arc::new(CatalogView { revision: 5, ..Default::default() }));
         directory.learn_view(Arc::new(CatalogView { revision: 4, ..Default::default() }));
         assert_eq!(directory.view().revision, 5);
+    }
+
+    #[test]
+    fn who_refuses_is_forgotten_and_who_answers_is_kept_until_the_leader_speaks() {
+        let directory = Directory::default();
+        directory.learn_leader(Leads { group: 7, term: 3, node: 1 });
+        directory.learn_answer(7, NodeId(2));
+        assert_eq!(directory.leader(7), Some(NodeId(1)), "the announced leader stays");
+        for (code, effect, forgotten) in [
+            (Code::Invalid, Effect::NotRun, false),
+            (Code::Unavailable, Effect::Unknown, false),
+            (Code::NoQuorum, Effect::NotRun, true),
+            (Code::NotLeader, Effect::Unsaid, true),
+        ] {
+            directory.learn_leader(Leads { group: 7, term: 3, node: 1 });
+            directory.learn_refusal(7, NodeId(1), &Problem::new(code, "x").with_effect(effect));
+            assert_eq!(directory.leader(7).is_none(), forgotten, "{code:?} {effect:?}");
+        }
+        directory.learn_answer(7, NodeId(2));
+        assert_eq!(directory.leader(7), Some(NodeId(2)));
+        directory.learn_leader(Leads { group: 7, term: 1, node: 4 });
+        assert_eq!(directory.leader(7), Some(NodeId(4)));
     }
 
     #[test]

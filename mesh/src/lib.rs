@@ -24,6 +24,7 @@ mod outbox;
 pub mod outcome;
 mod peers;
 mod pending;
+pub mod retry;
 mod router;
 mod serve;
 mod session;

@@ -86,7 +86,7 @@ async fn outcomes(mesh: &Mesh) {
     let status = mesh.call(NODE, Op::ReadStatus(Empty {}), soon(30_000)).await.unwrap();
     assert!(matches!(status, Answer::Status(status) if status.poisoned == "fine"));
 
-    let read = ReadField { class: "C".into(), object: "o".into(), key: "k".into() };
+    let read = ReadField { class: "C".into(), object: "o".into(), key: "k".into(), ..ReadField::default() };
     let problem = mesh.call(NODE, Op::ReadField(read), soon(30_000)).await.unwrap_err();
     assert_eq!((problem.kind(), problem.subject.as_str()), (Code::NotFound, "k"));
 

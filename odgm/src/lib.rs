@@ -16,6 +16,7 @@ mod catalog_client;
 mod checkpoint;
 mod config;
 mod control;
+mod drain;
 mod error;
 mod identity;
 mod janitor;
@@ -36,6 +37,7 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod types;
+mod under_way;
 
 pub use catalog_client::Catalog;
 pub use config::{Joining, OdgmConfig};

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use oprc_mesh::outcome::{Effect, Problem};
 use oprc_mesh::wire::{Consistency, ReplicaStatus};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::OdgmError;
 use crate::leadership::Leaderships;
 use crate::poison::Poison;
-use crate::problem::{not_decided, not_leader, of_read};
+use crate::problem::{cut_off, not_decided, not_leader, of_read};
 use crate::proposer::{Proposer, WAITING_COMMITS_MAX, Waiting};
 use crate::raft::{Group, Standing};
 use crate::store::Reader;
@@ -26,6 +26,9 @@ pub struct Partition {
     /// take its place, see [`crate::catalog`].
     open: watch::Sender<bool>,
     commits: mpsc::Sender<Waiting>,
+    /// One permit for each entry that may be under way.
+    in_flight: Arc<Semaphore>,
+    in_flight_max: u32,
     /// Asks the proposer to finish.
     stop: CancellationToken,
     /// The proposer has.
@@ -41,10 +44,15 @@ impl Partition {
         stop: CancellationToken,
     ) -> (Self, Proposer) {
         let (commits, arrivals) = mpsc::channel(WAITING_COMMITS_MAX);
-        let finished = CancellationToken::new();
-        let proposer = Proposer::new(group.clone(), poison.clone(), arrivals, in_flight, finished.clone());
+        let in_flight_max = in_flight.max(1) as u32;
+        let in_flight = Arc::new(Semaphore::new(in_flight_max as usize));
+        let (standing, finished) = (Arc::default(), CancellationToken::new());
+        let proposer =
+            Proposer::new(group.clone(), poison.clone(), arrivals, in_flight.clone(), finished.clone());
         let open = watch::Sender::new(false);
-        (Self { group, poison, standing: Arc::default(), open, commits, stop, finished }, proposer)
+        let partition =
+            Self { group, poison, standing, open, commits, in_flight, in_flight_max, stop, finished };
+        (partition, proposer)
     }
 
     /// Keeps [`Self::leadership`] up to date until the group stops; to be run by the caller.
@@ -81,18 +89,22 @@ impl Partition {
             }
             (term, _) => term?,
         };
-        if consistency == Consistency::Lease && self.group.lease_holds() {
+        // The term comes first: the lease is looked for in that very term, so that no other can have led since the entry
+        // of that term was applied here.
+        if consistency == Consistency::Lease && self.group.lease_holds(term) {
             return Ok(term);
         }
-        self.group.read_index().await.map_err(|error| of_read(error, &self.poison))?;
+        // in a box, so that the usual case carries nothing of it
+        let asked = Box::pin(self.group.read_index()).await;
+        asked.map_err(|error| of_read(error, &self.poison))?;
         // what was asked of the quorum may have been asked in a later term, which serves as well
         self.leadership()
     }
 
-    /// Milliseconds since this replica certainly had all that was acknowledged anywhere; 0 on the leader, none when it has
-    /// not heard from one since it started.
+    /// Milliseconds since this replica certainly had all that was acknowledged anywhere; 0 on a leader with its lease, none
+    /// when it has not heard from one since it started. To be asked before what it is said of is read.
     pub fn stale_ms(&self) -> Option<u64> {
-        if self.leadership().is_ok() { Some(0) } else { self.group.stale_ms() }
+        self.group.stale_ms()
     }
 
     /// Reads the newest committed state at each call.
@@ -112,6 +124,9 @@ impl Partition {
     /// `not-leader`, `no-quorum` or `unavailable`, each with whether it may have taken effect.
     pub async fn commit(&self, commit: Commit) -> Result<CommitReply, Problem> {
         self.poison.check().map_err(not_run)?;
+        if self.group.is_cut_off() {
+            return Err(cut_off());
+        }
         let (reply, answer) = oneshot::channel();
         let waiting = Waiting { commit: commit.into(), reply };
         if self.commits.send(waiting).await.is_err() {
@@ -132,6 +147,11 @@ impl Partition {
 
     pub(crate) fn raft(&self) -> &Arc<Group> {
         &self.group
+    }
+
+    /// Waits until no commit is under way; while what it gives is held, further ones wait.
+    pub(crate) async fn pause(&self) -> Option<SemaphorePermit<'_>> {
+        self.in_flight.acquire_many(self.in_flight_max).await.ok() // never closed
     }
 
     /// Takes no further commits, waits for those that were taken, and stops the group.

@@ -21,10 +21,7 @@ pub(crate) fn of_proposal(error: ProposalError, poison: &Poison) -> Problem {
 pub(crate) fn of_read(error: ReadError, poison: &Poison) -> Problem {
     match error {
         ReadError::NotLeader { leader } => not_leader(leader),
-        ReadError::NoQuorum => {
-            Problem::new(Code::NoQuorum, "the leader hears of no majority of its partition's replicas")
-                .with_effect(Effect::NotRun)
-        }
+        ReadError::NoQuorum => cut_off(),
         ReadError::Stopped => stopped(poison, Effect::NotRun),
     }
 }
@@ -32,6 +29,19 @@ pub(crate) fn of_read(error: ReadError, poison: &Poison) -> Problem {
 /// The problem for a proposal whose group stopped before it was decided.
 pub(crate) fn not_decided(poison: &Poison) -> Problem {
     stopped(poison, Effect::Unknown)
+}
+
+/// The leader has heard of no majority for so long that it takes nothing in.
+pub(crate) fn cut_off() -> Problem {
+    Problem::new(Code::NoQuorum, "the leader hears of no majority of its partition's replicas")
+        .with_effect(Effect::NotRun)
+}
+
+/// What was proposed has waited for a majority too long: a later one may decide either way.
+pub(crate) fn undecided() -> Problem {
+    let detail =
+        "no majority of the partition's replicas has confirmed the commit in time; it may still come about";
+    Problem::new(Code::NoQuorum, detail).with_effect(Effect::Unknown)
 }
 
 /// This node does not lead.

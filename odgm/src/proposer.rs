@@ -1,26 +1,33 @@
 //! Gathers a partition's commits into Raft entries. Few entries are under way at once; what arrives meanwhile waits
 //! and leaves together in the next one, so that entries grow with the load and the cost per commit falls.
+//!
+//! Nobody waits for a majority that is not there: what is not proposed yet is refused once the leader is cut off, and of
+//! what is proposed [`UnderWay`] tells that nobody knows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use oprc_mesh::outcome::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::poison::Poison;
-use crate::problem::{not_decided, of_proposal};
+use crate::problem::{cut_off, not_decided, not_leader, of_proposal};
 use crate::raft::{Command, Group, ProposalError, Reply};
 use crate::record::{CommitBatch, CommitRecord};
-use crate::types::{CommitReply, ENTRY_COMMITS_MAX};
+use crate::types::ENTRY_COMMITS_MAX;
+use crate::under_way::{Callers, Outcome, UnderWay, tell_all};
 
 /// Commits that wait for their entry, at the most; more make their callers wait to be taken in.
 pub(crate) const WAITING_COMMITS_MAX: usize = 4096;
 /// An entry is closed once it is this large; one commit alone may be larger.
 const ENTRY_BYTES_MAX: usize = 1024 * 1024;
-
-/// How a commit came out.
-pub(crate) type Outcome = Result<CommitReply, Problem>;
+/// How often it is looked whether the leader is cut off, while an entry waits to be proposed.
+const LOOK: Duration = Duration::from_millis(250);
+/// The end waits no longer for entries under way: whoever waited for them has been told by then.
+const FINISH_MAX: Duration = Duration::from_secs(8);
 
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
@@ -35,30 +42,40 @@ pub(crate) struct Proposer {
     arrivals: mpsc::Receiver<Waiting>,
     gathered: VecDeque<Waiting>,
     in_flight: Arc<Semaphore>,
-    in_flight_max: usize,
+    in_flight_max: u32,
+    under_way: Arc<UnderWay>,
     finished: CancellationToken,
 }
 
 impl Proposer {
+    /// `in_flight` has one permit for each entry that may be under way.
     pub(crate) fn new(
         group: Arc<Group>,
         poison: Poison,
         arrivals: mpsc::Receiver<Waiting>,
-        in_flight_max: usize,
+        in_flight: Arc<Semaphore>,
         finished: CancellationToken,
     ) -> Self {
-        let in_flight_max = in_flight_max.max(1);
-        let in_flight = Arc::new(Semaphore::new(in_flight_max));
-        Self { group, poison, arrivals, gathered: VecDeque::new(), in_flight, in_flight_max, finished }
+        let in_flight_max = in_flight.available_permits() as u32;
+        let (gathered, under_way) = (VecDeque::new(), Arc::default());
+        Self { group, poison, arrivals, gathered, in_flight, in_flight_max, under_way, finished }
     }
 
     /// Runs until every sender is gone, or `stop`; then no further commit is taken in, and what was taken is decided
     /// before it returns.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let finished = self.finished.clone().drop_guard();
-        self.propose_all(&stop).await;
-        let all = self.in_flight.acquire_many(self.in_flight_max as u32).await;
-        drop((all, finished));
+        let (group, under_way) = (self.group.clone(), self.under_way.clone());
+        let work = async {
+            self.propose_all(&stop).await;
+            // dropped at the latest when the group stops
+            let _ = timeout(FINISH_MAX, self.in_flight.acquire_many(self.in_flight_max)).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = under_way.watch(&group) => {}
+        }
+        drop(finished);
     }
 
     async fn propose_all(&mut self, stop: &CancellationToken) {
@@ -68,8 +85,20 @@ impl Proposer {
                 return;
             }
             // the permit first: everything that arrives while waiting for it goes into this entry
-            let Ok(permit) = self.in_flight.clone().acquire_owned().await else { return };
+            let permit = timeout(LOOK, self.in_flight.clone().acquire_owned()).await;
             self.gather();
+            if self.group.is_cut_off() {
+                self.refuse(&cut_off());
+                continue;
+            }
+            let Ok(permit) = permit else {
+                if !self.group.leads() {
+                    // what is under way is decided by others now, or never
+                    self.refuse(&not_leader(self.group.leader()));
+                }
+                continue;
+            };
+            let Ok(permit) = permit else { return };
             let (commits, waiting) = self.close_entry();
             if !commits.is_empty() {
                 self.propose(commits, waiting, permit).await;
@@ -101,6 +130,11 @@ impl Proposer {
         }
     }
 
+    /// Refuses what was gathered: nothing of it was proposed.
+    fn refuse(&mut self, problem: &Problem) {
+        tell_all(self.gathered.drain(..).map(|waiting| waiting.reply), problem);
+    }
+
     /// The commits of the next entry. A caller that is gone is left out: nothing was promised to it yet.
     fn close_entry(&mut self) -> (Vec<CommitRecord>, Vec<oneshot::Sender<Outcome>>) {
         let mut commits = Vec::with_capacity(self.gathered.len());
@@ -129,7 +163,9 @@ impl Proposer {
         permit: OwnedSemaphorePermit,
     ) {
         let entry = Command::Commits(Arc::new(CommitBatch { commits }));
-        let answers = Answers { waiting, poison: self.poison.clone(), _permit: permit };
+        let callers = Arc::new(Callers::new(waiting));
+        self.under_way.begin(&callers);
+        let answers = Answers { callers, poison: self.poison.clone(), _permit: permit };
         // an entry that could not be handed over drops its answers, which tells the callers
         let _ = self.group.propose(entry, move |outcome| answers.give(outcome)).await;
     }
@@ -137,35 +173,28 @@ impl Proposer {
 
 /// Whom to answer when the entry is decided. Dropped unanswered, it says that nobody knows.
 struct Answers {
-    waiting: Vec<oneshot::Sender<Outcome>>,
+    callers: Arc<Callers>,
     poison: Poison,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Answers {
-    fn give(mut self, outcome: Result<Reply, ProposalError>) {
-        let waiting = std::mem::take(&mut self.waiting);
+    fn give(self, outcome: Result<Reply, ProposalError>) {
         match outcome {
             Ok(Reply::Commits(replies)) => {
-                for (caller, reply) in waiting.into_iter().zip(replies) {
+                for (caller, reply) in self.callers.take().into_iter().zip(replies) {
                     // a caller that is gone needs no answer
                     let _ = caller.send(Ok(reply));
                 }
             }
-            Ok(Reply::None | Reply::Catalog(_)) => tell_all(waiting, &not_decided(&self.poison)),
-            Err(error) => tell_all(waiting, &of_proposal(error, &self.poison)),
+            Ok(Reply::None | Reply::Catalog(_)) => self.callers.tell(&not_decided(&self.poison)),
+            Err(error) => self.callers.tell(&of_proposal(error, &self.poison)),
         }
     }
 }
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        tell_all(std::mem::take(&mut self.waiting), &not_decided(&self.poison));
-    }
-}
-
-fn tell_all(waiting: Vec<oneshot::Sender<Outcome>>, problem: &Problem) {
-    for caller in waiting {
-        let _ = caller.send(Err(problem.clone()));
+        self.callers.tell(&not_decided(&self.poison));
     }
 }

@@ -22,7 +22,6 @@ mod hot_swap;
 mod identifiers;
 mod isolation;
 mod json_forms;
-mod ledger;
 mod limits;
 mod linearizable;
 mod listing;

@@ -1,13 +1,11 @@
 //! The network between gateway and host fails, and the host stops and goes on, under load: calls fail meanwhile, with an
-//! outcome that is true; afterwards everything answers again by itself. What is compared, and how, stands in `ledger`.
+//! outcome that is true; afterwards everything answers again by itself. What is compared, and how, stands in `Ledger`.
 
 use std::time::Duration;
 
-use oprc_tests::{Class, Kind, LINK_LEASE, Server, guests, run, seed};
+use oprc_tests::{Class, Kind, LINK_LEASE, Ledger, Server, guests, run, seed};
 use rand::Rng as _;
 use serde_json::json;
-
-use crate::ledger::Ledger;
 
 const CLIENTS: usize = 12;
 

@@ -1,10 +1,8 @@
 //! A write that the disk refuses stops the node, which says why; it never carries on. What was acknowledged before is
 //! there after a restart.
 
-use oprc_tests::{Kind, STOP_PATIENCE, Server, run};
+use oprc_tests::{Kind, Ledger, STOP_PATIENCE, Server, run};
 use serde_json::json;
-
-use crate::ledger::Ledger;
 
 #[test]
 fn a_failed_write_stops_the_node() {

@@ -1,13 +1,11 @@
 //! SIGKILL under load, again and again: after each restart every acknowledged write is there, and none is there twice.
-//! What is compared, and how, stands in `ledger`.
+//! What is compared, and how, stands in `Ledger`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use oprc_tests::{Class, Kind, Server, guests, run, seed, unique};
+use oprc_tests::{Class, Kind, Ledger, Server, guests, run, seed, unique};
 use rand::Rng as _;
-
-use crate::ledger::Ledger;
 
 const CLIENTS: usize = 12;
 

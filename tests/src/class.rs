@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::{Call, Http, Reply, Server};
+use crate::{Call, Http, Ingress, Reply};
 
 /// A name that no other test uses: `stem`, then a number.
 pub fn unique(stem: &str) -> String {
@@ -25,8 +25,8 @@ pub struct Class {
 impl Class {
     /// Deploys `component` under a name of its own beginning with `stem`. `limits` and the rest of `manifest` is TOML
     /// below the line `name = ...` of the table `[class]`; it may be empty.
-    pub async fn deploy(server: &Server, stem: &str, component: Bytes, manifest: &str) -> Self {
-        let class = Self { http: server.http(), name: unique(stem) };
+    pub async fn deploy(at: &impl Ingress, stem: &str, component: Bytes, manifest: &str) -> Self {
+        let class = Self { http: at.http(), name: unique(stem) };
         class.redeploy(component, manifest).await.expect(201);
         class
     }

@@ -1,5 +1,6 @@
 //! A client that does nothing behind a test's back: no retries of what was sent, no redirects, no path rewriting.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,10 +24,22 @@ pub struct Lost(pub String);
 pub struct Http(Arc<Inner>);
 
 struct Inner {
-    port: u16,
+    address: SocketAddr,
     idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
     /// One HTTP/2 connection for all requests, instead of the pool.
     shared: Option<http2::SendRequest<Full<Bytes>>>,
+}
+
+/// Whatever takes requests: a server, a cluster, a gateway's address.
+pub trait Ingress {
+    /// A client of it.
+    fn http(&self) -> Http;
+}
+
+impl Ingress for Http {
+    fn http(&self) -> Http {
+        self.clone()
+    }
 }
 
 /// Longer than any deadline that a request may carry.
@@ -35,7 +48,12 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(150);
 impl Http {
     /// A client of the server on `port` of this machine, over HTTP/1.1.
     pub fn to(port: u16) -> Self {
-        Self(Arc::new(Inner { port, idle: Mutex::default(), shared: None }))
+        Self::at(([127, 0, 0, 1], port).into())
+    }
+
+    /// A client of the server at `address`, over HTTP/1.1.
+    pub fn at(address: SocketAddr) -> Self {
+        Self(Arc::new(Inner { address, idle: Mutex::default(), shared: None }))
     }
 
     /// A client that sends everything over one new HTTP/2 connection.
@@ -43,12 +61,12 @@ impl Http {
     /// # Panics
     /// When it cannot connect.
     pub async fn multiplexed(&self) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", self.0.port)).await.expect("the server listens");
+        let stream = TcpStream::connect(self.0.address).await.expect("the server listens");
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("the server speaks HTTP/2");
         tokio::spawn(connection);
-        Self(Arc::new(Inner { port: self.0.port, idle: Mutex::default(), shared: Some(sender) }))
+        Self(Arc::new(Inner { address: self.0.address, idle: Mutex::default(), shared: Some(sender) }))
     }
 
     /// A request with any method; `path` goes out as it is.
@@ -120,8 +138,7 @@ impl Http {
     }
 
     async fn connect(&self) -> Result<http1::SendRequest<Full<Bytes>>, Lost> {
-        let stream =
-            TcpStream::connect(("127.0.0.1", self.0.port)).await.map_err(|error| Lost(error.to_string()))?;
+        let stream = TcpStream::connect(self.0.address).await.map_err(|error| Lost(error.to_string()))?;
         stream.set_nodelay(true).map_err(|error| Lost(error.to_string()))?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| lost(&error))?;
@@ -191,13 +208,13 @@ impl Call {
         let what = format!("{} {}", self.method, self.path);
         let uri = match self.http.0.shared {
             // HTTP/2 has scheme and authority in the request line's place
-            Some(_) => format!("http://127.0.0.1:{}{}", self.http.0.port, self.path),
+            Some(_) => format!("http://{}{}", self.http.0.address, self.path),
             None => self.path.clone(),
         };
         let uri: Uri = uri.parse().unwrap_or_else(|error| panic!("{what}: {error}"));
         let mut request = Request::builder().method(self.method).uri(uri);
         if self.http.0.shared.is_none() {
-            request = request.header(HOST, format!("127.0.0.1:{}", self.http.0.port));
+            request = request.header(HOST, self.http.0.address.to_string());
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);

@@ -3,19 +3,28 @@
 //!
 //! A test's way through it: [`both!`] makes one test per [`Kind`] of server, [`Server`] runs the processes and shows
 //! their logs when the test fails, [`guests`] builds the components, [`Http`] sends requests and [`Reply`] checks what
-//! comes back, [`Class`] and [`Object`] shorten the paths. Tests wait for conditions ([`eventually`]), never for a time,
-//! and take their randomness from [`seed::rng`], which prints the seed.
+//! comes back, [`Class`] and [`Object`] shorten the paths. [`Cluster`] runs many hosts, whose links can be cut; a
+//! [`Ledger`] finds writes that were lost or doubled, [`Registers`] check that all was linearizable. Tests wait for
+//! conditions ([`eventually`]), never for a time, and take their randomness from [`seed::rng`], which prints the seed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
 mod binary;
 mod class;
+mod cluster;
 pub mod guests;
 mod http;
+mod ledger;
+pub mod linear;
+mod links;
+mod load;
+mod namespaces;
+mod picture;
 mod place;
 mod process;
 mod proxy;
 pub mod raw;
+mod registers;
 mod reply;
 mod run;
 pub mod seed;
@@ -23,10 +32,16 @@ mod server;
 
 pub use binary::{oprc, root};
 pub use class::{Class, Object, encode, multipart, unique};
-pub use http::{Call, Http, Lost};
+pub use cluster::{Cluster, Plan};
+pub use http::{Call, Http, Ingress, Lost};
+pub use ledger::Ledger;
+pub use links::Party;
+pub use load::{Load, Over};
+pub use picture::{Partition, Picture};
 pub use place::free_port;
 pub use process::{Cli, Process};
 pub use proxy::{LINK_LEASE, Proxy};
+pub use registers::{Consistency, Registers, Way};
 pub use reply::{Reply, tag};
-pub use run::{PATIENCE, eventually, run, run_on};
+pub use run::{PATIENCE, eventually, run, run_on, within};
 pub use server::{Kind, STOP_PATIENCE, Server};

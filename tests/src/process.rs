@@ -12,7 +12,7 @@ use crate::binary::oprc;
 
 /// A running process. Killed when dropped, and by the kernel when this test run dies.
 pub struct Process {
-    name: &'static str,
+    name: String,
     child: Child,
     log: PathBuf,
 }
@@ -22,15 +22,30 @@ impl Process {
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn spawn(name: &'static str, args: &[String], log: &Path) -> Self {
+    pub fn spawn(name: &str, args: &[String], log: &Path) -> Self {
+        Self::spawn_within(None, name, args, log)
+    }
+
+    /// The same in the network namespace of the process `namespace`, if there is one.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_within(namespace: Option<u32>, name: &str, args: &[String], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("the log file opens");
-        let mut command = tied("sh");
+        let mut command = match namespace {
+            Some(pid) => {
+                let mut command = tied("nsenter");
+                command.arg(format!("--net=/proc/{pid}/ns/net")).arg("sh");
+                command
+            }
+            None => tied("sh"),
+        };
         // with SIGXFSZ ignored, writing past a limit on files (see `Process::limit_files`) fails instead of killing
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(oprc()).args(args).stdin(Stdio::null());
         command.stdout(file.try_clone().expect("a file descriptor can be cloned")).stderr(file);
         let child =
             spawn(command).unwrap_or_else(|error| panic!("oprc {} does not start: {error}", args.join(" ")));
-        Self { name, child, log: log.to_owned() }
+        Self { name: name.to_owned(), child, log: log.to_owned() }
     }
 
     /// Its process id.
@@ -164,7 +179,7 @@ impl Cli {
 
 /// A command without settings from this process's environment, tied to this process's life where `setpriv` (util-linux)
 /// is there to do it.
-fn tied(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn tied(program: impl AsRef<OsStr>) -> Command {
     static SETPRIV: LazyLock<bool> = LazyLock::new(|| {
         Command::new("setpriv").arg("--version").output().is_ok_and(|done| done.status.success())
     });
@@ -189,7 +204,7 @@ fn tied(program: impl AsRef<OsStr>) -> Command {
 
 /// Starts a process from the one thread that lives as long as this test run: the death signal follows the thread that
 /// made the child, and a test's own thread ends with the test.
-fn spawn(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Job = (Command, mpsc::Sender<io::Result<Child>>);
     static NANNY: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
         let (jobs, queue) = mpsc::channel::<Job>();

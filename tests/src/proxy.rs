@@ -19,10 +19,19 @@ pub struct Proxy {
 struct State {
     /// Connections of earlier generations are closed.
     generation: u64,
-    /// Bytes are held back, in both directions; connections stay open.
-    stalled: bool,
+    /// Bytes of a direction are held back, also those of new connections; connections stay open.
+    stalled: [bool; 2],
     /// New connections are refused.
     closed: bool,
+}
+
+/// Where bytes flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// From who connects to the proxy to its target.
+    There,
+    /// Back.
+    Back,
 }
 
 impl Proxy {
@@ -59,7 +68,12 @@ impl Proxy {
 
     /// Holds back all bytes, until [`Proxy::heal`].
     pub fn stall(&self) {
-        self.state.send_modify(|state| state.stalled = true);
+        self.state.send_modify(|state| state.stalled = [true; 2]);
+    }
+
+    /// Holds back the bytes of one direction, or lets them flow.
+    pub fn hold(&self, flow: Flow, held: bool) {
+        self.state.send_modify(|state| state.stalled[flow as usize] = held);
     }
 
     /// Lets everything through again.
@@ -82,8 +96,8 @@ async fn forward(client: TcpStream, target: u16, state: watch::Receiver<State>) 
     let (from_server, to_server) = server.into_split();
     let mut cut = state.clone();
     tokio::select! {
-        () = pump(from_client, to_server, state.clone()) => {}
-        () = pump(from_server, to_client, state) => {}
+        () = pump(from_client, to_server, Flow::There, state.clone()) => {}
+        () = pump(from_server, to_client, Flow::Back, state) => {}
         _ = cut.wait_for(|state| state.generation > generation) => {}
     }
 }
@@ -91,11 +105,12 @@ async fn forward(client: TcpStream, target: u16, state: watch::Receiver<State>) 
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
+    flow: Flow,
     mut state: watch::Receiver<State>,
 ) {
     let mut chunk = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        if state.wait_for(|state| !state.stalled).await.is_err()
+        if state.wait_for(|state| !state.stalled[flow as usize]).await.is_err()
             || to.write_all(&chunk[..read]).await.is_err()
         {
             return;

@@ -67,15 +67,34 @@ pub fn run_on<F: Future<Output = ()>>(kind: Kind, test: impl FnOnce(Server) -> F
 ///
 /// # Panics
 /// When it has not done so within [`PATIENCE`]; the message says `what` was waited for.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
-    let end = Instant::now() + PATIENCE;
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, condition: impl FnMut() -> F) -> T {
+    within(PATIENCE, what, condition).await
+}
+
+/// The same with another patience.
+///
+/// # Panics
+/// When it has not done so within `patience`.
+pub async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
+    let end = Instant::now() + patience;
     loop {
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < end, "waited {patience:?} in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &str) -> String {
+    const LINES: usize = 40;
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// Makes two tests of each `async fn name(server: Server)`: `name::embedded` runs it against `oprc up`, `name::apart`

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use crate::place::Place;
-use crate::run::PATIENCE;
-use crate::{Cli, Http, Process, Proxy, eventually, free_port};
+use crate::run::{PATIENCE, tail};
+use crate::{Cli, Http, Ingress, Process, Proxy, eventually, free_port};
 
 /// How the product runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,6 +289,12 @@ impl Server {
     }
 }
 
+impl Ingress for Server {
+    fn http(&self) -> Http {
+        Http::to(self.0.port)
+    }
+}
+
 /// With the sizes of the logs when the test began: what stands before it is of other tests.
 struct ShowLogs(Server, [u64; 2]);
 
@@ -304,13 +310,6 @@ impl Drop for ShowLogs {
             }
         }
     }
-}
-
-/// The last lines of a log.
-fn tail(log: &str) -> String {
-    const LINES: usize = 40;
-    let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 /// How long a stopping process may take; it drains in less than its longest call.

@@ -16,14 +16,19 @@ pub(crate) async fn run(args: GetArgs) -> Result<(), Failure> {
     let client = Client::new(&args.client.server)?;
     let ObjectAddress { class, object } = &args.address;
     let object = ["classes", class.as_str(), "objects", object.as_str()];
+    let query = args.consistency.query();
     let Some(field) = &args.field else {
-        return output::json_text(&client.get(&object, &[]).await?.body);
+        let answer = client.get(&object, query.as_slice()).await?;
+        output::note_staleness(args.client.output, args.consistency, &answer);
+        return output::json_text(&answer.body);
     };
     let path = field_path(&object, field)?;
-    let bytes = client.send(client.request_as(Method::GET, &path, OCTETS)).await?.body;
+    let request = client.request_as(Method::GET, &path, OCTETS).query(query.as_slice());
+    let answer = client.send(request).await?;
+    output::note_staleness(args.client.output, args.consistency, &answer);
     match args.client.output {
-        Format::Table => output::raw(&bytes),
-        Format::Json => output::json(&form(&client, &object, field).await?),
+        Format::Table => output::raw(&answer.body),
+        Format::Json => output::json(&form(&client, &object, field, query).await?),
     }
 }
 
@@ -40,13 +45,20 @@ pub(crate) fn field_path<'a>(object: &[&'a str; 4], field: &'a FieldKey) -> Resu
 }
 
 /// The field's value in the form that it has within its object's JSON: the first with its key as the prefix.
-async fn form(client: &Client, object: &[&str; 4], field: &FieldKey) -> Result<Box<RawValue>, Failure> {
+async fn form(
+    client: &Client,
+    object: &[&str; 4],
+    field: &FieldKey,
+    consistency: Option<(&str, &str)>,
+) -> Result<Box<RawValue>, Failure> {
     #[derive(Deserialize)]
     struct Item {
         value: Box<RawValue>,
     }
     let path = [&object[..], &["fields"]].concat();
-    let answer = client.get(&path, &[("prefix", field.as_str()), ("limit", "1")]).await?;
+    let mut query = vec![("prefix", field.as_str()), ("limit", "1")];
+    query.extend(consistency);
+    let answer = client.get(&path, &query).await?;
     let page: Page = client.understand(&answer.body)?;
     // it may have gone since its bytes were read
     let item = page.items.first().map_or("{\"value\":null}", |item| item.get());

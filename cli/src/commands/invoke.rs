@@ -24,7 +24,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
         }
         None => client.request_as(Method::POST, &["classes", class, "functions", method], media),
     };
-    let mut request = request.header(CONTENT_TYPE, media);
+    let mut request = request.query(args.consistency.query().as_slice()).header(CONTENT_TYPE, media);
     if let Some(key) = &args.idempotency_key {
         request = request.header("Idempotency-Key", key);
     }
@@ -35,6 +35,7 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
         request = request.body(input::read(Source::payload(payload))?);
     }
     let answer = client.send(request).await?;
+    output::note_staleness(args.client.output, args.consistency, &answer);
     match args.client.output {
         Format::Table if !answer.is_json() => output::raw(&answer.body),
         Format::Json if !answer.is_json() && !answer.body.is_empty() => {

@@ -1,5 +1,7 @@
 //! `oprc status`: nodes, partitions, leaders and lag.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,19 +10,28 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::output;
 
+/// Digits of a node's id that are shown where it is only referred to, at the least.
+const SHORT_DIGITS_MIN: usize = 4;
+
 /// The cluster as the server describes it.
 #[derive(Debug, Deserialize)]
 struct Cluster {
     nodes: Vec<Node>,
+    #[serde(default)]
+    catalog: Option<Placed>,
     partitions: Vec<Partition>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Node {
-    id: Value,
+    id: String,
     #[serde(default)]
     zone: Value,
     state: Value,
+    #[serde(default)]
+    leads: Value,
+    #[serde(default)]
+    holds: Value,
     #[serde(default)]
     reason: Value,
 }
@@ -30,7 +41,14 @@ struct Partition {
     grid: Value,
     #[serde(rename = "partition")]
     number: Value,
-    leader: Value,
+    #[serde(flatten)]
+    placed: Placed,
+}
+
+/// A Raft group on its hosts.
+#[derive(Debug, Deserialize)]
+struct Placed {
+    leader: Option<String>,
     term: Value,
     applied: Value,
     #[serde(default)]
@@ -39,7 +57,7 @@ struct Partition {
 
 #[derive(Debug, Deserialize)]
 struct Replica {
-    node: Value,
+    node: String,
     lag: Value,
 }
 
@@ -50,25 +68,49 @@ pub(crate) async fn run(args: ClientArgs) -> Result<(), Failure> {
         return output::json_text(&answer.body);
     }
     let cluster: Cluster = client.understand(&answer.body)?;
-    output::line(&format!("{}\n\n{}", node_table(&cluster.nodes), partition_table(&cluster.partitions)))
+    output::line(&format!("{}\n\n{}", node_table(&cluster), partition_table(&cluster)))
 }
 
-fn node_table(nodes: &[Node]) -> String {
-    let row = |node: &Node| [&node.id, &node.zone, &node.state, &node.reason].map(cell);
-    output::table(["node", "zone", "state", "reason"], nodes.iter().map(row))
+fn node_table(cluster: &Cluster) -> String {
+    let row = |node: &Node| {
+        let [zone, state, leads, holds, reason] =
+            [&node.zone, &node.state, &node.leads, &node.holds, &node.reason].map(cell);
+        [node.id.clone(), zone, state, leads, holds, reason]
+    };
+    output::table(["node", "zone", "state", "leads", "holds", "reason"], cluster.nodes.iter().map(row))
 }
 
-fn partition_table(partitions: &[Partition]) -> String {
-    let rows = partitions.iter().map(|partition| {
-        let Partition { grid, number, leader, term, applied, .. } = partition;
-        let lag: Vec<_> = partition
-            .replicas
-            .iter()
-            .map(|replica| format!("{}:{}", cell(&replica.node), cell(&replica.lag)))
-            .collect();
-        [cell(grid), cell(number), cell(leader), cell(term), cell(applied), lag.join(" ")]
-    });
-    output::table(["grid", "partition", "leader", "term", "applied", "lag per replica"], rows)
+fn partition_table(cluster: &Cluster) -> String {
+    let digits = short_digits(cluster);
+    let short = |node: &str| node.get(..digits).unwrap_or(node).to_owned();
+    let row = |grid: String, number: String, placed: &Placed| {
+        let leader = placed.leader.as_deref().map_or_else(|| "-".to_owned(), short);
+        let lag = |replica: &Replica| format!("{}:{}", short(&replica.node), cell(&replica.lag));
+        let lags: Vec<_> = placed.replicas.iter().map(lag).collect();
+        [grid, number, leader, cell(&placed.term), cell(&placed.applied), lags.join(" ")]
+    };
+    let catalog = cluster.catalog.iter().map(|placed| row("(catalog)".to_owned(), "-".to_owned(), placed));
+    let partitions = cluster
+        .partitions
+        .iter()
+        .map(|partition| row(cell(&partition.grid), cell(&partition.number), &partition.placed));
+    output::table(
+        ["grid", "partition", "leader", "term", "applied", "lag of each replica"],
+        catalog.chain(partitions),
+    )
+}
+
+/// So many leading digits of a node's id tell all nodes apart.
+fn short_digits(cluster: &Cluster) -> usize {
+    let replicas = cluster.partitions.iter().flat_map(|partition| &partition.placed.replicas);
+    let ids: BTreeSet<&str> = (cluster.nodes.iter().map(|node| node.id.as_str()))
+        .chain(replicas.map(|replica| replica.node.as_str()))
+        .collect();
+    let longest = ids.iter().map(|id| id.len()).max().unwrap_or(0);
+    let apart = |digits: &usize| {
+        ids.iter().map(|id| id.get(..*digits).unwrap_or(id)).collect::<BTreeSet<_>>().len() == ids.len()
+    };
+    (SHORT_DIGITS_MIN..longest).find(apart).unwrap_or(longest)
 }
 
 /// A string without its quotes, `-` for what is not known, anything else as JSON.
@@ -90,16 +132,42 @@ mod tests {
     #[test]
     fn what_is_not_known_shows_as_a_dash() {
         let cluster: Cluster = serde_json::from_value(json!({
-            "nodes": [{ "id": "00000000000000ab", "zone": "", "state": "alive" }],
+            "nodes": [{ "id": "00000000000000ab", "zone": "", "state": "lost" }],
             "partitions": [{ "grid": "default", "partition": 3, "leader": null, "term": 2, "applied": 17,
-                             "replicas": [{ "node": "00000000000000ab", "lag": 0 }] }]
+                             "replicas": [{ "node": "00000000000000ab", "lag": null }] }]
         }))
         .unwrap();
         assert_eq!(
-            node_table(&cluster.nodes),
-            "node              zone  state  reason\n00000000000000ab  -     alive  -"
+            node_table(&cluster),
+            "node              zone  state  leads  holds  reason\n00000000000000ab  -     lost   -      -      -"
         );
-        let row = "default  3          -       2     17       00000000000000ab:0";
-        assert_eq!(partition_table(&cluster.partitions).lines().nth(1), Some(row));
+        let row = "default  3          -       2     17       0000:-";
+        assert_eq!(partition_table(&cluster).lines().nth(1), Some(row));
+    }
+
+    #[test]
+    fn ids_are_as_short_as_they_can_be() {
+        let node = |id: &str| json!({ "id": id, "state": "alive", "leads": 1, "holds": 1 });
+        let replicas =
+            json!([{ "node": "3f2a9c0000000000", "lag": 0 }, { "node": "3f2a910000000000", "lag": 12 }]);
+        let placed = json!({ "leader": "3f2a910000000000", "term": 4, "applied": 90, "replicas": replicas });
+        let mut partition = placed.clone();
+        partition["grid"] = json!("default");
+        partition["partition"] = json!(0);
+        let cluster: Cluster = serde_json::from_value(json!({
+            "nodes": [node("3f2a9c0000000000"), node("3f2a910000000000")],
+            "catalog": placed,
+            "partitions": [partition],
+        }))
+        .unwrap();
+        let table = partition_table(&cluster);
+        let rows: Vec<&str> = table.lines().skip(1).collect();
+        assert_eq!(
+            rows,
+            [
+                "(catalog)  -          3f2a91  4     90       3f2a9c:0 3f2a91:12",
+                "default    0          3f2a91  4     90       3f2a9c:0 3f2a91:12"
+            ]
+        );
     }
 }

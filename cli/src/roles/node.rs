@@ -72,8 +72,9 @@ impl Node {
         }
     }
 
-    /// Finishes the calls under way, then stops the host, then closes the grid.
+    /// Hands over what the host leads, finishes the calls under way, then stops the host, then closes the grid.
     pub(super) async fn close(self) {
+        self.host.drain().await;
         self.mesh.close().await;
         self.host.shutdown().await;
         self.odgm.shutdown().await;

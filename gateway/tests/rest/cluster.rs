@@ -15,7 +15,16 @@ async fn the_cluster_shows_who_leads_and_who_lags() {
     let cluster = json(server.get("/cluster"), 200).await;
     let node = NODE.to_string();
     let work = value!({"commits": 0, "fsyncs": 0, "entries": 0, "bytes": 0});
-    assert_eq!(cluster["nodes"], value!([{"id": node, "zone": "here", "state": "alive", "work": work}]));
+    assert_eq!(
+        cluster["nodes"],
+        value!([{
+            "id": node, "zone": "here", "state": "alive", "leads": PARTITIONS, "holds": PARTITIONS, "work": work
+        }])
+    );
+    assert_eq!(
+        cluster["catalog"],
+        value!({"leader": node, "term": 2, "applied": 9, "replicas": [{"node": node, "lag": 0}]})
+    );
     assert_eq!(cluster["grids"], value!([{"name": "default", "partitions": PARTITIONS, "replicas": 1}]));
     assert_eq!(cluster["partitions"].as_array().unwrap().len(), PARTITIONS as usize);
     assert_eq!(

@@ -12,9 +12,9 @@ use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Deployed, Field, FieldPage, FieldRead, Form, Invoke, Invoked,
-    ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk,
-    ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
+    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Field, FieldPage, FieldRead, Form, Invoke,
+    Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition,
+    PutChunk, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::Semaphore;
@@ -26,6 +26,7 @@ pub(crate) const PARTITIONS: u32 = 4;
 type Objects = BTreeMap<(String, String), (Tag, BTreeMap<String, Bytes>)>;
 
 pub(crate) struct Fake {
+    node: NodeId,
     mesh: Mesh,
     view: Mutex<CatalogView>,
     history: Mutex<Vec<Class>>,
@@ -48,23 +49,29 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new(mesh: Mesh) -> Self {
+        Self::among(mesh, NODE, &[NODE])
+    }
+
+    /// One of several hosts, each of which holds everything.
+    pub(crate) fn among(mesh: Mesh, node: NodeId, all: &[NodeId]) -> Self {
         let bound = |n: u32| n * 4_096 / PARTITIONS;
         let partitions = (0..PARTITIONS)
             .map(|n| PartitionInfo {
                 group: u64::from(n) + 1,
                 slot_first: bound(n),
                 slot_last: bound(n + 1) - 1,
-                nodes: vec![NODE.0],
+                nodes: all.iter().map(|node| node.0).collect(),
                 ..PartitionInfo::default()
             })
             .collect();
         let view = CatalogView {
             revision: 1,
-            nodes: vec![Node { id: NODE.0, zone: "here".into(), state: 0 }],
+            nodes: all.iter().map(|node| Node { id: node.0, zone: "here".into(), state: 0 }).collect(),
             grids: vec![Grid { name: "default".into(), replicas: 1, partitions }],
             ..CatalogView::default()
         };
         Self {
+            node,
             mesh,
             view: Mutex::new(view),
             history: Mutex::default(),
@@ -148,7 +155,8 @@ impl Fake {
 
     async fn invoke(&self, invoke: Invoke) -> Result<Answer, Problem> {
         let mut invoked =
-            Invoked { payload: Some(invoke.payload.clone()), form: invoke.accept, version: None };
+            Invoked { payload: Some(invoke.payload.clone()), form: invoke.accept, ..Invoked::default() };
+        invoked.stale_ms = stale(invoke.consistency());
         invoked.version = invoke.object.as_ref().map(|_| 7);
         match invoke.method.as_str() {
             "echo" => {}
@@ -216,7 +224,8 @@ impl Fake {
         let mut rest = fields.into_iter().filter(|(key, _)| matching(key));
         let items =
             rest.by_ref().take(list.limit as usize).map(|(key, value)| Field { key, value }).collect();
-        Ok(Answer::Fields(FieldPage { tag, items, more: rest.next().is_some() }))
+        let stale_ms = stale(list.consistency());
+        Ok(Answer::Fields(FieldPage { tag, items, more: rest.next().is_some(), stale_ms }))
     }
 
     fn list_objects(&self, list: &ListObjects) -> Answer {
@@ -234,7 +243,8 @@ impl Fake {
         let entry =
             |((_, id), (tag, _)): (&(String, String), &(Tag, _))| ObjectEntry { id: id.clone(), tag: *tag };
         let items = rest.by_ref().take(limit).map(entry).collect();
-        Answer::Objects(ObjectPage { items, more: rest.next().is_some() })
+        let stale_ms = stale(list.consistency());
+        Answer::Objects(ObjectPage { items, more: rest.next().is_some(), stale_ms })
     }
 
     /// As strict as the real store: digest and size with every piece, pieces in order.
@@ -260,12 +270,13 @@ impl Fake {
         let replica = |partition: &PartitionInfo| ReplicaStatus {
             group: partition.group,
             term: 3,
-            leader: NODE.0,
+            leader: self.node.0,
             last: 42,
             applied: 40,
         };
         let replicas = self.view().grids[0].partitions.iter().map(replica).collect();
-        NodeStatus { replicas, ..NodeStatus::default() }
+        let catalog = ReplicaStatus { group: 0, term: 2, leader: self.node.0, last: 9, applied: 9 };
+        NodeStatus { replicas, catalog: Some(catalog), ..NodeStatus::default() }
     }
 
     async fn answer(&self, op: Op) -> Result<Answer, Problem> {
@@ -274,14 +285,14 @@ impl Fake {
             Op::ReadObject(at) => {
                 let (tag, fields) = self.read_object(&at.class, &at.object)?;
                 let fields = fields.into_iter().map(|(key, value)| Field { key, value }).collect();
-                Answer::Object(Object { tag, fields })
+                Answer::Object(Object { tag, fields, stale_ms: stale(at.consistency()) })
             }
             Op::WriteObject(write) => self.write(write)?,
             Op::ReadField(read) => {
                 let (tag, mut fields) = self.read_object(&read.class, &read.object)?;
                 let value =
                     fields.remove(&read.key).ok_or_else(|| Problem::new(Code::NotFound, "no field"))?;
-                Answer::Field(FieldRead { tag, value })
+                Answer::Field(FieldRead { tag, value, stale_ms: stale(read.consistency()) })
             }
             Op::ListFields(list) => self.list_fields(&list)?,
             Op::ListObjects(list) => self.list_objects(&list),
@@ -314,8 +325,18 @@ impl Fake {
             Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
             Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
             Op::ReadStatus(_) => Answer::Status(self.status()),
+            Op::ReadChunk(_) | Op::FetchComponent(_) => {
+                return Err(Problem::new(Code::Internal, "no gateway asks for that"));
+            }
         })
     }
+}
+
+/// How stale everything here is.
+pub(crate) const STALE_MS: u64 = 41;
+
+fn stale(consistency: Consistency) -> Option<u64> {
+    (consistency == Consistency::Stale).then_some(STALE_MS)
 }
 
 /// The host's side of a precondition.

@@ -6,9 +6,11 @@
 mod calls;
 mod classes;
 mod cluster;
+mod consistency;
 mod deploys;
 mod fake;
 mod fields;
+mod hosts;
 mod http;
 mod listings;
 mod load;

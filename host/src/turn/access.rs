@@ -7,11 +7,12 @@ use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{Field, FieldWrite, ObjectEntry, Tag};
-use oprc_odgm::{Change, Head, Odgm, Reader};
+use oprc_mesh::wire::{Field, FieldWrite, Tag};
+use oprc_odgm::{Change, Head, Reader};
 
+use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::ObjectAccess;
+use crate::wasm::{ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -38,7 +39,7 @@ pub(crate) enum Mode {
 
 /// See the module.
 pub(crate) struct TurnAccess {
-    odgm: Arc<Odgm>,
+    others: Arc<Others>,
     bound: Option<Bound>,
     mode: Mode,
     limits: ClassLimits,
@@ -46,8 +47,8 @@ pub(crate) struct TurnAccess {
 }
 
 impl TurnAccess {
-    pub(crate) fn new(odgm: Arc<Odgm>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
-        Self { odgm, bound, mode, limits, overlay: Overlay::default() }
+    pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
+        Self { others, bound, mode, limits, overlay: Overlay::default() }
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -98,16 +99,6 @@ impl TurnAccess {
             }
             _ => Ok((Vec::new(), false)),
         }
-    }
-
-    /// Committed reads of other objects: the partition must be led here.
-    fn other(&self, class: &ClassName, object: &ObjectId) -> Result<(u64, Reader), Problem> {
-        let view = self.odgm.catalog().view();
-        let known = view.class(class.as_str()).ok_or_else(|| no_class(class))?;
-        let group = view.locate(known, class, object).map(|partition| partition.group);
-        let partition = group.and_then(|group| self.odgm.partition(group)).ok_or_else(|| elsewhere(class))?;
-        partition.leadership()?;
-        Ok((known.id, partition.reader()))
     }
 }
 
@@ -169,49 +160,7 @@ impl ObjectAccess for TurnAccess {
         Ok(())
     }
 
-    fn read_other(
-        &mut self,
-        class: &ClassName,
-        object: &ObjectId,
-        key: &FieldKey,
-    ) -> Result<Option<Bytes>, Problem> {
-        let (class, reader) = self.other(class, object)?;
-        match reader.head(class, object)? {
-            Some(head) => Ok(reader.field(class, object, &head, key)?),
-            None => Ok(None),
-        }
+    fn others(&self) -> Arc<dyn OtherObjects> {
+        self.others.clone()
     }
-
-    fn list_objects(
-        &mut self,
-        class: &ClassName,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<(Vec<ObjectEntry>, bool), Problem> {
-        let limit = limit.min(PAGE_ITEMS_MAX);
-        let view = self.odgm.catalog().view();
-        let known = view.class(class.as_str()).ok_or_else(|| no_class(class))?;
-        let grid = view.grid(&known.grid).ok_or_else(|| elsewhere(class))?;
-        let (mut items, mut more) = (Vec::new(), false);
-        for info in &grid.partitions {
-            let partition = self.odgm.partition(info.group).ok_or_else(|| elsewhere(class))?;
-            partition.leadership()?;
-            let (page, rest) = partition.reader().objects(known.id, prefix, after, limit)?;
-            items.extend(page);
-            more |= rest;
-        }
-        items.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        more |= items.len() > limit;
-        items.truncate(limit);
-        Ok((items, more))
-    }
-}
-
-fn no_class(class: &ClassName) -> Problem {
-    Problem::new(Code::NotFound, format!("class {class} is not deployed"))
-}
-
-fn elsewhere(class: &ClassName) -> Problem {
-    Problem::new(Code::Unavailable, format!("objects of {class} lie on another host"))
 }

@@ -3,8 +3,13 @@
 mod access;
 mod commit;
 mod mailbox;
+mod others;
 mod overlay;
+mod read;
 mod run;
+#[cfg(test)]
+mod tests;
 mod write;
 
+pub(crate) use read::Wish;
 pub(crate) use run::Turns;

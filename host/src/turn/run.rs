@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use oprc_mesh::Mesh;
 use oprc_mesh::catalog::{Class, ClassLimits};
-use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Form, Invoke, Invoked};
+use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
 use oprc_odgm::{Odgm, Partition, Reader, Rejection};
 use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, commit};
 use super::mailbox::Mailboxes;
+use super::others::Others;
+use super::read::ready_to_read;
 use crate::classes::{Classes, LoadedClass, find};
 use crate::wasm::{Call, Output};
 
@@ -26,7 +29,9 @@ const TERM_PAUSE: Duration = Duration::from_millis(20);
 /// Everything that a turn needs.
 pub(crate) struct Turns {
     pub(super) odgm: Arc<Odgm>,
+    pub(super) mesh: Mesh,
     pub(super) classes: Arc<Classes>,
+    pub(super) others: Arc<Others>,
     pub(super) mailboxes: Arc<Mailboxes>,
     pub(super) commits: AtomicU64,
 }
@@ -37,7 +42,30 @@ pub(super) struct Home {
     pub(super) revision: u64,
     pub(super) limits: ClassLimits,
     pub(super) partition: Arc<Partition>,
-    pub(super) term: u64,
+}
+
+impl Home {
+    /// Whether an answer may leave that rests on `base`, the object as a turn of `term` began with it, and commits
+    /// nothing. To be asked after the run.
+    ///
+    /// Leadership is confirmed first and only then is the object looked at: what is applied here then holds all that was
+    /// acknowledged before the confirmation. If the object is still at `base`, it was so all the time, and everything that
+    /// the turn read of it is one state that was current when it was confirmed, after the call began. In another term the
+    /// turn runs again, as one that writes does.
+    ///
+    /// # Errors
+    /// What [`Partition::confirm`] fails with: nothing was committed.
+    pub(super) async fn stands(
+        &self,
+        term: u64,
+        object: &ObjectId,
+        base: Tag,
+        consistency: Consistency,
+    ) -> Result<bool, Problem> {
+        let confirmed = self.partition.confirm(consistency).await?;
+        let now = self.partition.reader().head(self.class, object)?.map(|head| head.tag).unwrap_or_default();
+        Ok(confirmed == term && now == base)
+    }
 }
 
 /// What one run of a turn came to.
@@ -47,8 +75,9 @@ enum Ran {
 }
 
 impl Turns {
-    pub(crate) fn new(odgm: Arc<Odgm>, classes: Arc<Classes>) -> Self {
-        Self { odgm, classes, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
+    pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>) -> Self {
+        let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
+        Self { odgm, mesh, classes, others, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
     }
 
     /// Turns that committed since start.
@@ -69,6 +98,7 @@ impl Turns {
         let class = ClassName::parse(&invoke.class)?;
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
+        self.classes.catch_up(&class, invoke.revision, deadline).await?;
         match object {
             Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
             None => self.function(&class, &method, &invoke, deadline).await,
@@ -90,6 +120,8 @@ impl Turns {
         }
         if readonly {
             self.read(class, object, method, invoke, deadline).await
+        } else if invoke.consistency() == Consistency::Stale {
+            Err(not_stale(method))
         } else {
             self.turn(class, object, method, invoke, deadline).await
         }
@@ -104,8 +136,9 @@ impl Turns {
         invoke: &Invoke,
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
-        let class_id = self.home(class, object)?.class;
-        let place = self.mailboxes.enter(class_id, object).await?;
+        let home = self.home(class, object)?;
+        home.partition.leadership()?; // who does not lead keeps nobody waiting
+        let place = self.mailboxes.enter(home.class, object).await?;
         for _ in 0..RUNS_MAX {
             let loaded = self.classes.resolve(class).await?;
             if loaded.is_readonly(method) {
@@ -113,9 +146,11 @@ impl Turns {
             }
             before(deadline)?;
             let home = self.place(&loaded.class, class, object)?;
-            match self.run_once(&loaded, &home, object, method, invoke, deadline).await? {
+            // before any state is read, so that a commit computed from that state carries a term no later than it
+            let term = home.partition.leadership()?;
+            match self.run_once(&loaded, &home, term, object, method, invoke, deadline).await? {
                 Ran::Done(invoked) => return Ok(invoked),
-                Ran::Again(rejection) => self.settle(&home, rejection, deadline).await?,
+                Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
         }
         drop(place);
@@ -126,6 +161,7 @@ impl Turns {
     pub(super) async fn settle(
         &self,
         home: &Home,
+        term: u64,
         rejection: Rejection,
         deadline: Instant,
     ) -> Result<(), Problem> {
@@ -134,7 +170,7 @@ impl Turns {
             // the partition has a later term than this host thought: it leads in that one, or not at all
             Rejection::Term { .. } => {
                 let pause = tokio::time::sleep_until(deadline.min(Instant::now() + TERM_PAUSE));
-                if home.partition.leadership()? == home.term {
+                if home.partition.leadership()? == term {
                     pause.await;
                 }
                 Ok(())
@@ -143,10 +179,12 @@ impl Turns {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "each is a part of what is run where")]
     async fn run_once(
         &self,
         class: &LoadedClass,
         home: &Home,
+        term: u64,
         object: &ObjectId,
         method: &MethodName,
         invoke: &Invoke,
@@ -157,17 +195,14 @@ impl Turns {
         let base = access.base();
         let change = if outcome.is_ok() { access.into_change() } else { None };
         let (Ok(output), Some(change)) = (&outcome, change) else {
-            // Nothing is to be committed, and yet the answer leaves only if all that was read is one committed state of
-            // this term: nobody committed meanwhile.
-            let now =
-                home.partition.reader().head(home.class, object)?.map(|head| head.tag).unwrap_or_default();
-            let term = home.partition.leadership()?;
-            if now != base || term != home.term {
-                return Ok(Ran::Again(Rejection::Base { current: now }));
+            // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all that
+            // was read is one committed state of this term.
+            if !home.stands(term, object, base, invoke.consistency()).await? {
+                return Ok(Ran::Again(Rejection::Base { current: base }));
             }
             return Ok(Ran::Done(invoked(outcome?, Some(base.version))));
         };
-        let fence = Fence { term: home.term, class: home.class, revision: home.revision, base };
+        let fence = Fence { term, class: home.class, revision: home.revision, base };
         match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -189,10 +224,11 @@ impl Turns {
         let head = reader.head(home.class, object)?;
         let (name, object) = (class.name.clone(), object.clone());
         let bound = Bound { class: name, class_id: home.class, object, reader, head };
-        Ok(TurnAccess::new(self.odgm.clone(), Some(bound), mode, home.limits))
+        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits))
     }
 
-    /// A read-only method: beside the mailbox, on a snapshot taken after the leadership was confirmed.
+    /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
+    /// all that was acknowledged before the call came, however long this host stands still in between.
     async fn read(
         &self,
         class: &ClassName,
@@ -206,9 +242,10 @@ impl Turns {
             return Err(changed());
         }
         let home = self.place(&class.class, &class.name, object)?;
+        let stale_ms = ready_to_read(&home.partition, invoke.consistency()).await?;
         let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly)?;
         let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
-        Ok(invoked(outcome?, Some(access.base().version)))
+        Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
 
     /// A function: no object, no commit.
@@ -220,7 +257,7 @@ impl Turns {
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
-        let access = TurnAccess::new(self.odgm.clone(), None, Mode::ReadOnly, class.class.settings.limits);
+        let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
         let (outcome, _) = class.module.call(call(&class, method, invoke, deadline), access).await;
         Ok(invoked(outcome?, None))
     }
@@ -231,18 +268,27 @@ impl Turns {
         self.place(find(&view, name)?, name, object)
     }
 
-    /// Where `object` of `class` lives now. The term is read before any state, so that a commit computed from that state
-    /// carries a term no later than it.
+    /// Where `object` of `class` lives now, if this host holds it.
     fn place(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        let info = view.locate(class, name, object);
-        let partition = info.and_then(|info| self.odgm.partition(info.group)).ok_or_else(|| {
-            Problem::new(Code::NotLeader, "this host does not hold the partition").with_effect(Effect::NotRun)
-        })?;
-        let term = partition.leadership()?;
+        let group = view.locate(class, name, object).map(|info| info.group).ok_or_else(|| not_here(None))?;
+        let partition = self.held(group)?;
         let (id, revision, limits) = (class.id, class.revision, class.settings.limits);
-        Ok(Home { class: id, revision, limits, partition, term })
+        Ok(Home { class: id, revision, limits, partition })
     }
+
+    /// The partition of a group.
+    ///
+    /// # Errors
+    /// `not-leader`, with the leader if it is known, when this host does not hold it.
+    pub(super) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
+        self.odgm.partition(group).ok_or_else(|| not_here(self.mesh.directory().leader(group)))
+    }
+}
+
+fn not_here(leader: Option<NodeId>) -> Problem {
+    let problem = Problem::new(Code::NotLeader, "this host does not hold the partition");
+    Problem { leader: leader.map_or(0, |node| node.0), ..problem.with_effect(Effect::NotRun) }
 }
 
 fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Instant) -> Call {
@@ -261,7 +307,7 @@ fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Ins
 }
 
 fn invoked(output: Output, version: Option<u64>) -> Invoked {
-    let mut invoked = Invoked { payload: output.payload, form: Form::Json as i32, version };
+    let mut invoked = Invoked { payload: output.payload, version, ..Invoked::default() };
     invoked.set_form(output.form);
     invoked
 }
@@ -272,6 +318,15 @@ pub(super) fn before(deadline: Instant) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(Code::Deadline, "the deadline passed before the turn began").with_effect(Effect::NotRun))
+}
+
+fn not_stale(method: &MethodName) -> Problem {
+    Problem::new(
+        Code::Invalid,
+        format!("method {method} may write: it cannot run on a replica that is behind"),
+    )
+    .with_effect(Effect::NotRun)
+    .hint("list it as `readonly` in the manifest if it only reads, or call it without consistency=stale")
 }
 
 fn changed() -> Problem {

@@ -1,16 +1,12 @@
-//! Reads and writes of objects from outside, without code. A write is a turn like any other: in the object's mailbox,
-//! fenced, one commit.
-
-use std::sync::Arc;
+//! Writes of objects from outside, without code. A write is a turn like any other: in the object's mailbox, fenced, one
+//! commit.
 
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{FieldWrite, Precondition, Tag, WriteMode, WriteObject, Written};
+use oprc_mesh::wire::{Consistency, FieldWrite, Precondition, Tag, WriteMode, WriteObject, Written};
 use oprc_odgm::{Change, Head, Reader, Rejection};
 use tokio::time::Instant;
-
-use crate::classes::find;
 
 use super::commit::{Committed, Fence, commit};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
@@ -25,14 +21,18 @@ impl Turns {
         let class = ClassName::parse(&write.class)?;
         let object = ObjectId::parse(&write.object)?;
         check_fields(&write.fields)?;
-        let class_id = self.home(&class, &object)?.class;
-        let place = self.mailboxes.enter(class_id, &object).await?;
+        self.classes.catch_up(&class, write.revision, deadline).await?;
+        let home = self.home(&class, &object)?;
+        home.partition.leadership()?; // who does not lead keeps nobody waiting
+        let place = self.mailboxes.enter(home.class, &object).await?;
         for _ in 0..RUNS_MAX {
             let home = self.home(&class, &object)?;
+            // before any state is read, as in a turn
+            let term = home.partition.leadership()?;
             before(deadline)?;
-            match self.write_once(&home, &object, &write).await? {
+            match self.write_once(&home, term, &object, &write).await? {
                 Ok(written) => return Ok(written),
-                Err(rejection) => self.settle(&home, rejection, deadline).await?,
+                Err(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
         }
         drop(place);
@@ -42,19 +42,25 @@ impl Turns {
     async fn write_once(
         &self,
         home: &Home,
+        term: u64,
         object: &ObjectId,
         write: &WriteObject,
     ) -> Result<Result<Written, Rejection>, Problem> {
         let reader = home.partition.reader();
         let head = reader.head(home.class, object)?;
         let base = head.as_ref().map(|head| head.tag);
-        check(write.precondition.as_ref(), base)?;
-        let Some((change, writes)) = plan(write, &reader, home.class, object, head.as_ref())? else {
-            return Ok(Ok(Written { tag: base, created: false }));
+        let base_tag = base.unwrap_or_default();
+        let planned = check(write.precondition.as_ref(), base)
+            .and_then(|()| plan(write, &reader, home.class, object, head.as_ref()));
+        let Ok(Some((change, writes))) = planned else {
+            // an answer that rests on what was read, and is gated as a turn's is that wrote nothing
+            if !home.stands(term, object, base_tag, Consistency::Lease).await? {
+                return Ok(Err(Rejection::Base { current: base_tag }));
+            }
+            return planned.map(|_| Ok(Written { tag: base, created: false }));
         };
         check_size(&writes, &home.limits)?;
-        let base_tag = base.unwrap_or_default();
-        let fence = Fence { term: home.term, class: home.class, revision: home.revision, base: base_tag };
+        let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
         match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -63,44 +69,6 @@ impl Turns {
             Committed::Again(rejection) => Ok(Err(rejection)),
         }
     }
-
-    /// Confirms leadership, then reads an object on a snapshot.
-    ///
-    /// # Errors
-    /// `not-found`, `not-leader`, or what `read` gives.
-    pub(crate) fn read_object<T>(
-        &self,
-        class: &str,
-        object: &str,
-        read: impl FnOnce(&Reader, u64, &ObjectId, &Head) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        let class = ClassName::parse(class)?;
-        let object = ObjectId::parse(object)?;
-        let home = self.home(&class, &object)?;
-        let reader = home.partition.snapshot();
-        let id = home.class;
-        let head = reader.head(id, &object)?.ok_or_else(|| not_found(&class, &object))?;
-        read(&reader, id, &object, &head)
-    }
-
-    /// One partition's reader and the class's number, for listings.
-    ///
-    /// # Errors
-    /// `not-found` for the class, `not-leader`.
-    pub(crate) fn partition_reader(&self, class: &str, group: u64) -> Result<(Arc<Reader>, u64), Problem> {
-        let view = self.odgm.catalog().view();
-        let class = find(&view, &ClassName::parse(class)?)?.id;
-        let partition = self
-            .odgm
-            .partition(group)
-            .ok_or_else(|| Problem::new(Code::NotLeader, format!("this host does not hold group {group}")))?;
-        partition.leadership()?;
-        Ok((Arc::new(partition.snapshot()), class))
-    }
-}
-
-fn not_found(class: &ClassName, object: &ObjectId) -> Problem {
-    Problem::new(Code::NotFound, format!("there is no object {class}/{object}"))
 }
 
 fn check_fields(fields: &[FieldWrite]) -> Result<(), Problem> {

@@ -1,11 +1,14 @@
 //! What a turn sees of the grid.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire;
+use tokio::time::Instant;
 
 /// Why an access fails. It ends the turn, and the caller gets it as it is.
 pub(crate) type TurnError = Problem;
@@ -16,8 +19,7 @@ pub(crate) type TurnError = Problem;
 /// The imports have checked keys, ids, value sizes and page limits before; the rest is up to the implementation: a write
 /// in a read-only method is `invalid`, too many writes are `write-limit`.
 pub(crate) trait ObjectAccess: Any + Send {
-    /// The object that the method is called on; `None` in a function. Without one, only [`Self::read_other`] and
-    /// [`Self::list_objects`] are called.
+    /// The object that the method is called on; `None` in a function. Without one, only [`Self::others`] is called.
     fn object(&self) -> Option<(&ClassName, &ObjectId)>;
     /// The version that the turn started from; 0 when the object does not exist.
     fn version(&self) -> u64;
@@ -37,19 +39,28 @@ pub(crate) trait ObjectAccess: Any + Send {
     /// Deletes the object.
     fn clear(&mut self) -> Result<(), TurnError>;
 
-    /// A committed field of some object.
-    fn read_other(
-        &mut self,
-        class: &ClassName,
-        object: &ObjectId,
-        key: &FieldKey,
-    ) -> Result<Option<Bytes>, TurnError>;
-    /// A class's committed objects in id order from after `after` on, and whether more follow.
-    fn list_objects(
-        &mut self,
-        class: &ClassName,
-        prefix: &str,
-        after: &str,
+    /// The way to other objects.
+    fn others(&self) -> Arc<dyn OtherObjects>;
+}
+
+/// Committed reads of any object. They may lie on another host, so these wait, until `until` at the longest.
+pub(crate) trait OtherObjects: Send + Sync + 'static {
+    /// A field of an object.
+    fn read<'a>(
+        &'a self,
+        class: &'a ClassName,
+        object: &'a ObjectId,
+        key: &'a FieldKey,
+        until: Instant,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, TurnError>>;
+
+    /// A class's objects in id order from after `after` on, and whether more follow.
+    fn list<'a>(
+        &'a self,
+        class: &'a ClassName,
+        prefix: &'a str,
+        after: &'a str,
         limit: usize,
-    ) -> Result<(Vec<wire::ObjectEntry>, bool), TurnError>;
+        until: Instant,
+    ) -> BoxFuture<'a, Result<(Vec<wire::ObjectEntry>, bool), TurnError>>;
 }

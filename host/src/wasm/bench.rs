@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, Digest, FieldKey, MethodName, ObjectId};
 use oprc_mesh::limits::{
@@ -14,7 +16,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
-use super::access::{ObjectAccess, TurnError};
+use super::access::{ObjectAccess, OtherObjects, TurnError};
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
@@ -54,7 +56,7 @@ impl Bench {
 }
 
 /// Puts a component into the runtime's store, as an uploader would.
-pub(super) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest, Problem> {
+pub(crate) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest, Problem> {
     let digest = Digest::of(component);
     for (number, data) in component.chunks(COMPONENT_CHUNK_BYTES).enumerate() {
         let chunk = PutChunk {
@@ -154,22 +156,33 @@ impl ObjectAccess for Fields {
         Ok(())
     }
 
-    fn read_other(
-        &mut self,
-        _: &ClassName,
-        id: &ObjectId,
-        key: &FieldKey,
-    ) -> Result<Option<Bytes>, TurnError> {
-        Ok(Some(Bytes::from(format!("{id}/{key}"))))
+    fn others(&self) -> Arc<dyn OtherObjects> {
+        Arc::new(NoOthers)
+    }
+}
+
+/// Every object has every field, and no class lists any.
+struct NoOthers;
+
+impl OtherObjects for NoOthers {
+    fn read<'a>(
+        &'a self,
+        _: &'a ClassName,
+        id: &'a ObjectId,
+        key: &'a FieldKey,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<Option<Bytes>, TurnError>> {
+        std::future::ready(Ok(Some(Bytes::from(format!("{id}/{key}"))))).boxed()
     }
 
-    fn list_objects(
-        &mut self,
-        _: &ClassName,
-        _: &str,
-        _: &str,
+    fn list<'a>(
+        &'a self,
+        _: &'a ClassName,
+        _: &'a str,
+        _: &'a str,
         _: usize,
-    ) -> Result<(Vec<ObjectEntry>, bool), TurnError> {
-        Ok((Vec::new(), false))
+        _: Instant,
+    ) -> BoxFuture<'a, Result<(Vec<ObjectEntry>, bool), TurnError>> {
+        std::future::ready(Ok((Vec::new(), false))).boxed()
     }
 }

@@ -5,5 +5,10 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "oprc:odgm/generic",
-    imports: { default: trappable },
+    // only what may have to ask another host waits: a call that does not is cheaper
+    imports: {
+        "oprc:odgm/objects.get": async | trappable,
+        "oprc:odgm/objects.list": async | trappable,
+        default: trappable,
+    },
 });

@@ -181,15 +181,16 @@ impl context::Host for State {
 }
 
 impl objects::Host for State {
-    fn get(&mut self, object: ObjectRef, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
+    async fn get(&mut self, object: ObjectRef, name: String) -> wasmtime::Result<Option<Vec<u8>>> {
         let operation = "objects.get";
         let class = class(&object.class, operation)?;
         let id = ObjectId::parse(&object.id).map_err(|error| misuse(operation, &error.to_string()))?;
-        let value = self.access.read_other(&class, &id, &key(&name, operation)?)?;
+        let (key, others) = (key(&name, operation)?, self.access.others());
+        let value = others.read(&class, &id, &key, self.until).await?;
         Ok(value.map(Vec::from))
     }
 
-    fn list(
+    async fn list(
         &mut self,
         class_name: String,
         prefix: String,
@@ -198,8 +199,8 @@ impl objects::Host for State {
     ) -> wasmtime::Result<objects::Page> {
         let operation = "objects.list";
         let class = class(&class_name, operation)?;
-        let (items, more) =
-            self.access.list_objects(&class, &prefix, &after, page_limit(limit, operation)?)?;
+        let (limit, others) = (page_limit(limit, operation)?, self.access.others());
+        let (items, more) = others.list(&class, &prefix, &after, limit, self.until).await?;
         let items =
             items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });
         Ok(objects::Page { items: items.collect(), more })

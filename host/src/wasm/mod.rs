@@ -31,9 +31,10 @@ mod store;
 mod tests;
 mod ticker;
 
-pub(crate) use access::ObjectAccess;
+pub(crate) use access::{ObjectAccess, OtherObjects};
 pub(crate) use call::Call;
 pub(crate) use module::Module;
 pub(crate) use runtime::{Runtime, RuntimeConfig};
+pub(crate) use store::Components;
 
 pub(crate) use crate::value::Output;

@@ -1,8 +1,9 @@
 //! Components on disk, named by their digest: there only once they are whole, checked and durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use oprc_mesh::id::Digest;
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, COMPONENT_CHUNK_BYTES};
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{ChunkStored, PutChunk};
+use oprc_mesh::wire::{ChunkRead, ChunkStored, PutChunk};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
@@ -33,6 +34,8 @@ pub(crate) struct Components(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     uploads: Mutex<HashMap<Key, Arc<Mutex<Upload>>>>,
+    /// Components that were found damaged, and removed, since the start.
+    damaged: Mutex<HashSet<Digest>>,
     /// Names temporary files.
     counter: AtomicU64,
 }
@@ -66,13 +69,13 @@ impl Components {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        let shared = Shared { dir: dir.to_owned(), uploads: Mutex::default(), counter: AtomicU64::new(0) };
+        let (uploads, damaged) = (Mutex::default(), Mutex::default());
+        let shared = Shared { dir: dir.to_owned(), uploads, damaged, counter: AtomicU64::new(0) };
         Ok(Self(Arc::new(shared)))
     }
 
     /// The component is here, whole and durable.
-    #[cfg(test)]
-    pub(super) fn contains(&self, digest: &Digest) -> bool {
+    pub(crate) fn contains(&self, digest: &Digest) -> bool {
         self.0.path(digest).is_file()
     }
 
@@ -89,23 +92,27 @@ impl Components {
             .map_err(|error| Problem::new(Code::Internal, format!("storing a component failed: {error}")))?
     }
 
+    /// A piece of a component: what a host that fetches it puts into its own store.
+    ///
+    /// # Errors
+    /// `not-found`; `internal` when the disk fails.
+    pub(crate) async fn piece(&self, digest: Digest, offset: u64) -> Result<ChunkRead, Problem> {
+        let shared = Arc::clone(&self.0);
+        let read = tokio::task::spawn_blocking(move || shared.piece(&digest, offset)).await;
+        read.map_err(|error| Problem::new(Code::Internal, format!("reading a component failed: {error}")))?
+    }
+
     /// A component's bytes. Blocks on the file system.
     ///
     /// # Errors
-    /// `not-found`; `internal` when the file cannot be read or is not what it was.
-    pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
-        let bytes = fs::read(self.0.path(digest)).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Problem::new(Code::NotFound, format!("this host does not hold component {digest}"))
-            }
-            _ => Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}")),
-        })?;
+    /// `not-found`, also when the file is not what it was; `internal` when it cannot be read.
+    pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Problem> {
+        let bytes = fs::read(self.0.path(digest)).map_err(|error| self.0.unreadable(&error, digest))?;
         if Digest::of(&bytes) != *digest {
-            self.remove(digest)?; // so that an upload brings it back
-            return Err(Problem::new(
-                Code::Internal,
-                format!("component {digest} is damaged on this host's disk"),
-            ));
+            // it counts as not held, so that an upload or another host brings it back
+            self.0.damaged.lock().insert(*digest);
+            self.remove(digest)?;
+            return Err(self.0.unreadable(&io::ErrorKind::NotFound.into(), digest));
         }
         Ok(bytes)
     }
@@ -129,6 +136,28 @@ impl Components {
 impl Shared {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.to_string())
+    }
+
+    fn unreadable(&self, error: &io::Error, digest: &Digest) -> Problem {
+        if error.kind() != io::ErrorKind::NotFound {
+            return Problem::new(Code::Internal, format!("component {digest} cannot be read: {error}"));
+        }
+        let detail = if self.damaged.lock().contains(digest) {
+            format!("component {digest} is damaged on this host's disk")
+        } else {
+            format!("this host does not hold component {digest}")
+        };
+        Problem::new(Code::NotFound, detail)
+    }
+
+    fn piece(&self, digest: &Digest, offset: u64) -> Result<ChunkRead, Problem> {
+        let failed = |error: io::Error| self.unreadable(&error, digest);
+        let file = File::open(self.path(digest)).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let bytes = size.saturating_sub(offset).min(COMPONENT_CHUNK_BYTES as u64);
+        let mut data = vec![0; bytes as usize];
+        file.read_exact_at(&mut data, offset).map_err(failed)?;
+        Ok(ChunkRead { size, data: data.into() })
     }
 
     fn put(&self, chunk: &PutChunk) -> Result<ChunkStored, Problem> {
@@ -190,7 +219,9 @@ impl Shared {
         }
         upload.file.sync_all().map_err(|error| disk(&error))?;
         fs::rename(&upload.path, self.path(digest)).map_err(|error| disk(&error))?;
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| disk(&error))
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(|error| disk(&error))?;
+        self.damaged.lock().remove(digest);
+        Ok(())
     }
 }
 

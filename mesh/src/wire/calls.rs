@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use super::Consistency;
+
 /// The form of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
@@ -46,6 +48,12 @@ pub struct Invoke {
     /// better refuses with `stale-class`. Absent: the caller repeats nothing.
     #[prost(bool, optional, tag = "10")]
     pub readonly: Option<bool>,
+    /// How new what a method that only reads sees must be; a method that writes cannot be [`Consistency::Stale`].
+    #[prost(enumeration = "Consistency", tag = "11")]
+    pub consistency: i32,
+    /// The class's revision that the caller knows, 0 for none: a host that does not know it yet catches up first.
+    #[prost(uint64, tag = "12")]
+    pub revision: u64,
 }
 
 /// A header's name, in lower case, and value.
@@ -71,4 +79,7 @@ pub struct Invoked {
     /// The object's version after the call; absent for a function, 0 for an object that does not exist.
     #[prost(uint64, optional, tag = "3")]
     pub version: Option<u64>,
+    /// See [`super::Object::stale_ms`].
+    #[prost(uint64, optional, tag = "4")]
+    pub stale_ms: Option<u64>,
 }

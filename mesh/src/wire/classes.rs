@@ -94,3 +94,36 @@ pub struct Versions {
     #[prost(message, repeated, tag = "1")]
     pub items: Vec<Class>,
 }
+
+/// Asks for a piece of a component that the host may hold.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReadChunk {
+    /// SHA-256 of the component.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// Where the piece begins.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+
+/// A piece of a component, [`crate::limits::COMPONENT_CHUNK_BYTES`] long unless it is the last.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ChunkRead {
+    /// The whole component's size in bytes.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// Empty past the end.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: Bytes,
+}
+
+/// Asks a host to hold a component durably, and to fetch it from another one if it does not yet.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FetchComponent {
+    /// SHA-256 of the component.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub digest: Bytes,
+    /// A host that holds it.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
+}

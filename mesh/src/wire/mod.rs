@@ -9,7 +9,10 @@ mod nodes;
 mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked};
-pub use classes::{ChunkStored, ClassAddress, Deploy, Deployed, PutChunk, RemoveClass, Revision, Versions};
+pub use classes::{
+    ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
+    Revision, Versions,
+};
 pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
@@ -42,7 +45,7 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
     pub op: Option<Op>,
 }
 
@@ -59,7 +62,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
     pub answer: Option<Answer>,
 }
 
@@ -108,6 +111,12 @@ pub enum Op {
     /// Change what the cluster expects of a host.
     #[prost(message, tag = "23")]
     SetHost(SetHost),
+    /// One piece of a component that the host holds.
+    #[prost(message, tag = "30")]
+    ReadChunk(ReadChunk),
+    /// Hold a component durably.
+    #[prost(message, tag = "31")]
+    FetchComponent(FetchComponent),
 }
 
 /// What each operation gives.
@@ -155,6 +164,12 @@ pub enum Answer {
     /// To [`Op::SetHost`].
     #[prost(message, tag = "23")]
     HostSet(Revision),
+    /// To [`Op::ReadChunk`].
+    #[prost(message, tag = "30")]
+    Piece(ChunkRead),
+    /// To [`Op::FetchComponent`]: it is durable there.
+    #[prost(message, tag = "31")]
+    Fetched(Empty),
 }
 
 /// How new what a read sees must be.

@@ -59,6 +59,12 @@ pub struct NodeStatus {
     /// Turns that committed since the node started.
     #[prost(uint64, tag = "6")]
     pub commits: u64,
+    /// It is stopping and hands its leaderships over.
+    #[prost(bool, tag = "20")]
+    pub draining: bool,
+    /// Its replica of the catalog.
+    #[prost(message, optional, tag = "21")]
+    pub catalog: Option<ReplicaStatus>,
 }
 
 /// One replica of a partition on one node.

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-/// An object.
+use super::Consistency;
+
+/// Asks for an object whole.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ObjectAddress {
     /// Its class's name.
@@ -11,6 +13,12 @@ pub struct ObjectAddress {
     /// Its id.
     #[prost(string, tag = "2")]
     pub object: String,
+    /// How new what is read must be.
+    #[prost(enumeration = "Consistency", tag = "3")]
+    pub consistency: i32,
+    /// See [`super::Invoke::revision`].
+    #[prost(uint64, tag = "4")]
+    pub revision: u64,
 }
 
 /// An object's position in its history: the pair behind an `ETag`.
@@ -56,6 +64,9 @@ pub struct WriteObject {
     /// The fields to set; one without a value is deleted.
     #[prost(message, repeated, tag = "5")]
     pub fields: Vec<FieldWrite>,
+    /// See [`super::Invoke::revision`].
+    #[prost(uint64, tag = "6")]
+    pub revision: u64,
 }
 
 /// How a write treats the fields that it does not name.
@@ -103,6 +114,10 @@ pub struct Object {
     /// Its fields in key order.
     #[prost(message, repeated, tag = "2")]
     pub fields: Vec<Field>,
+    /// To [`Consistency::Stale`]: for so many milliseconds at the most something newer may have been acknowledged; absent
+    /// when that is not known.
+    #[prost(uint64, optional, tag = "3")]
+    pub stale_ms: Option<u64>,
 }
 
 /// A field.
@@ -128,6 +143,12 @@ pub struct ReadField {
     /// The field's key.
     #[prost(string, tag = "3")]
     pub key: String,
+    /// How new what is read must be.
+    #[prost(enumeration = "Consistency", tag = "4")]
+    pub consistency: i32,
+    /// See [`super::Invoke::revision`].
+    #[prost(uint64, tag = "5")]
+    pub revision: u64,
 }
 
 /// A field's value.
@@ -139,6 +160,9 @@ pub struct FieldRead {
     /// The value.
     #[prost(bytes = "bytes", tag = "2")]
     pub value: Bytes,
+    /// See [`Object::stale_ms`].
+    #[prost(uint64, optional, tag = "3")]
+    pub stale_ms: Option<u64>,
 }
 
 /// Asks for a page of an object's fields.
@@ -159,6 +183,12 @@ pub struct ListFields {
     /// Items at the most.
     #[prost(uint32, tag = "5")]
     pub limit: u32,
+    /// How new what is read must be.
+    #[prost(enumeration = "Consistency", tag = "6")]
+    pub consistency: i32,
+    /// See [`super::Invoke::revision`].
+    #[prost(uint64, tag = "7")]
+    pub revision: u64,
 }
 
 /// A page of fields.
@@ -173,6 +203,9 @@ pub struct FieldPage {
     /// More follow after the last item.
     #[prost(bool, tag = "3")]
     pub more: bool,
+    /// See [`Object::stale_ms`].
+    #[prost(uint64, optional, tag = "4")]
+    pub stale_ms: Option<u64>,
 }
 
 /// Asks one partition for a page of its objects of a class.
@@ -193,6 +226,12 @@ pub struct ListObjects {
     /// Items at the most.
     #[prost(uint32, tag = "5")]
     pub limit: u32,
+    /// How new what is read must be.
+    #[prost(enumeration = "Consistency", tag = "6")]
+    pub consistency: i32,
+    /// See [`super::Invoke::revision`].
+    #[prost(uint64, tag = "7")]
+    pub revision: u64,
 }
 
 /// A page of objects.
@@ -204,6 +243,9 @@ pub struct ObjectPage {
     /// More follow after the last item.
     #[prost(bool, tag = "2")]
     pub more: bool,
+    /// See [`Object::stale_ms`].
+    #[prost(uint64, optional, tag = "3")]
+    pub stale_ms: Option<u64>,
 }
 
 /// An object in a listing.

@@ -19,7 +19,9 @@ impl Simulated {
     pub(crate) fn run(&mut self, command: &CatalogCommand) -> Result<CatalogReply, Problem> {
         self.index += 1;
         let (effects, reply) = decide(&self.state, command, self.index)?;
-        effects.into_iter().for_each(|effect| self.state.absorb(effect));
+        for effect in effects {
+            self.state.absorb(effect);
+        }
         Ok(reply)
     }
 

@@ -18,7 +18,7 @@ use crate::placement::catalog_members;
 use crate::raft::Members;
 use crate::record::{CatalogCommand, DeployRecord, SettleRecord, StateChange};
 
-const RULES: Rules = Rules { grace: Duration::from_secs(300), moves_max: 2 };
+const RULES: Rules = Rules { grace: Duration::from_mins(5), moves_max: 2 };
 const LAST: u64 = 100_000;
 
 /// One Raft group.

@@ -142,7 +142,7 @@ fn zones_that_are_known_late_spread_what_is_there() {
 
 #[test]
 fn the_catalog_has_up_to_five_voters_and_the_rest_follows() {
-    let none = BTreeSet::new();
+    let nobody = BTreeSet::new();
     let grown = |nodes: &[Node], voters: &[u64]| catalog_members(nodes, &voters.iter().copied().collect());
     assert_eq!(grown(&live([1]), &[1]).voters, BTreeSet::from([1]));
     let two = grown(&live([1, 2]), &[1]);
@@ -162,7 +162,7 @@ fn the_catalog_has_up_to_five_voters_and_the_rest_follows() {
     // one of five was removed: four votes bear no more losses than three, and two bear more than the copy of one alone
     assert_eq!(grown(&live([1, 2, 3, 4]), &[1, 2, 3, 4]).voters, BTreeSet::from([1, 2, 3]));
     assert_eq!(grown(&live([1, 2]), &[1, 2]).voters, BTreeSet::from([1, 2]));
-    assert_eq!(catalog_members(&[], &none), CatalogMembers::default());
+    assert_eq!(catalog_members(&[], &nobody), CatalogMembers::default());
 }
 
 /// A cluster with up to three zones, and partitions laid out on it by itself.

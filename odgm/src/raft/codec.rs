@@ -102,7 +102,7 @@ pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
 }
 
 /// Field values share the entry's buffer.
-pub(super) fn decode_entry(index: u64, bytes: bytes::Bytes) -> Result<RaftEntry, OdgmError> {
+pub(super) fn decode_entry(index: u64, bytes: &bytes::Bytes) -> Result<RaftEntry, OdgmError> {
     let corrupt = |detail: String| OdgmError::corrupt(format!("log entry {index}"), detail);
     let (&[format, kind, ref term @ ..], _) =
         bytes.split_first_chunk::<HEADER_BYTES>().ok_or_else(|| corrupt("it is cut short".into()))?;

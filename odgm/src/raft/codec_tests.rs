@@ -39,7 +39,7 @@ fn entries_round_trip() {
     for entry in entries() {
         let bytes = encode_entry(&entry);
         assert_eq!(entry_log_id(entry.log_id.index, &bytes).unwrap(), entry.log_id);
-        assert_eq!(decode_entry(entry.log_id.index, bytes.into()).unwrap(), entry);
+        assert_eq!(decode_entry(entry.log_id.index, &bytes.into()).unwrap(), entry);
     }
 }
 
@@ -56,14 +56,14 @@ fn a_newer_format_an_unknown_kind_and_damage_are_refused() {
         let with = |at: usize, byte: u8| {
             let mut changed = bytes.clone();
             changed[at] = byte;
-            decode_entry(3, changed.into()).unwrap_err().to_string()
+            decode_entry(3, &changed.into()).unwrap_err().to_string()
         };
         assert!(with(0, 2).contains("format version 2"), "{}", with(0, 2));
         assert!(with(1, 200).contains("kind 200"), "{}", with(1, 200));
-        assert!(decode_entry(3, bytes[..9].to_vec().into()).is_err());
+        assert!(decode_entry(3, &bytes[..9].to_vec().into()).is_err());
     }
     let commits = encode_entry(&entries()[2]);
-    assert!(decode_entry(3, commits[..commits.len() - 1].to_vec().into()).is_err());
+    assert!(decode_entry(3, &commits[..commits.len() - 1].to_vec().into()).is_err());
 }
 
 #[test]
@@ -71,5 +71,5 @@ fn a_catalog_command_of_a_newer_version_is_refused() {
     let mut bytes = encode_entry(&entries()[3]);
     // the field number of the command, in the upper bits of its tag
     bytes[10] = (15 << 3) | 2;
-    assert!(decode_entry(3, bytes.into()).unwrap_err().to_string().contains("unknown"));
+    assert!(decode_entry(3, &bytes.into()).unwrap_err().to_string().contains("unknown"));
 }

@@ -21,6 +21,10 @@ pub(super) const LEASE_MS: u64 = ELECTION_MAX_MS;
 /// See [`LEASE_MS`].
 pub(super) const LEASE_USED_MS: u64 = LEASE_MS * 8 / 10;
 
+/// A leader that has heard of no majority for so long takes in no more: others may lead, and if not, nothing would be
+/// decided.
+pub(super) const CUT_OFF_MS: u64 = 2 * LEASE_MS;
+
 const _: () = assert!(HEARTBEAT_MS * 2 < ELECTION_MIN_MS && ELECTION_MIN_MS < ELECTION_MAX_MS);
 
 /// The settings of `group`.

@@ -18,7 +18,7 @@ use oprc_mesh::wire::ReplicaStatus;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::config::{LEASE_MS, config};
+use super::config::{CUT_OFF_MS, LEASE_MS, config};
 use super::exchange::Exchange;
 use super::freshness::Freshness;
 use super::inbound::Inbound;
@@ -28,7 +28,7 @@ use super::network::Network;
 use super::receiving::Receiving;
 use super::rest::Rest;
 use super::state_machine::{Machine, StateMachine};
-use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
+use super::types::{Command, Completion, ProposalError, Reply, StoredMembership, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::LogWriter;
 use crate::poison::Poison;
@@ -98,9 +98,8 @@ impl Group {
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
         let freshness = Arc::<Freshness>::default();
         let rest = Arc::new(Rest::new(id, node, &raft));
-        let receiving = Receiving::new(&state);
-        let inbound =
-            Inbound::new(raft.clone(), receiving, silence, freshness.clone(), rest.clone(), forgotten);
+        let (fresh, resting) = (freshness.clone(), rest.clone());
+        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, fresh, resting, forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {
@@ -186,24 +185,55 @@ impl Group {
         Follow { server: self.raft.server_metrics(), applied_term: self.applied_term.clone() }
     }
 
-    /// Whether this leader's lease holds: no other replica can have become leader before this call.
-    pub(crate) fn lease_holds(&self) -> bool {
+    /// Whether this leader's lease in `term` holds: no other replica can have become leader before this call.
+    pub(crate) fn lease_holds(&self, term: u64) -> bool {
         self.rest.wake();
-        let (term, voters, me) = {
-            let server = self.server.borrow_watched();
-            let mut voters = server.membership_config.voter_ids();
-            (
-                server.vote.leader_id.term,
-                server.membership_config.voter_ids().count(),
-                voters.any(|id| id == self.node),
-            )
-        };
-        // one that is leaving the group hands over by itself
-        if !me || self.handed_over.load(Ordering::Acquire) == term {
+        // Looked at before the term: openraft tells the acknowledgements before the term that they are of. A time of a
+        // later term, in which others may have led between, is thus never taken for one of `term`.
+        let acked = self.data.borrow_watched().last_quorum_acked;
+        let server = self.server.borrow_watched();
+        if server.vote.leader_id.term != term || self.handed_over.load(Ordering::Acquire) == term {
             return false;
         }
-        let acked = self.data.borrow_watched().last_quorum_acked;
-        voters == 1 || acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner()))
+        match Voting::of(&server.membership_config, self.node) {
+            // one that is leaving the group hands over by itself
+            Voting::Not => false,
+            Voting::Alone => true,
+            Voting::Among => {
+                acked.is_some_and(|acked| lease::holds(|| TypeConfig::now() - acked.into_inner()))
+            }
+        }
+    }
+
+    /// For how long this leader has heard of no majority of the voters; none when it does not lead, is the only voter, or
+    /// has not led for long enough to tell.
+    fn silence(&self) -> Option<Duration> {
+        let acked = self.data.borrow_watched().last_quorum_acked?;
+        let server = self.server.borrow_watched();
+        let alone = matches!(Voting::of(&server.membership_config, self.node), Voting::Alone);
+        (!alone && server.state.is_leader()).then(|| TypeConfig::now() - acked.into_inner())
+    }
+
+    /// Whether this leader hears of no majority. It does not lead any more, or nothing that it proposes is decided.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        let long = Duration::from_millis(CUT_OFF_MS);
+        // one that rests hears of nobody, and one that has just woken has had no time to
+        self.silence().is_some_and(|silence| silence > long) && self.rest.awake_for() > long
+    }
+
+    /// Whether this replica takes itself for the leader.
+    pub(crate) fn leads(&self) -> bool {
+        self.server.borrow_watched().state.is_leader()
+    }
+
+    /// The leader that this replica knows.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        self.server.borrow_watched().current_leader
+    }
+
+    /// From now on it does not stand for election.
+    pub(crate) fn stand_down(&self) {
+        self.raft.runtime_config().elect(false);
     }
 
     /// Makes sure that this replica still leads and has applied all that was committed before this call, by asking a
@@ -223,10 +253,17 @@ impl Group {
         }
     }
 
-    /// Milliseconds since this replica was surely up to date with its leader; none when it has not been since it started.
+    /// Milliseconds since this replica was surely up to date; none when it has not been since it started.
     pub(crate) fn stale_ms(&self) -> Option<u64> {
+        let server = self.server.borrow_watched();
+        let (term, leads) = (server.vote.leader_id.term, server.state.is_leader());
+        drop(server);
+        if leads && *self.applied_term.borrow() == term {
+            // as of the last acknowledgement of a majority it led, and had all
+            return if self.lease_holds(term) { Some(0) } else { self.silence().map(millis) };
+        }
         let applied = self.data.borrow_watched().last_applied.map_or(0, |applied| applied.index);
-        self.freshness.fresh(applied).map(|fresh| fresh.elapsed().as_millis() as u64)
+        self.freshness.fresh(applied).map(|fresh| millis(fresh.elapsed()))
     }
 
     /// From now on, in this term, no lease holds: another replica is about to be asked to take over.
@@ -274,6 +311,31 @@ impl Group {
         self.exchange.unregister(self.id);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = self.id, %error, "a raft group did not stop cleanly");
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}
+
+/// A replica's part in the group's votes.
+enum Voting {
+    Not,
+    Alone,
+    Among,
+}
+
+impl Voting {
+    /// Without an allocation: every read asks.
+    fn of(members: &StoredMembership, node: u64) -> Self {
+        let sets = members.membership().get_joint_config();
+        if !sets.iter().any(|set| set.contains(&node)) {
+            Self::Not
+        } else if sets.iter().all(|set| set.len() == 1) {
+            Self::Alone
+        } else {
+            Self::Among
         }
     }
 }

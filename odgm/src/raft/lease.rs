@@ -60,12 +60,13 @@ mod tests {
 
     #[test]
     fn it_holds_for_its_used_part_and_no_longer() {
-        let start = Instant::now();
+        let before = Instant::now();
+        let start = before + MS;
         let mut clock = Clock { suspended: Duration::ZERO, awake_since: start };
         let used = Duration::from_millis(LEASE_USED_MS);
-        assert!(clock.holds(start, Duration::ZERO, start + used - MS));
+        assert!(clock.holds(start, Duration::ZERO, start + used.saturating_sub(MS)));
         assert!(!clock.holds(start, Duration::ZERO, start + used));
-        assert!(!clock.holds(start - MS, Duration::ZERO, start));
+        assert!(!clock.holds(before, Duration::ZERO, start), "a heartbeat of before the clock was watched");
     }
 
     #[test]

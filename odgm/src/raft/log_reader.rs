@@ -59,7 +59,7 @@ impl GroupLog {
             // the lock is free: what is below the tail changes only by purges, which openraft orders with reads
             let stored = self.db.read(self.group, at, stop, left)?;
             left -= stored.iter().map(|(_, bytes)| bytes.len()).sum::<usize>().min(left);
-            let decoded = stored.into_iter().map(|(index, bytes)| codec::decode_entry(index, bytes.into()));
+            let decoded = stored.into_iter().map(|(index, bytes)| codec::decode_entry(index, &bytes.into()));
             self.extend(&mut found, decoded.collect::<Result<_, _>>()?)?;
             at = match found.last() {
                 Some(last) if last.log_id.index + 1 < stop && bytes == usize::MAX => {

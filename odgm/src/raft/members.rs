@@ -68,6 +68,10 @@ impl Group {
     }
 
     /// Lets a replica follow, without a vote. Returns when that is committed.
+    #[allow(
+        clippy::zero_sized_map_values,
+        reason = "openraft's own type; we keep nothing of a node in the group"
+    )]
     pub(crate) async fn add_learner(&self, node: u64) -> Result<(), MemberError> {
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(node, EmptyNode {})])), true).await
     }
@@ -76,11 +80,6 @@ impl Group {
     /// be members already. Returns when that is committed.
     pub(crate) async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), MemberError> {
         self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
-    }
-
-    /// Makes `voters` the voters; earlier ones that are not among them go on as learners.
-    pub(crate) async fn change_voters_and_keep(&self, voters: BTreeSet<u64>) -> Result<(), MemberError> {
-        self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
     }
 
     /// Lets learners go.

@@ -28,7 +28,9 @@ pub(super) fn append_request(append: Append) -> Result<AppendEntriesRequest<Type
     Ok(AppendEntriesRequest {
         vote: codec::vote(append.vote),
         prev_log_id: append.prev.map(codec::log_id),
-        entries: entries.map(|(index, bytes)| codec::decode_entry(index, bytes)).collect::<Result<_, _>>()?,
+        entries: entries
+            .map(|(index, bytes)| codec::decode_entry(index, &bytes))
+            .collect::<Result<_, _>>()?,
         leader_commit: append.committed.map(codec::log_id),
     })
 }

@@ -28,7 +28,7 @@ use super::{message, sending};
 /// Requests with entries that may be under way to one replica at once.
 const WINDOW: usize = 32;
 /// A replica that does not answer for so long is asked anew: a message was lost, or the replica is.
-const APPEND_PATIENCE: Duration = Duration::from_millis(2_000);
+const APPEND_PATIENCE: Duration = Duration::from_secs(2);
 
 type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -173,11 +173,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
     }
 
-    fn stream_append<'s, S>(
-        &'s mut self,
+    fn stream_append<S>(
+        &mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
+    ) -> BoxFuture<'_, Rpc<BoxStream<'_, Rpc<StreamAppendResult<TypeConfig>>>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {

@@ -45,6 +45,8 @@ pub(super) struct Rest {
     server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
     data: WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>,
     asleep: AtomicBool,
+    /// When it last woke, or began.
+    woke: Mutex<Instant>,
     /// It was used since the last look.
     used: AtomicBool,
     idle: Mutex<Idle>,
@@ -65,6 +67,7 @@ impl Rest {
             server: raft.server_metrics(),
             data: raft.data_metrics(),
             asleep: AtomicBool::new(false),
+            woke: Mutex::new(Instant::now()),
             used: AtomicBool::new(false),
             idle: Mutex::new(Idle { last: None, since: Instant::now() }),
         }
@@ -77,11 +80,22 @@ impl Rest {
     /// There is work, or word from another replica. Cheap when the group is awake. Says whether it was asleep.
     pub(super) fn wake(&self) -> bool {
         self.used.store(true, Ordering::Relaxed);
-        let slept = self.is_asleep() && self.asleep.swap(false, Ordering::AcqRel);
+        if !self.is_asleep() {
+            return false;
+        }
+        // before it counts as awake: see `awake_for`
+        *self.woke.lock() = Instant::now();
+        let slept = self.asleep.swap(false, Ordering::AcqRel);
         if slept {
             self.raft.runtime_config().tick(true);
         }
         slept
+    }
+
+    /// For how long it has been awake; nothing while it rests.
+    pub(super) fn awake_for(&self) -> Duration {
+        // in this order, so that one that wakes in between is not taken for one that has been awake all the time
+        if self.is_asleep() { Duration::ZERO } else { self.woke.lock().elapsed() }
     }
 
     fn sleep(&self) {

@@ -117,8 +117,12 @@ async fn a_damaged_component_is_noticed() {
     let digest = upload(&fixture.runtime, &guest("guest_empty")).await.unwrap();
     fs::write(fixture.dir.path().join("components").join(digest.to_string()), b"\0asm").unwrap();
     let problem = fixture.runtime.load(&digest).await.err().unwrap();
-    assert_eq!(problem.kind(), Code::Internal);
+    assert_eq!(problem.kind(), Code::NotFound);
     assert!(problem.detail.contains("is damaged"), "{problem}");
+    // it is not kept, and the same again makes it whole
+    assert!(!fixture.runtime.components().contains(&digest));
+    upload(&fixture.runtime, &guest("guest_empty")).await.unwrap();
+    fixture.runtime.load(&digest).await.unwrap();
 }
 
 #[tokio::test]

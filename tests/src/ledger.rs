@@ -7,15 +7,19 @@
 //! such.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use oprc_tests::{Class, Http, Lost, Reply, Server, encode, guests, tag};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
+use crate::{Class, Http, Ingress, Load, Lost, Reply, encode, guests, tag, within};
+
+/// More than a quarter as many as partitions: some leaders hold several, some none.
 const OBJECTS: usize = 6;
+
+/// How long appends may fail in a row while something is repaired.
+const PROGRESS_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What clients know of one object.
 #[derive(Default)]
@@ -27,53 +31,38 @@ struct Known {
 
 /// See the module. Clones share the book.
 #[derive(Clone)]
-pub(crate) struct Ledger {
-    /// The host, by its id.
+pub struct Ledger {
+    /// A host of when it was opened, by its id.
     node: Value,
     /// The class whose objects are written.
-    pub(crate) class: Class,
+    pub class: Class,
     book: Arc<[Mutex<Known>; OBJECTS]>,
     rounds: Arc<AtomicUsize>,
 }
 
-/// Clients under way.
-pub(crate) struct Load {
-    over: Arc<AtomicBool>,
-    clients: JoinSet<()>,
-}
-
-impl Load {
-    /// Lets each client finish the call that it is in.
-    pub(crate) async fn stop(self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.clients.join_all().await;
-    }
-}
-
 impl Ledger {
-    pub(crate) async fn open(server: &Server) -> Self {
-        let class = Class::deploy(server, "Ledger", guests::prober(), "").await;
-        Self { node: node(&class).await, class, book: Arc::default(), rounds: Arc::default() }
+    /// A ledger over a class of its own.
+    pub async fn open(at: &impl Ingress) -> Self {
+        let class = Class::deploy(at, "Ledger", guests::prober(), "").await;
+        Self { node: nodes(&class).await.remove(0), class, book: Arc::default(), rounds: Arc::default() }
     }
 
     /// Starts clients that append, whatever happens to their calls, until the load is stopped.
-    pub(crate) fn load(&self, http: &Http, clients: usize) -> Load {
+    pub fn load(&self, http: &Http, clients: usize) -> Load {
         let round = self.rounds.fetch_add(1, Ordering::SeqCst);
-        let over = Arc::new(AtomicBool::new(false));
-        let mut running = JoinSet::new();
+        let mut load = Load::default();
         for client in 0..clients {
             let ledger = Self { class: self.class.through(http), ..self.clone() };
-            let over = Arc::clone(&over);
-            running.spawn(async move {
+            load.spawn(|over| async move {
                 for attempt in 0.. {
-                    if over.load(Ordering::SeqCst) {
+                    if over.is_over() {
                         return;
                     }
                     ledger.append((client + attempt) % OBJECTS, format!("{round}-{client}-{attempt}")).await;
                 }
             });
         }
-        Load { over, clients: running }
+        load
     }
 
     async fn append(&self, number: usize, token: String) {
@@ -85,26 +74,35 @@ impl Ledger {
     }
 
     /// How many appends were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> usize {
+    pub fn acknowledged(&self) -> usize {
         self.book.iter().map(|known| known.lock().unwrap().acknowledged.len()).sum()
     }
 
+    /// How many appends have an outcome that nobody knows.
+    pub fn unknown(&self) -> usize {
+        let count = |known: &Known| known.attempted.len() - known.acknowledged.len() - known.not_run.len();
+        self.book.iter().map(|known| count(&known.lock().unwrap())).sum()
+    }
+
     /// Waits until so many more appends were acknowledged.
-    pub(crate) async fn progress(&self, more: usize) {
+    ///
+    /// # Panics
+    /// When they are not.
+    pub async fn progress(&self, more: usize) {
         let goal = self.acknowledged() + more;
-        oprc_tests::eventually("appends are acknowledged", || async {
+        within(PROGRESS_PATIENCE, "appends are acknowledged", || async {
             (self.acknowledged() >= goal).then_some(())
         })
         .await;
     }
 
-    /// Compares every object with the book. It must be the same host that is asked.
-    pub(crate) async fn check(&self) {
-        assert_eq!(
-            node(&self.class).await,
-            self.node,
-            "the host has another id than when the ledger was opened"
-        );
+    /// Compares every object with the book. It must be the same host, or cluster, that is asked.
+    ///
+    /// # Panics
+    /// When they differ.
+    pub async fn check(&self) {
+        let nodes = nodes(&self.class).await;
+        assert!(nodes.contains(&self.node), "{nodes:?} are other hosts than when the ledger was opened");
         for (number, known) in self.book.iter().enumerate() {
             let (fields, version) = contents(&self.class, &format!("o{number}")).await;
             known.lock().unwrap().compare(number, &fields, version);
@@ -118,7 +116,7 @@ impl Known {
             Ok(reply) if reply.status == 200 => drop(self.acknowledged.insert(token)),
             Ok(reply) => {
                 assert!([429, 503, 504].contains(&reply.status), "{reply:?}");
-                if reply.json()["outcome"] == "not-run" {
+                if reply.status == 429 || reply.json()["outcome"] == "not-run" {
                     self.not_run.insert(token);
                 }
             }
@@ -142,9 +140,10 @@ impl Known {
     }
 }
 
-/// The id of the one host.
-async fn node(class: &Class) -> Value {
-    class.http.get("/api/v1/cluster").send().await.expect(200).json()["nodes"][0]["id"].take()
+/// The ids of the hosts.
+async fn nodes(class: &Class) -> Vec<Value> {
+    let cluster = class.http.get("/api/v1/cluster").send().await.expect(200).json();
+    cluster["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect()
 }
 
 /// All fields and the version of an object; none and 0 when it does not exist.
@@ -173,6 +172,7 @@ async fn contents(class: &Class, id: &str) -> (BTreeMap<String, Value>, u64) {
 }
 
 /// The comparison itself: what it must never overlook.
+#[cfg(test)]
 mod comparison {
     use super::*;
 

@@ -273,6 +273,7 @@ impl Odgm {
         let checkpoints =
             checkpoint::run(context.store.state.clone(), context.writer.clone(), groups, stop.clone());
         self.tasks.spawn(checkpoints);
+        self.tasks.spawn(context.exchange.clone().run(stop.clone()));
         self.tasks.spawn(janitor::run(shared.clone(), context.collect.clone(), states, stop.clone()));
         self.tasks.spawn(follow_catalog(self.partitions.clone(), shared.watch(), asker, stop.clone()));
     }

@@ -88,20 +88,22 @@ pub(super) fn level_copies(board: &mut Board<'_>) {
     }
 }
 
-/// What a host can hand over to each other one, of several the one that it does not lead.
+/// What a host can hand over to each other one: of several best one that it does not hold yet, which costs nothing, else
+/// one that it does not lead.
 fn passed_on(board: &Board<'_>, from: u64) -> Vec<(usize, u64)> {
-    let mut best: BTreeMap<u64, (bool, usize)> = BTreeMap::new();
+    let mut best: BTreeMap<u64, (bool, bool, usize)> = BTreeMap::new();
     for (at, set) in board.sets.iter().enumerate() {
         if !set.contains(&from) || !board.is_free(at) || board.moves_away(set) {
             continue;
         }
-        let leads = board.placed(at).nodes.first() == Some(&from);
+        let before = &board.placed(at).nodes;
+        let cost = (before.contains(&from), before.first() == Some(&from), at);
         for to in board.live().filter(|to| !set.contains(to)) {
             let known = best.get(&to);
-            if known.is_none_or(|known| (leads, at) < *known) && board.keeps_spread(at, from, to) {
-                best.insert(to, (leads, at));
+            if known.is_none_or(|known| cost < *known) && board.keeps_spread(at, from, to) {
+                best.insert(to, cost);
             }
         }
     }
-    best.into_iter().map(|(to, (_, at))| (at, to)).collect()
+    best.into_iter().map(|(to, (.., at))| (at, to)).collect()
 }

@@ -181,7 +181,7 @@ impl World {
                     !matches!(node.state(), NodeState::Live | NodeState::Down)
                 });
                 // the catalog makes an even number of voters odd
-                let lost = leaving.count() + usize::from(id == 0 && before.len().is_multiple_of(2));
+                let lost = leaving.count() + usize::from(id == 0 && !voters.len().is_multiple_of(2));
                 assert!(voters.len() + lost >= before.len(), "{before:?} -> {voters:?}");
                 for id in &voters {
                     assert!(group.voters.contains(id) || group.matched[id] == LAST);

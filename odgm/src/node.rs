@@ -269,7 +269,6 @@ impl Odgm {
             standings: self.leaderships.moved(),
         };
         self.tasks.spawn(driver.run(signals, stop.clone()));
-        self.tasks.spawn(context.exchange.clone().run(stop.clone()));
         let checkpoints =
             checkpoint::run(context.store.state.clone(), context.writer.clone(), groups, stop.clone());
         self.tasks.spawn(checkpoints);

@@ -178,10 +178,9 @@ async fn a_lone_host_grows_to_three_and_a_drained_one_leaves_nothing_behind() {
         hosts.push(host);
     }
     let full = |view: &CatalogView| settled(view) && view.partitions().all(|info| info.nodes.len() == 3);
-    let view = see(&hosts[0], "three copies of each", full).await;
-    let held: Vec<usize> = hosts.iter().map(|host| copies(&view, host.node_id())).collect();
-    assert!(held.iter().all(|count| *count == 12), "{held:?}");
-
+    let level =
+        |view: &CatalogView| full(view) && view.nodes.iter().all(|node| copies(view, NodeId(node.id)) == 12);
+    see(&hosts[0], "three copies of each, and every host has its share", level).await;
     let gone = hosts[0].node_id();
     hosts[1].catalog().set_node_state(gone, NodeState::Draining).await.unwrap();
     let refused = hosts[2].catalog().set_node_state(gone, NodeState::Removed).await;

@@ -69,11 +69,24 @@ fn back_from(end: u64, source: u64, came: &BTreeMap<u64, Hop>) -> Vec<Hop> {
     hops
 }
 
-/// Moves copies from hosts that hold more than their share.
+/// Moves copies from hosts that hold more than their share: first those that are to be made anyway, which costs nothing,
+/// then those that are there.
 pub(super) fn level_copies(board: &mut Board<'_>) {
+    level(board, Which::New);
+    level(board, Which::All);
+}
+
+/// The copies that may be moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    New,
+    All,
+}
+
+fn level(board: &mut Board<'_>, which: Which) {
     loop {
         let loads: BTreeMap<u64, usize> = board.live().map(|id| (id, board.load(id))).collect();
-        let Some(hops) = relief(&loads, |from| passed_on(board, from)) else { return };
+        let Some(hops) = relief(&loads, |from| passed_on(board, from, which)) else { return };
         let spread: Vec<usize> = hops.iter().map(|hop| board.spread_of(hop.at)).collect();
         for hop in &hops {
             board.shift(hop.at, hop.from, hop.to);
@@ -88,22 +101,21 @@ pub(super) fn level_copies(board: &mut Board<'_>) {
     }
 }
 
-/// What a host can hand over to each other one: of several best one that it does not hold yet, which costs nothing, else
-/// one that it does not lead.
-fn passed_on(board: &Board<'_>, from: u64) -> Vec<(usize, u64)> {
-    let mut best: BTreeMap<u64, (bool, bool, usize)> = BTreeMap::new();
+/// What a host can hand over to each other one, of several the one that it does not lead.
+fn passed_on(board: &Board<'_>, from: u64, which: Which) -> Vec<(usize, u64)> {
+    let mut best: BTreeMap<u64, (bool, usize)> = BTreeMap::new();
     for (at, set) in board.sets.iter().enumerate() {
-        if !set.contains(&from) || !board.is_free(at) || board.moves_away(set) {
+        let before = &board.placed(at).nodes;
+        let may = which == Which::All || !before.contains(&from);
+        if !may || !set.contains(&from) || !board.is_free(at) || board.moves_away(set) {
             continue;
         }
-        let before = &board.placed(at).nodes;
-        let cost = (before.contains(&from), before.first() == Some(&from), at);
+        let cost = (before.first() == Some(&from), at);
         for to in board.live().filter(|to| !set.contains(to)) {
-            let known = best.get(&to);
-            if known.is_none_or(|known| cost < *known) && board.keeps_spread(at, from, to) {
+            if best.get(&to).is_none_or(|known| cost < *known) && board.keeps_spread(at, from, to) {
                 best.insert(to, cost);
             }
         }
     }
-    best.into_iter().map(|(to, (.., at))| (at, to)).collect()
+    best.into_iter().map(|(to, (_, at))| (at, to)).collect()
 }

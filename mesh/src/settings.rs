@@ -1,8 +1,9 @@
 //! Zenoh's own configuration, made of ours.
 //!
-//! Every process of the mesh is a *router* in Zenoh's words. Since Zenoh 1.9 peers reach each other over direct links only;
-//! routers know the links of all (link state) and pass on what others cannot deliver themselves. So two hosts with a link
-//! between them talk over it, and two without one through any process that both reach: a router, or another host.
+//! Hosts and gateways are *peers* in Zenoh's words: each links with whomever it hears of, and since Zenoh 1.9 they reach each
+//! other over these direct links only. Routers know the links of all (link state) and pass on what others cannot deliver
+//! themselves; a process that is told to `relay` is one too. Not all of them are by default: in 1.10 routers that lose each
+//! other and come back within moments may keep a link that carries nothing, and peers do not.
 
 use crate::config::{MeshConfig, MeshError};
 
@@ -17,12 +18,13 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
             .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
         None => zenoh::Config::default(),
     };
-    for (key, value) in ours(router) {
+    let relay = router || config.relay;
+    for (key, value) in ours(router, relay) {
         if settings.get_json(key).ok() == zenoh::Config::default().get_json(key).ok() {
             set(&mut settings, key, &value)?;
         }
     }
-    if router {
+    if relay {
         set(&mut settings, "mode", "\"router\"")?;
     }
     if !config.listen.is_empty() {
@@ -38,12 +40,15 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
 }
 
 /// What we want other than Zenoh's default.
-fn ours(router: bool) -> [(&'static str, String); 7] {
+fn ours(router: bool, relay: bool) -> [(&'static str, String); 7] {
     // hosts and gateways link with whomever they hear of; a router waits to be called
-    let autoconnect =
-        if router { "{ router: [], peer: [], client: [] }" } else { "{ router: [\"router\"] }" };
+    let autoconnect = if router {
+        "{ router: [], peer: [], client: [] }"
+    } else {
+        "{ router: [\"router\", \"peer\"], peer: [\"router\", \"peer\"] }"
+    };
     [
-        ("mode", "\"router\"".into()),
+        ("mode", if relay { "\"router\"" } else { "\"peer\"" }.into()),
         // by default a router listens everywhere, without encryption
         ("listen/endpoints", "[]".into()),
         ("scouting/multicast/enabled", "false".into()),
@@ -96,7 +101,7 @@ mod tests {
         for zenoh_config in [None, zenoh_config] {
             let settings = of(&MeshConfig { zenoh_config, ..MeshConfig::default() }, false).unwrap();
             assert_eq!(value(&settings, "listen/endpoints"), "[]");
-            assert_eq!(value(&settings, "mode"), "\"router\"");
+            assert_eq!(value(&settings, "mode"), "\"peer\"");
             assert_eq!(value(&settings, "scouting/multicast/enabled"), "false");
         }
     }

@@ -97,7 +97,6 @@ fn the_old_leader_was_stopped() {
 
 /// Cut off from the other hosts together with the gateway that asks it.
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn the_old_leader_was_cut_off() {
     alone(async {
         let cluster = Plan::of(3).gateways(2).cuttable().start().await;
@@ -125,7 +124,6 @@ fn the_old_leader_was_cut_off() {
 /// Its followers are killed and come back inside its lease while it is cut off: they must not elect another before the
 /// lease has run out.
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn its_followers_were_restarted() {
     alone(async {
         let cluster = Plan::of(3).gateways(2).cuttable().start().await;

@@ -72,7 +72,6 @@ fn under_pauses_longer_than_the_lease() {
 }
 
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn under_partitions_of_every_shape() {
     let plan = Plan::of(HOSTS).cuttable();
     alone(under("under_partitions", plan, async |cluster, registers, mut rng| {

@@ -7,7 +7,6 @@ use crate::alone;
 use crate::faults::{Fault, hold};
 
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn through_random_faults() {
     alone(async {
         let mut rng = seed::rng("through_random_faults");

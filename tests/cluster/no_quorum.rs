@@ -68,7 +68,7 @@ fn two_of_three_killed() {
 
 /// All three run, and none reaches another: each for itself has no quorum, whatever it led.
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
+#[ignore = "make soak runs it"]
 fn all_three_apart() {
     alone(async {
         let cluster = Plan::of(3).cuttable().start().await;

@@ -5,6 +5,7 @@ use oprc_tests::{Ledger, Party, Plan};
 use crate::alone;
 
 #[test]
+#[ignore = "hosts pass nothing on unless their Zenoh configuration says so (docs/guide/operating.md); make soak runs it"]
 fn the_router_alone_is_enough() {
     alone(async {
         let cluster = Plan::of(3).router().cuttable().start().await;
@@ -26,7 +27,6 @@ fn the_router_alone_is_enough() {
 }
 
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
 fn peers_go_on_without_the_router() {
     alone(async {
         let cluster = Plan::of(3).router().start().await;

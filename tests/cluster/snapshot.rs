@@ -91,7 +91,7 @@ fn a_wiped_disk_is_filled_again_under_load() {
 
 /// It kept its disk but was away while everything was written, more than the others keep in their logs.
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
+#[ignore = "takes minutes on a busy machine; make soak runs it"]
 fn one_that_missed_everything_catches_up_under_load() {
     alone(async {
         let mut rng = seed::rng("one_that_missed_everything_catches_up_under_load");

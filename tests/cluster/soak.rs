@@ -21,7 +21,7 @@ fn length() -> Duration {
 }
 
 #[test]
-#[ignore = "Zenoh 1.10 may not recover a link that comes back (docs/guide/operating.md); make soak runs it"]
+#[ignore = "make soak runs it"]
 fn soak() {
     alone(async {
         let mut rng = seed::rng("soak");

@@ -157,6 +157,7 @@ async fn open_mesh(config: MeshConfig) -> Result<Mesh, Failure> {
 
 fn mesh_config(args: MeshArgs) -> MeshConfig {
     MeshConfig {
+        relay: false,
         node: None,
         cluster: args.cluster,
         listen: Vec::new(),

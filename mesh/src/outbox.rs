@@ -116,10 +116,10 @@ impl Outbox {
             return Err(MeshError::Congested { peer: route.key() });
         }
         let lane = Arc::<Lane>::default();
-        let (from, open, own, key) = (self.from, self.open.clone(), lane.clone(), route.clone());
+        let (from, open, own, to) = (self.from, self.open.clone(), lane.clone(), route.clone());
         let thread = std::thread::Builder::new()
             .name("mesh-lane".into())
-            .spawn(move || own.send_all(from, open(&key)))
+            .spawn(move || own.send_all(from, &to.key(), open(&to)))
             .map_err(|source| MeshError::Thread { source })?;
         lanes.threads.retain(|thread| !thread.is_finished());
         lanes.threads.push(thread);
@@ -143,9 +143,9 @@ impl Outbox {
 
 impl Lane {
     /// The thread's work: ends when the lane is closed and empty.
-    fn send_all(&self, from: Option<NodeId>, mut send: Send) {
+    fn send_all(&self, from: Option<NodeId>, key: &str, mut send: Send) {
         while let Some(messages) = self.take() {
-            send(frame::pack(from, messages));
+            send(frame::pack(from, key, messages));
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
             let (route, gate, sent) = (route.clone(), gate.clone(), sent.clone());
             Box::new(move |frame| {
                 let _ = gate.lock().recv();
-                let (from, messages) = frame::unpack(&frame);
+                let (from, messages) = frame::unpack(&route.key(), &frame);
                 assert_eq!(from, NodeId(9));
                 let _ = sent.send((route.clone(), messages));
             })

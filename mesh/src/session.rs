@@ -53,7 +53,7 @@ impl Link {
     ) -> Result<(), MeshError> {
         let key = key.into();
         let unpack = move |sample: Sample| {
-            let (from, messages) = frame::unpack(&sample.payload().to_bytes());
+            let (from, messages) = frame::unpack(sample.key_expr().as_str(), &sample.payload().to_bytes());
             for message in messages {
                 receive(from, message);
             }

@@ -50,6 +50,7 @@ fn one_three_five_three() {
 
 /// One that was removed is not taken for the old one when it comes back with its old data.
 #[test]
+#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn the_removed_stay_out() {
     alone(async {
         let cluster = Plan::of(3).start().await;

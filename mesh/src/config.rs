@@ -21,8 +21,6 @@ pub struct MeshConfig {
     pub listen: Vec<String>,
     /// Zenoh endpoints to connect to, kept trying for ever.
     pub connect: Vec<String>,
-    /// Pass on what others cannot deliver themselves, as a router does: for processes that do not all reach each other.
-    pub relay: bool,
     /// A Zenoh configuration file for what the flags do not cover (TLS, access control).
     pub zenoh_config: Option<PathBuf>,
 }

@@ -2,7 +2,7 @@
 //! leaders and of catalog revisions. Each process of a host that shows itself is attended to by a task: greeted until it
 //! answers, then asked for all that it knows, and again after a while and when it announces a newer catalog revision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -15,9 +15,13 @@ use zenoh::sample::{Sample, SampleKind};
 
 use crate::config::MeshError;
 use crate::id::NodeId;
-use crate::keys::{ALIVE, CATALOGS, LEADS, inbox_of, node_of};
+use crate::keys::{
+    ALIVE, ALIVE_BY_ROUTER, CATALOGS, CATALOGS_BY_ROUTER, LEADS, LEADS_BY_ROUTER, inbox_of, node_of,
+    reached_by_router,
+};
 use crate::member::{Member, lost};
 use crate::session::Link;
+use crate::ways::Way;
 use crate::wire::{Answer, CatalogRead, Empty, Leads, Op, Revision};
 
 /// How long the first greeting waits for its answer; each further one waits twice as long ...
@@ -32,30 +36,48 @@ const MISSES_MAX: u32 = 2;
 /// Subscribes to what the mesh announces and follows it until the mesh closes.
 pub(crate) async fn follow(mesh: &Arc<Member>, link: &Link) -> Result<(), MeshError> {
     let shown = Arc::<Mutex<Processes>>::default();
-    let member = Arc::downgrade(mesh);
-    link.receive(LEADS, move |_, message| {
-        if let (Some(mesh), Ok(leads)) = (member.upgrade(), Leads::decode(message)) {
-            mesh.directory.learn_leader(leads);
-        }
-    })
-    .await?;
-    let (member, processes) = (Arc::downgrade(mesh), shown.clone());
-    link.receive(CATALOGS, move |from, message| {
-        if let (Some(mesh), Ok(notice)) = (member.upgrade(), Revision::decode(message))
-            && notice.revision > mesh.directory.view().revision
-        {
-            processes.lock().notify(from);
-        }
-    })
-    .await?;
-    watch_nodes(link, mesh, shown).await
+    for key in [LEADS, LEADS_BY_ROUTER] {
+        let member = Arc::downgrade(mesh);
+        link.receive(key, move |_, message| {
+            if let (Some(mesh), Ok(leads)) = (member.upgrade(), Leads::decode(message)) {
+                mesh.directory.learn_leader(leads);
+            }
+        })
+        .await?;
+    }
+    for key in [CATALOGS, CATALOGS_BY_ROUTER] {
+        let (member, processes) = (Arc::downgrade(mesh), shown.clone());
+        link.receive(key, move |origin, message| {
+            if let (Some(mesh), Ok(notice)) = (member.upgrade(), Revision::decode(message))
+                && notice.revision > mesh.directory.view().revision
+            {
+                processes.lock().notify(origin.from);
+            }
+        })
+        .await?;
+    }
+    watch_nodes(link, mesh, ALIVE, &shown).await?;
+    watch_nodes(link, mesh, ALIVE_BY_ROUTER, &shown).await
 }
 
-async fn watch_nodes(link: &Link, mesh: &Arc<Member>, shown: Arc<Mutex<Processes>>) -> Result<(), MeshError> {
-    let (member, runtime) = (Arc::downgrade(mesh), Handle::current());
+/// The process that a token stands for, and the way on which it is reached.
+fn shown_by(key: &str) -> Option<(NodeId, &str, Way)> {
+    match reached_by_router(key) {
+        Some((router, node, inbox)) => Some((node, inbox, Way::By(router))),
+        None => Some((node_of(key)?, inbox_of(key)?, Way::Direct)),
+    }
+}
+
+async fn watch_nodes(
+    link: &Link,
+    mesh: &Arc<Member>,
+    tokens: &'static str,
+    shown: &Arc<Mutex<Processes>>,
+) -> Result<(), MeshError> {
+    let (member, runtime, shown) = (Arc::downgrade(mesh), Handle::current(), shown.clone());
     let receive = move |sample: Sample| {
-        let key = sample.key_expr().as_str();
-        let (Some(mesh), Some(node), Some(inbox)) = (member.upgrade(), node_of(key), inbox_of(key)) else {
+        let (Some(mesh), Some((node, inbox, way))) = (member.upgrade(), shown_by(sample.key_expr().as_str()))
+        else {
             return;
         };
         if Some(node) == mesh.node {
@@ -63,11 +85,17 @@ async fn watch_nodes(link: &Link, mesh: &Arc<Member>, shown: Arc<Mutex<Processes
         }
         let mut processes = shown.lock(); // kept, so that the directory changes in the same order
         let change = match sample.kind() {
-            SampleKind::Put => processes.come(node, inbox),
-            SampleKind::Delete => processes.go(node, inbox),
+            SampleKind::Put => processes.come(node, inbox, way),
+            SampleKind::Delete => processes.go(node, inbox, way),
         };
-        if matches!(change, Change::Replaced(_) | Change::Went) {
-            lose(&mesh, node);
+        match change {
+            Change::Replaced(_) | Change::Went => lose(&mesh, node),
+            // what went that way gets no answer any more
+            Change::Rerouted(next) if mesh.ways.to(node) == way => {
+                mesh.ways.set(node, next);
+                mesh.pending.fail(node, &lost(node));
+            }
+            _ => {}
         }
         if let Change::Replaced(news) | Change::Came(news) = change {
             let guest = Guest { node, inbox: inbox.to_owned(), news, shown: shown.clone() };
@@ -75,19 +103,14 @@ async fn watch_nodes(link: &Link, mesh: &Arc<Member>, shown: Arc<Mutex<Processes
             mesh.tasks.spawn_on(closing.run_until_cancelled_owned(attend(member.clone(), guest)), &runtime);
         }
     };
-    let declared = link
-        .session
-        .liveliness()
-        .declare_subscriber(ALIVE)
-        .history(true)
-        .callback(receive)
-        .background()
-        .await;
-    declared.map_err(|source| MeshError::Declare { key: ALIVE.into(), source })
+    let declared =
+        link.session.liveliness().declare_subscriber(tokens).history(true).callback(receive).background().await;
+    declared.map_err(|source| MeshError::Declare { key: tokens.into(), source })
 }
 
 fn lose(mesh: &Member, node: NodeId) {
     mesh.directory.lose_node(node);
+    mesh.ways.set(node, Way::Direct);
     mesh.pending.fail(node, &lost(node));
 }
 
@@ -106,8 +129,7 @@ async fn attend(mesh: Weak<Member>, guest: Guest) {
     let (mut patience_ms, mut misses) = (GREET_MS, 0);
     loop {
         let Some(mesh) = mesh.upgrade() else { return };
-        let deadline = Instant::now() + Duration::from_millis(patience_ms);
-        let answered = mesh.exchange(guest.node, None, deadline).await.is_ok();
+        let (answered, deadline) = guest.greet(&mesh, Duration::from_millis(patience_ms)).await;
         misses = if answered { 0 } else { misses + 1 };
         if !guest.settle(&mesh, misses) {
             return;
@@ -126,6 +148,24 @@ async fn attend(mesh: Weak<Member>, guest: Guest) {
 }
 
 impl Guest {
+    /// Greets it by every way, the best first, until it answers, and takes that way from then on. Whether it answered, and
+    /// until when the last greeting was to be.
+    async fn greet(&self, mesh: &Member, patience: Duration) -> (bool, Instant) {
+        let ways = self.shown.lock().ways(self.node, &self.inbox);
+        let mut deadline = Instant::now();
+        for way in ways {
+            deadline = Instant::now() + patience;
+            if mesh.greet(way, self.node, deadline).await {
+                let shown = self.shown.lock(); // kept, so that it cannot go before it is taken
+                if shown.ways(self.node, &self.inbox).contains(&way) && mesh.ways.set(self.node, way) {
+                    tracing::info!(node = %self.node, ?way, "a host is reached in another way");
+                }
+                return (true, deadline);
+            }
+        }
+        (false, deadline)
+    }
+
     /// Learns or loses its host, depending on how many greetings it missed; whether it still shows itself.
     fn settle(&self, mesh: &Member, misses: u32) -> bool {
         let shown = self.shown.lock(); // kept, so that it cannot go before it is learned
@@ -156,18 +196,26 @@ async fn ask(mesh: &Member, node: NodeId) {
     }
 }
 
-/// The processes that show themselves alive. A host that was started anew may be seen before its old process is missed, so
-/// that what comes and goes is a process.
+/// The processes that show themselves alive, each with the ways on which it does. A host that was started anew may be seen
+/// before its old process is missed, so that what comes and goes is a process.
 #[derive(Default)]
-struct Processes(BTreeMap<NodeId, BTreeMap<String, Arc<Notify>>>);
+struct Processes(BTreeMap<NodeId, BTreeMap<String, Process>>);
 
-/// What a process that comes or goes means for its host.
+#[derive(Default)]
+struct Process {
+    news: Arc<Notify>,
+    ways: BTreeSet<Way>,
+}
+
+/// What a process that comes or goes on one way means for its host.
 #[derive(Debug)]
 enum Change {
     None,
     Came(Arc<Notify>),
     /// Another process stands for it now; the one before is gone, or soon will be.
     Replaced(Arc<Notify>),
+    /// One way is closed; this is the best that is left.
+    Rerouted(Way),
     Went,
 }
 
@@ -176,25 +224,41 @@ impl Processes {
         self.0.get(&node).is_some_and(|own| own.contains_key(inbox))
     }
 
+    /// The best one first; none once it is gone.
+    fn ways(&self, node: NodeId, inbox: &str) -> Vec<Way> {
+        let process = self.0.get(&node).and_then(|own| own.get(inbox));
+        process.map(|process| process.ways.iter().copied().collect()).unwrap_or_default()
+    }
+
     fn notify(&self, node: NodeId) {
-        for news in self.0.get(&node).into_iter().flat_map(BTreeMap::values) {
-            news.notify_one();
+        for process in self.0.get(&node).into_iter().flat_map(BTreeMap::values) {
+            process.news.notify_one();
         }
     }
 
-    fn come(&mut self, node: NodeId, inbox: &str) -> Change {
+    fn come(&mut self, node: NodeId, inbox: &str, way: Way) -> Change {
         let own = self.0.entry(node).or_default();
-        if own.contains_key(inbox) {
+        if let Some(process) = own.get_mut(inbox) {
+            if process.ways.insert(way) {
+                process.news.notify_one(); // it may be the better one
+            }
             return Change::None;
         }
-        let news = Arc::<Notify>::default();
         let first = own.is_empty();
-        own.insert(inbox.to_owned(), news.clone());
+        let process = Process { ways: [way].into(), ..Process::default() };
+        let news = process.news.clone();
+        own.insert(inbox.to_owned(), process);
         if first { Change::Came(news) } else { Change::Replaced(news) }
     }
 
-    fn go(&mut self, node: NodeId, inbox: &str) -> Change {
+    fn go(&mut self, node: NodeId, inbox: &str, way: Way) -> Change {
         let Some(own) = self.0.get_mut(&node) else { return Change::None };
+        let Some(process) = own.get_mut(inbox) else { return Change::None };
+        process.ways.remove(&way);
+        if let Some(next) = process.ways.first() {
+            process.news.notify_one();
+            return Change::Rerouted(*next);
+        }
         own.remove(inbox);
         if own.is_empty() {
             self.0.remove(&node);
@@ -208,25 +272,39 @@ impl Processes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::RouterId;
 
     const HOST: NodeId = NodeId(1);
+    const DIRECT: Way = Way::Direct;
+    const ROUTED: Way = Way::By(RouterId(7));
 
     #[test]
     fn a_host_started_anew_before_its_old_process_is_missed_stays() {
         let mut alive = Processes::default();
-        assert!(matches!(alive.come(HOST, "old"), Change::Came(_)));
-        assert!(matches!(alive.come(HOST, "new"), Change::Replaced(_)));
-        assert!(matches!(alive.go(HOST, "old"), Change::None));
+        assert!(matches!(alive.come(HOST, "old", DIRECT), Change::Came(_)));
+        assert!(matches!(alive.come(HOST, "new", DIRECT), Change::Replaced(_)));
+        assert!(matches!(alive.go(HOST, "old", DIRECT), Change::None));
         assert!(alive.has(HOST, "new") && !alive.has(HOST, "old"));
-        assert!(matches!(alive.go(HOST, "new"), Change::Went));
-        assert!(matches!(alive.come(HOST, "new"), Change::Came(_)));
+        assert!(matches!(alive.go(HOST, "new", DIRECT), Change::Went));
+        assert!(matches!(alive.come(HOST, "new", DIRECT), Change::Came(_)));
     }
 
     #[test]
     fn what_is_said_twice_or_never_came_changes_nothing() {
         let mut alive = Processes::default();
-        assert!(matches!(alive.go(HOST, "never"), Change::None));
-        assert!(matches!(alive.come(HOST, "one"), Change::Came(_)));
-        assert!(matches!(alive.come(HOST, "one"), Change::None));
+        assert!(matches!(alive.go(HOST, "never", DIRECT), Change::None));
+        assert!(matches!(alive.come(HOST, "one", DIRECT), Change::Came(_)));
+        assert!(matches!(alive.come(HOST, "one", DIRECT), Change::None));
+    }
+
+    #[test]
+    fn a_process_is_there_as_long_as_one_way_leads_to_it() {
+        let mut alive = Processes::default();
+        assert!(matches!(alive.come(HOST, "one", ROUTED), Change::Came(_)));
+        assert!(matches!(alive.come(HOST, "one", DIRECT), Change::None));
+        assert_eq!(alive.ways(HOST, "one"), [DIRECT, ROUTED]);
+        assert!(matches!(alive.go(HOST, "one", DIRECT), Change::Rerouted(ROUTED)));
+        assert!(matches!(alive.go(HOST, "one", ROUTED), Change::Went));
+        assert!(alive.ways(HOST, "one").is_empty());
     }
 }

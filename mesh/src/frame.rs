@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::id::NodeId;
+use crate::keys::RouterId;
 
 /// The bytes of messages in one frame, at the most; one message alone may be larger.
 pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;
@@ -24,7 +25,22 @@ struct Frame {
     /// [`address`] of the key that it was published to.
     #[prost(fixed64, tag = "4")]
     to: u64,
+    /// The router that passed it on; 0 when none did.
+    #[prost(fixed64, tag = "5")]
+    via: u64,
 }
+
+/// Who sent what is in a frame, and how it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The host; 0 for a process that is none.
+    pub(crate) from: NodeId,
+    /// The router that passed it on, if one did: the way back.
+    pub(crate) via: Option<RouterId>,
+}
+
+/// The origin of what nobody sent.
+const NOBODY: Origin = Origin { from: NodeId(0), via: None };
 
 /// What stands for a key in a frame.
 fn address(key: &str) -> u64 {
@@ -32,19 +48,21 @@ fn address(key: &str) -> u64 {
 }
 
 /// Puts messages into a frame that is published to `key`.
-pub(crate) fn pack(from: Option<NodeId>, key: &str, messages: Vec<Bytes>) -> Vec<u8> {
-    let from = from.map_or(0, |node| node.0);
-    Frame { version: VERSION, from, messages, to: address(key) }.encode_to_vec()
+pub(crate) fn pack(origin: Origin, key: &str, messages: Vec<Bytes>) -> Vec<u8> {
+    let Origin { from, via } = origin;
+    let via = via.map_or(0, |router| router.0);
+    Frame { version: VERSION, from: from.0, messages, to: address(key), via }.encode_to_vec()
 }
 
 /// Who sent a frame, and the messages in it, each in memory of its own. A frame that cannot be read is logged and gives
 /// none, and so does one that was published to another key than it came by: Zenoh names keys by numbers that both ends of a
 /// link agree on, and a link that was lost and made anew has been seen to mix them up. A vote that reached another host
 /// than it was meant for would count twice.
-pub(crate) fn unpack(key: &str, payload: &[u8]) -> (NodeId, Vec<Bytes>) {
+pub(crate) fn unpack(key: &str, payload: &[u8]) -> (Origin, Vec<Bytes>) {
     match Frame::decode(payload) {
         Ok(frame) if frame.version <= VERSION && frame.to == address(key) => {
-            return (NodeId(frame.from), frame.messages);
+            let via = (frame.via != 0).then_some(RouterId(frame.via));
+            return (Origin { from: NodeId(frame.from), via }, frame.messages);
         }
         Ok(frame) if frame.version <= VERSION => {
             tracing::warn!(key, from = %NodeId(frame.from), "dropped a frame that was sent to another key");
@@ -52,7 +70,7 @@ pub(crate) fn unpack(key: &str, payload: &[u8]) -> (NodeId, Vec<Bytes>) {
         Ok(frame) => tracing::warn!(frame.version, "dropped a frame of a newer version"),
         Err(error) => tracing::warn!(%error, bytes = payload.len(), "dropped a malformed frame"),
     }
-    (NodeId(0), Vec::new())
+    (NOBODY, Vec::new())
 }
 
 #[cfg(test)]
@@ -62,18 +80,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_unpacked(from: u64, messages: Vec<Vec<u8>>) {
+        fn what_is_packed_is_unpacked(from: u64, router: u64, messages: Vec<Vec<u8>>) {
             let messages: Vec<Bytes> = messages.into_iter().map(Bytes::from).collect();
-            let packed = pack(Some(NodeId(from)), "a/key", messages.clone());
-            prop_assert_eq!(unpack("another/key", &packed), (NodeId(0), Vec::new()));
-            prop_assert_eq!(unpack("a/key", &packed), (NodeId(from), messages));
+            let via = (router != 0).then_some(RouterId(router));
+            let origin = Origin { from: NodeId(from), via };
+            let packed = pack(origin, "a/key", messages.clone());
+            prop_assert_eq!(unpack("another/key", &packed), (NOBODY, Vec::new()));
+            prop_assert_eq!(unpack("a/key", &packed), (origin, messages));
         }
     }
 
     #[test]
     fn noise_and_newer_frames_give_nothing() {
         let messages = vec![Bytes::from_static(b"x")];
-        let newer = Frame { version: VERSION + 1, from: 1, messages, to: address("key") };
+        let newer = Frame { version: VERSION + 1, from: 1, messages, to: address("key"), via: 0 };
         for payload in [vec![0xff; 64], Vec::new(), newer.encode_to_vec()] {
             assert_eq!(unpack("key", &payload).1, Vec::<Bytes>::new());
         }

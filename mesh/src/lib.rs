@@ -24,12 +24,14 @@ mod outbox;
 pub mod outcome;
 mod peers;
 mod pending;
+mod relay;
 pub mod retry;
 mod router;
 mod serve;
 mod session;
 mod settings;
 pub mod testing;
+mod ways;
 pub mod wire;
 
 pub use config::{Handler, MeshConfig, MeshError};

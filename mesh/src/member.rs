@@ -18,6 +18,7 @@ use crate::outcome::{Code, Effect, Problem};
 use crate::peers::{Lane, Receiver};
 use crate::pending::Pending;
 use crate::session::Link;
+use crate::ways::{Way, Ways};
 use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
 /// See the module.
@@ -29,6 +30,7 @@ pub(crate) struct Member {
     pub(crate) closing: CancellationToken,
     pub(crate) pending: Pending,
     pub(crate) inbox: String,
+    pub(crate) ways: Ways,
     /// Serves what is asked of this very process.
     pub(crate) local: RwLock<Option<Arc<dyn Handler>>>,
     /// Takes what is posted to this very host.
@@ -47,6 +49,7 @@ impl Member {
             closing: CancellationToken::new(),
             pending: Pending::default(),
             inbox: uuid::Uuid::new_v4().simple().to_string(),
+            ways: Ways::default(),
             local: RwLock::new(None),
             receiver: RwLock::new(None),
         }))
@@ -73,9 +76,9 @@ impl Member {
     pub(crate) async fn receive_posts(self: &Arc<Self>, link: &Link, node: NodeId) -> Result<(), MeshError> {
         for lane in Lane::ALL {
             let member = Arc::downgrade(self);
-            link.receive(Route::Posts(node, lane).key(), move |from, message| {
+            link.receive(Route::Posts(node, lane).key(), move |origin, message| {
                 let Some(member) = member.upgrade() else { return };
-                member.deliver(from, lane, message);
+                member.deliver(origin.from, lane, message);
             })
             .await?;
         }
@@ -103,23 +106,30 @@ impl Member {
                 .await
                 .unwrap_or_else(|_| Err(too_late()));
         }
-        self.exchange(node, Some(op), deadline).await.flatten()
+        if !self.directory.is_alive(node) {
+            return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
+        }
+        self.exchange(self.ways.to(node), node, Some(op), deadline).await.flatten()
     }
 
-    /// Sends `node` a request, alive or not, and waits for its reply. Without an operation it is a greeting, which the mesh
-    /// itself answers there.
+    /// Greets `node` by one way; whether it answered. The mesh itself answers there.
+    pub(crate) async fn greet(&self, way: Way, node: NodeId, deadline: Instant) -> bool {
+        self.exchange(way, node, None, deadline).await.is_ok()
+    }
+
+    /// Sends `node` a request by `way`, and waits for its reply.
     ///
     /// # Errors
     /// There was no reply.
-    pub(crate) async fn exchange(
+    async fn exchange(
         &self,
+        way: Way,
         node: NodeId,
         op: Option<Op>,
         deadline: Instant,
     ) -> Result<Result<Answer, Problem>, Problem> {
         let Some(link) = &self.link else { return Err(unreachable(node)) };
         let mut ticket = self.pending.register(node);
-        let is_call = op.is_some();
         let request = Request {
             version: VERSION,
             correlation: ticket.correlation,
@@ -128,18 +138,16 @@ impl Member {
             op,
             withdrawn: false,
         };
-        if is_call && !self.directory.is_alive(node) {
-            return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
-        }
-        if let Err(error) = link.send(Route::Calls(node), request.encode_to_vec()) {
+        let route = way.route(Route::Calls(node));
+        if let Err(error) = link.send(route.clone(), request.encode_to_vec()) {
             return Err(Problem::new(Code::Unavailable, error.to_string()).with_effect(Effect::NotRun));
         }
         // from here on the node is told when this call is given up, by its deadline or by whoever dropped it
         let correlation = ticket.correlation;
-        let mut abandon = Abandon { member: self, node, correlation, answered: false };
+        let mut abandon = Abandon { member: self, route: Some(route), correlation };
         match timeout_at(deadline, &mut ticket.reply).await {
             Ok(reply) => {
-                abandon.answered = true;
+                abandon.route = None;
                 reply.map_err(|_| lost(node))
             }
             Err(_) => Err(too_late()),
@@ -150,16 +158,14 @@ impl Member {
 /// Dropped with a call that was given up before its reply came: tells the node.
 struct Abandon<'a> {
     member: &'a Member,
-    node: NodeId,
+    /// How the request went; none once it was answered.
+    route: Option<Route>,
     correlation: u64,
-    answered: bool,
 }
 
 impl Drop for Abandon<'_> {
     fn drop(&mut self) {
-        if self.answered {
-            return;
-        }
+        let Some(route) = self.route.take() else { return };
         let withdrawn = Request {
             correlation: self.correlation,
             reply_to: self.member.inbox.clone(),
@@ -168,7 +174,7 @@ impl Drop for Abandon<'_> {
         };
         if let Some(link) = &self.member.link {
             // a hint, and it may be lost: the node's own deadline ends the request as well
-            let _ = link.send(Route::Calls(self.node), withdrawn.encode_to_vec());
+            let _ = link.send(route, withdrawn.encode_to_vec());
         }
     }
 }

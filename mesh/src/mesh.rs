@@ -55,7 +55,7 @@ impl Mesh {
         if let Some(link) = &self.member.link {
             // the subscribers come before the token, so that whoever sees the node alive reaches it
             let server = Server::new(Arc::downgrade(&self.member), handler);
-            link.receive(Route::Calls(node).key(), move |_, message| server.accept(message)).await?;
+            link.receive(Route::Calls(node).key(), move |origin, message| server.accept(origin, message)).await?;
             link.show_alive(alive_key(node, &self.member.inbox)).await?;
         }
         self.member.directory.learn_node(node);
@@ -137,7 +137,7 @@ impl Peers for Mesh {
             return Ok(());
         }
         match &self.member.link {
-            Some(link) => link.send(Route::Posts(to, lane), message),
+            Some(link) => link.send(self.member.ways.to(to).route(Route::Posts(to, lane)), message),
             None => Ok(()), // alone: there is no such node
         }
     }

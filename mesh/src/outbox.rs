@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::config::MeshError;
-use crate::frame::{self, FRAME_BYTES_MAX};
+use crate::frame::{self, FRAME_BYTES_MAX, Origin};
 use crate::id::NodeId;
 use crate::keys::Route;
 
@@ -41,7 +41,7 @@ pub(crate) type Open = dyn Fn(&Route) -> Send + std::marker::Send + Sync;
 
 /// See the module.
 pub(crate) struct Outbox {
-    from: Option<NodeId>,
+    from: NodeId,
     open: Arc<Open>,
     bounds: Bounds,
     lanes: Mutex<Lanes>,
@@ -71,8 +71,9 @@ struct Queue {
 }
 
 impl Outbox {
+    /// `from` is the host that sends; none for a process that is none.
     pub(crate) fn new(from: Option<NodeId>, bounds: Bounds, open: Arc<Open>) -> Self {
-        Self { from, open, bounds, lanes: Mutex::default() }
+        Self { from: from.unwrap_or(NodeId(0)), open, bounds, lanes: Mutex::default() }
     }
 
     /// Queues `message` behind what waits for the same route. Never blocks.
@@ -119,7 +120,10 @@ impl Outbox {
         let (from, open, own, to) = (self.from, self.open.clone(), lane.clone(), route.clone());
         let thread = std::thread::Builder::new()
             .name("mesh-lane".into())
-            .spawn(move || own.send_all(from, &to.key(), open(&to)))
+            .spawn(move || {
+                let (origin, key) = stamp(from, &to);
+                own.send_all(origin, &key, open(&to));
+            })
             .map_err(|source| MeshError::Thread { source })?;
         lanes.threads.retain(|thread| !thread.is_finished());
         lanes.threads.push(thread);
@@ -141,11 +145,21 @@ impl Outbox {
     }
 }
 
+/// What the frames of a route say of who sent them, and the key that the receiver knows.
+fn stamp(own: NodeId, route: &Route) -> (Origin, String) {
+    match route {
+        Route::Onward(onward) => {
+            (Origin { from: onward.from, via: Some(onward.router) }, onward.to.key())
+        }
+        _ => (Origin { from: own, via: None }, route.key()),
+    }
+}
+
 impl Lane {
     /// The thread's work: ends when the lane is closed and empty.
-    fn send_all(&self, from: Option<NodeId>, key: &str, mut send: Send) {
+    fn send_all(&self, origin: Origin, key: &str, mut send: Send) {
         while let Some(messages) = self.take() {
-            send(frame::pack(from, key, messages));
+            send(frame::pack(origin, key, messages));
         }
     }
 
@@ -211,8 +225,8 @@ mod tests {
             let (route, gate, sent) = (route.clone(), gate.clone(), sent.clone());
             Box::new(move |frame| {
                 let _ = gate.lock().recv();
-                let (from, messages) = frame::unpack(&route.key(), &frame);
-                assert_eq!(from, NodeId(9));
+                let (origin, messages) = frame::unpack(&route.key(), &frame);
+                assert_eq!(origin, Origin { from: NodeId(9), via: None });
                 let _ = sent.send((route.clone(), messages));
             })
         };

@@ -3,11 +3,13 @@
 use zenoh::Session;
 
 use crate::config::{MeshConfig, MeshError};
+use crate::relay::Relay;
 use crate::settings;
 
 /// A router: hosts and gateways that reach it reach each other. It carries every cluster's messages, each to its own.
 pub struct Router {
     session: Session,
+    relay: Relay,
 }
 
 impl Router {
@@ -21,11 +23,13 @@ impl Router {
             connect: config.connect.join(", "),
             source,
         })?;
-        Ok(Self { session })
+        let relay = Relay::start(&session).await?;
+        Ok(Self { session, relay })
     }
 
     /// Ends every link.
     pub async fn close(self) {
+        self.relay.close().await;
         if let Err(error) = self.session.close().await {
             tracing::warn!(%error, "closing the router's session failed");
         }

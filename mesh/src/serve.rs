@@ -15,10 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Handler;
+use crate::frame::Origin;
 use crate::keys::Route;
 use crate::limits::DEADLINE_MS_MAX;
 use crate::member::{Member, too_late};
 use crate::outcome::{Code, Effect, Problem};
+use crate::ways::Way;
 use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
 /// Requests from the mesh under way at once; one more is `overloaded`.
@@ -68,7 +70,7 @@ impl Server {
 
     /// Takes one encoded request. Bytes that are no request are dropped: without a correlation id there is nobody to
     /// answer.
-    pub(crate) fn accept(&self, message: Bytes) {
+    pub(crate) fn accept(&self, origin: Origin, message: Bytes) {
         let Some(member) = self.member.upgrade() else { return };
         let bytes = message.len();
         let request = match Request::decode(message) {
@@ -76,17 +78,18 @@ impl Server {
             Ok(request) => request,
             Err(error) => return tracing::warn!(%error, bytes, "dropped a malformed request"),
         };
+        let back = Back { way: Way::back(origin.via), inbox: request.reply_to, correlation: request.correlation };
         if member.closing.is_cancelled() {
             let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
-            return reply(&member, &request.reply_to, request.correlation, Err(problem));
+            return back.reply(&member, Err(problem));
         }
         let Ok(permit) = self.admission.clone().try_acquire_owned() else {
             let problem = Problem::new(Code::Overloaded, "too many requests from the mesh")
                 .with_effect(Effect::NotRun)
                 .retry_after_ms(100);
-            return reply(&member, &request.reply_to, request.correlation, Err(problem));
+            return back.reply(&member, Err(problem));
         };
-        let caller = (request.reply_to.clone(), request.correlation);
+        let caller = (back.inbox.clone(), back.correlation);
         let running = Running::register(&self.running, caller);
         let handler = self.handler.clone();
         member.tasks.clone().spawn_on(
@@ -97,7 +100,7 @@ impl Server {
                 let outcome = running.cancelled.run_until_cancelled(work).await;
                 if let Some(outcome) = outcome {
                     let outcome = outcome.unwrap_or_else(|_| Err(panicked()));
-                    reply(&member, &request.reply_to, request.correlation, outcome);
+                    back.reply(&member, outcome);
                 }
                 drop((running, permit));
             },
@@ -135,15 +138,25 @@ fn panicked() -> Problem {
     Problem::new(Code::Internal, "the host panicked; its log says where").with_effect(Effect::Unknown)
 }
 
-fn reply(member: &Member, reply_to: &str, correlation: u64, outcome: Result<Answer, Problem>) {
-    let (answer, problem) = match outcome {
-        Ok(answer) => (Some(answer), None),
-        Err(problem) => (None, Some(problem)),
-    };
-    let payload = Reply { version: VERSION, correlation, problem, answer }.encode_to_vec();
-    if let Some(link) = &member.link
-        && let Err(error) = link.send(Route::Replies(reply_to.to_owned()), payload)
-    {
-        tracing::warn!(%error, "a reply was lost");
+/// Where a reply goes.
+struct Back {
+    way: Way,
+    inbox: String,
+    correlation: u64,
+}
+
+impl Back {
+    fn reply(self, member: &Member, outcome: Result<Answer, Problem>) {
+        let Self { way, inbox, correlation } = self;
+        let (answer, problem) = match outcome {
+            Ok(answer) => (Some(answer), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        let payload = Reply { version: VERSION, correlation, problem, answer }.encode_to_vec();
+        if let Some(link) = &member.link
+            && let Err(error) = link.send(way.route(Route::Replies(inbox)), payload)
+        {
+            tracing::warn!(%error, "a reply was lost");
+        }
     }
 }

@@ -11,8 +11,7 @@ use zenoh::sample::Sample;
 use zenoh::{Session, Wait as _};
 
 use crate::config::{MeshConfig, MeshError};
-use crate::frame;
-use crate::id::NodeId;
+use crate::frame::{self, Origin};
 use crate::keys::Route;
 use crate::outbox::{BOUNDS, Outbox, Send};
 use crate::settings;
@@ -49,13 +48,13 @@ impl Link {
     pub(crate) async fn receive(
         &self,
         key: impl Into<String>,
-        receive: impl Fn(NodeId, Bytes) + std::marker::Send + Sync + 'static,
+        receive: impl Fn(Origin, Bytes) + std::marker::Send + Sync + 'static,
     ) -> Result<(), MeshError> {
         let key = key.into();
         let unpack = move |sample: Sample| {
-            let (from, messages) = frame::unpack(sample.key_expr().as_str(), &sample.payload().to_bytes());
+            let (origin, messages) = frame::unpack(sample.key_expr().as_str(), &sample.payload().to_bytes());
             for message in messages {
-                receive(from, message);
+                receive(origin, message);
             }
         };
         let declared = self.session.declare_subscriber(key.clone()).callback(unpack).background().await;
@@ -80,7 +79,7 @@ impl Link {
 }
 
 /// What publishes the frames of one route.
-fn sender(session: &Session, route: &Route) -> Send {
+pub(crate) fn sender(session: &Session, route: &Route) -> Send {
     let key = route.key();
     match publisher(session, route) {
         Ok(publisher) => Box::new(move |frame| {

@@ -1,9 +1,9 @@
 //! Zenoh's own configuration, made of ours.
 //!
 //! Hosts and gateways are *peers* in Zenoh's words: each links with whomever it hears of, and since Zenoh 1.9 they reach each
-//! other over these direct links only. Routers know the links of all (link state) and pass on what others cannot deliver
-//! themselves; a process that is told to `relay` is one too. Not all of them are by default: in 1.10 routers that lose each
-//! other and come back within moments may keep a link that carries nothing, and peers do not.
+//! other over these direct links only; what cannot go directly our own routers pass on, see [`crate::relay`]. Not all of
+//! them are Zenoh's routers, which would pass on by themselves: in 1.10 routers that lose each other and come back within
+//! moments may keep a link that carries nothing, and peers do not.
 
 use crate::config::{MeshConfig, MeshError};
 
@@ -18,13 +18,12 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
             .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
         None => zenoh::Config::default(),
     };
-    let relay = router || config.relay;
-    for (key, value) in ours(router, relay) {
+    for (key, value) in ours(router) {
         if settings.get_json(key).ok() == zenoh::Config::default().get_json(key).ok() {
             set(&mut settings, key, &value)?;
         }
     }
-    if relay {
+    if router {
         set(&mut settings, "mode", "\"router\"")?;
     }
     if !config.listen.is_empty() {
@@ -40,7 +39,7 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
 }
 
 /// What we want other than Zenoh's default.
-fn ours(router: bool, relay: bool) -> [(&'static str, String); 7] {
+fn ours(router: bool) -> [(&'static str, String); 7] {
     // hosts and gateways link with whomever they hear of; a router waits to be called
     let autoconnect = if router {
         "{ router: [], peer: [], client: [] }"
@@ -48,7 +47,7 @@ fn ours(router: bool, relay: bool) -> [(&'static str, String); 7] {
         "{ router: [\"router\", \"peer\"], peer: [\"router\", \"peer\"] }"
     };
     [
-        ("mode", if relay { "\"router\"" } else { "\"peer\"" }.into()),
+        ("mode", if router { "\"router\"" } else { "\"peer\"" }.into()),
         // by default a router listens everywhere, without encryption
         ("listen/endpoints", "[]".into()),
         ("scouting/multicast/enabled", "false".into()),

@@ -26,7 +26,7 @@ async fn router() -> (Router, String) {
 }
 
 fn joining(endpoint: &str) -> MeshConfig {
-    MeshConfig { connect: vec![endpoint.into()], relay: true, ..MeshConfig::default() }
+    MeshConfig { connect: vec![endpoint.into()], ..MeshConfig::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]

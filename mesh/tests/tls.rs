@@ -59,7 +59,6 @@ async fn members_are_let_in_and_strangers_refused() {
     let endpoint = free_endpoint().replace("tcp/127.0.0.1", "tls/localhost");
     let joining = |zenoh_config| MeshConfig {
         connect: vec![endpoint.clone()],
-        relay: true, // none of them can be called
         zenoh_config: Some(zenoh_config),
         ..MeshConfig::default()
     };

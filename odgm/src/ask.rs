@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use oprc_mesh::Peers;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Answer, GridAnswer, GridAsk, GridQuestion, GridReply, Op};
+use oprc_mesh::wire::{Answer, FetchComponent, GridAnswer, GridAsk, GridQuestion, GridReply, Op};
 use tokio::time::Instant;
 
 use crate::identity::Identity;
@@ -48,6 +49,18 @@ impl Asker {
         let ask = GridAsk { from, cluster, question: Some(question) };
         match self.peers.call(to, Op::Grid(ask), deadline).await? {
             Answer::Grid(GridAnswer { reply: Some(reply) }) => Ok(reply),
+            _ => Err(strange(to)),
+        }
+    }
+
+    /// Makes sure that a host holds a component durably; it fetches it, from this host first, if it does not yet.
+    ///
+    /// # Errors
+    /// It could not, or is not to be reached.
+    pub(crate) async fn supply(&self, to: NodeId, digest: Bytes, deadline: Instant) -> Result<(), Problem> {
+        let fetch = FetchComponent { digest, from: self.identity.node().0 };
+        match self.peers.call(to, Op::FetchComponent(fetch), deadline).await? {
+            Answer::Fetched(_) => Ok(()),
             _ => Err(strange(to)),
         }
     }

@@ -15,13 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::ask::{Asker, strange};
 use crate::catalog::{CatalogReply, CatalogShared};
 use crate::poison::Poison;
-use crate::problem::{not_decided, of_proposal};
+use crate::problem::{cut_off, not_decided, of_proposal};
 use crate::raft::{Command, Group, Reply};
 use crate::record::{CatalogChange, CatalogCommand, DeployRecord, RemoveRecord, StateChange};
 use crate::types::NewRevision;
 
 /// How long a change may take, unless its caller says otherwise.
 const CHANGE_MS: u64 = 10_000;
+/// How long a new voter may take to fetch the components of all classes, before it is tried again.
+const EQUIP_MS: u64 = 60_000;
 /// Between two tries when nobody is known to lead.
 const RETRY_MS: u64 = 50;
 
@@ -132,6 +134,19 @@ impl Catalog {
         self.change(command).await.map(drop)
     }
 
+    /// Makes sure that a host holds the components of all classes: a voter of the catalog must, so that a majority of the
+    /// voters has whatever a class needs.
+    ///
+    /// # Errors
+    /// It could not be given one in time; those that it has it keeps.
+    pub(crate) async fn equip(&self, node: NodeId) -> Result<(), Problem> {
+        let deadline = Instant::now() + Duration::from_millis(EQUIP_MS);
+        for digest in self.shared.with(|state| state.components()) {
+            self.asker.supply(node, digest, deadline).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the local copy shows a revision; `false` when it did not by then.
     pub(crate) async fn shows(&self, revision: u64, deadline: Instant) -> bool {
         let mut views = self.watch();
@@ -230,6 +245,9 @@ impl Catalog {
     /// Proposes to this host's own replica.
     async fn propose(&self, change: Arc<CatalogChange>, deadline: Instant) -> Result<CatalogReply, Problem> {
         self.poison.check().map_err(|error| Problem::from(error).with_effect(Effect::NotRun))?;
+        if self.group.is_cut_off() {
+            return Err(cut_off());
+        }
         let (tell, told) = oneshot::channel();
         let proposed =
             self.group.propose(Command::Catalog(change), move |outcome| drop(tell.send(outcome))).await;

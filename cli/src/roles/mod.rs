@@ -5,6 +5,7 @@
 //! signal ends the process at once.
 
 mod node;
+mod panics;
 mod signals;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
+    panics::end_with_the_mesh();
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
@@ -52,6 +54,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
 
 /// `oprc host`.
 pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
+    panics::end_with_the_mesh();
     let mut signals = Signals::listen()?;
     let joining = match args.cluster.expect {
         Some(hosts) => Joining::Expect(hosts),
@@ -92,6 +95,7 @@ fn odgm_config(store: StoreArgs) -> OdgmConfig {
 
 /// `oprc gateway`.
 pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
+    panics::end_with_the_mesh();
     let mut signals = Signals::listen()?;
     if args.mesh.links.join.is_empty() && args.mesh.links.zenoh_config.is_none() {
         return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
@@ -106,6 +110,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
 
 /// `oprc router`.
 pub(crate) async fn router(args: RouterArgs) -> Result<(), Failure> {
+    panics::end_with_the_mesh();
     let mut signals = Signals::listen()?;
     let listen = mesh_listen(args.mesh_listen, &args.links);
     let LinkArgs { join, zenoh_config } = args.links;
@@ -157,7 +162,6 @@ async fn open_mesh(config: MeshConfig) -> Result<Mesh, Failure> {
 
 fn mesh_config(args: MeshArgs) -> MeshConfig {
     MeshConfig {
-        relay: false,
         node: None,
         cluster: args.cluster,
         listen: Vec::new(),

@@ -161,7 +161,7 @@ impl Others {
         let directory = self.mesh.directory();
         directory.leader(info.group).or_else(|| {
             let alive = directory.nodes();
-            let holders: Vec<NodeId> = info.hosts().filter(|node| alive.contains(node)).collect();
+            let holders: Vec<NodeId> = info.holders().filter(|node| alive.contains(node)).collect();
             holders.get(turn as usize % holders.len().max(1)).copied()
         })
     }

@@ -1,6 +1,6 @@
 //! The catalog's state: a fold over its records, whether they come from the disk or from a change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oprc_mesh::catalog::{CatalogView, Class, Founding, Grid, Node, NodeState, PartitionInfo};
 
@@ -94,6 +94,11 @@ impl CatalogState {
     /// Some deployment is of the component with this digest.
     pub(crate) fn refers_to(&self, digest: &[u8]) -> bool {
         self.classes.values().flat_map(|entry| &entry.versions).any(|version| version.digest == digest)
+    }
+
+    /// The components of all deployments, each once.
+    pub(crate) fn components(&self) -> BTreeSet<bytes::Bytes> {
+        self.classes.values().flat_map(|entry| &entry.versions).map(|version| version.digest.clone()).collect()
     }
 
     /// What the rest of the house sees: sorted by name and id, without removed classes.

@@ -215,6 +215,9 @@ where
                     registry.change(CatalogCommand::Settle(settle)).await.err()
                 }
                 Step::Transfer(to) => hand_over(&*group, to).await.err(),
+                Step::ChangeVoters(voters) if id == CATALOG_GROUP => {
+                    change_catalog_voters(&*registry, &*group, voters).await.err()
+                }
                 other => group.take(other).await.err().map(|error| error.to_string()),
             };
             Done { group: id, transfer, failed }
@@ -260,6 +263,19 @@ fn is_reached(goal: &Goal, sight: &Sight) -> bool {
     members.committed && !members.joint && members.voters == goal.voters
         // a learner that is away is waited for without haste
         && members.learners.is_subset(&goal.learners)
+}
+
+/// Whoever is to vote in the catalog's group has its components first.
+async fn change_catalog_voters<R: Registry>(
+    registry: &R,
+    group: &dyn Steered,
+    voters: BTreeSet<u64>,
+) -> Result<(), String> {
+    let before = group.members().voters;
+    for newcomer in voters.difference(&before) {
+        registry.equip(*newcomer).await?;
+    }
+    group.take(Step::ChangeVoters(voters)).await.map_err(|error| error.to_string())
 }
 
 /// Hands a leadership over and waits until it is gone.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use oprc_mesh::id::NodeId;
 
 use super::steps::Step;
 use crate::catalog_client::Catalog;
@@ -68,10 +69,17 @@ impl Steered for Group {
 pub(crate) trait Registry: Send + Sync + 'static {
     /// Commits a change; an error says why it was refused or not done.
     fn change(&self, command: CatalogCommand) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Makes sure that a host holds whatever a voter of the catalog must.
+    fn equip(&self, node: u64) -> BoxFuture<'_, Result<(), String>>;
 }
 
 impl Registry for Catalog {
     fn change(&self, command: CatalogCommand) -> BoxFuture<'_, Result<(), String>> {
         async move { self.steer(command).await.map_err(|problem| problem.to_string()) }.boxed()
+    }
+
+    fn equip(&self, node: u64) -> BoxFuture<'_, Result<(), String>> {
+        async move { Catalog::equip(self, NodeId(node)).await.map_err(|problem| problem.to_string()) }.boxed()
     }
 }

@@ -22,7 +22,8 @@ use super::holds::Holds;
 use super::inbound::Inbound;
 use super::rest::{self, Rest};
 use super::sending::Sending;
-use super::wire::{Body, GroupMessage, Nothing, Refused};
+use super::signs::Signs;
+use super::wire::{Body, GroupMessage, Refused};
 
 /// How often each host says that it is there.
 const SIGN_OF_LIFE: Duration = Duration::from_millis(250);
@@ -43,8 +44,7 @@ pub(crate) struct Exchange {
     sending: Sending,
     holds: Holds,
     groups: RwLock<HashMap<u64, Arc<Inbound>>>,
-    /// When anything last came of each host.
-    heard: Mutex<HashMap<u64, Instant>>,
+    signs: Arc<Signs>,
 }
 
 /// A request that waits for its reply; dropping it gives up.
@@ -67,7 +67,7 @@ impl Exchange {
             sending: Sending::default(),
             holds: Holds::default(),
             groups: RwLock::default(),
-            heard: Mutex::default(),
+            signs: Arc::new(Signs::new()),
         })
     }
 
@@ -195,14 +195,8 @@ impl Exchange {
         self.tasks.spawn_on(work, &self.runtime);
     }
 
-    fn hear(&self, from: NodeId) {
-        self.heard.lock().insert(from.0, Instant::now());
-    }
-
-    /// For how long nothing has come of a host; for ever when nothing ever has.
-    pub(super) fn silent_for(&self, node: u64, now: Instant) -> Duration {
-        let heard = self.heard.lock().get(&node).copied();
-        heard.map_or(Duration::MAX, |heard| now.saturating_duration_since(heard))
+    pub(super) fn signs(&self) -> &Arc<Signs> {
+        &self.signs
     }
 
     /// Tells the other hosts that this one is there, and looks after the groups that rest, until `stop`.
@@ -213,7 +207,7 @@ impl Exchange {
             rounds = rounds.wrapping_add(1);
             let others: Vec<NodeId> = nodes.borrow_and_update().iter().copied().collect();
             for other in others {
-                self.tell(other.0, Lane::Urgent, OF_NO_GROUP, Body::Alive(Nothing {}));
+                self.tell(other.0, Lane::Urgent, OF_NO_GROUP, Body::Alive(self.signs.own()));
             }
             let groups: Vec<Arc<Rest>> =
                 self.groups.read().values().map(|inbound| inbound.rest().clone()).collect();
@@ -234,8 +228,13 @@ pub(crate) struct Inlet(pub(crate) std::sync::Weak<Exchange>);
 impl Receiver for Inlet {
     fn receive(&self, from: NodeId, lane: Lane, message: Bytes) {
         let Some(exchange) = self.0.upgrade() else { return };
-        exchange.hear(from);
-        match GroupMessage::decode(message) {
+        let message = GroupMessage::decode(message);
+        let sign = match &message {
+            Ok(GroupMessage { body: Some(Body::Alive(sign)), .. }) => Some(*sign),
+            _ => None,
+        };
+        exchange.signs.hear(from.0, sign);
+        match message {
             Ok(GroupMessage { body: Some(Body::Alive(_)), .. }) => {}
             Err(error) => tracing::warn!(%from, %error, "dropped a malformed message of a host"),
             Ok(GroupMessage { number, body: Some(body), .. }) if body.is_reply() => {

@@ -11,21 +11,22 @@ pub(super) struct Freshness(Mutex<Known>);
 struct Known {
     /// At this time everything that was acknowledged anywhere was applied here.
     fresh: Option<Instant>,
-    /// What the leader said last: when it was heard, and up to where it had committed.
+    /// What a leader said: as of when, and up to where it had committed.
     heard: Option<(Instant, u64)>,
 }
 
 impl Known {
     fn settle(&mut self, applied: u64) {
         if let Some((heard, _)) = self.heard.filter(|(_, committed)| *committed <= applied) {
-            self.fresh = Some(heard);
+            // another leader's word may be of an earlier time
+            self.fresh = self.fresh.max(Some(heard));
             self.heard = None;
         }
     }
 }
 
 impl Freshness {
-    /// A leader said at `heard` that entries up to `committed` are committed. Kept until they are applied: a later word
+    /// As of `heard`, no entry past `committed` was acknowledged. Kept until they are applied: a later word
     /// would only move the goal.
     pub(super) fn heard(&self, heard: Instant, committed: u64) {
         self.0.lock().heard.get_or_insert((heard, committed));

@@ -1,7 +1,7 @@
 //! One running Raft group.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use oprc_mesh::wire::ReplicaStatus;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::authority::{Authority, Voting};
 use super::config::{CUT_OFF_MS, LEASE_MS, config};
 use super::exchange::Exchange;
 use super::freshness::Freshness;
@@ -28,7 +29,7 @@ use super::network::Network;
 use super::receiving::Receiving;
 use super::rest::Rest;
 use super::state_machine::{Machine, StateMachine};
-use super::types::{Command, Completion, ProposalError, Reply, StoredMembership, TypeConfig};
+use super::types::{Command, Completion, ProposalError, Reply, TypeConfig};
 use crate::error::OdgmError;
 use crate::log_writer::LogWriter;
 use crate::poison::Poison;
@@ -62,6 +63,7 @@ pub(crate) struct Group {
     data: WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>,
     /// The term in which this leader has asked another replica to take over: it may come to lead at any moment since.
     handed_over: AtomicU64,
+    authority: Authority,
     freshness: Arc<Freshness>,
     rest: Arc<Rest>,
     _tasks: DropGuard,
@@ -89,17 +91,22 @@ impl Group {
         let applied_term = state_machine.applied_term();
         let (pristine, forgotten) = (log.is_pristine(), log.forgotten());
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
-        let network = Network { exchange: context.exchange.clone(), group: id };
+        let authority = Arc::<OnceLock<Authority>>::default();
+        let network =
+            Network { exchange: context.exchange.clone(), group: id, authority: authority.clone() };
         let raft = Raft::new(node, config(id)?, network, log, state_machine)
             .await
             .map_err(|error| failed("start the log")(&error))?;
         let alone = sole_voter(&raft, node).await.map_err(|error| failed("start the log")(&error))?;
         // a leader may rely on a lease that this replica gave before its restart; a new one gave none
         let silence = if pristine || alone { Duration::ZERO } else { Duration::from_millis(LEASE_MS) };
+        let authority = authority.get_or_init(|| Authority::new(node, &raft)).clone();
         let freshness = Arc::<Freshness>::default();
         let rest = Arc::new(Rest::new(id, node, &raft));
         let (fresh, resting) = (freshness.clone(), rest.clone());
-        let inbound = Inbound::new(raft.clone(), Receiving::new(&state), silence, fresh, resting, forgotten);
+        let signs = context.exchange.signs().clone();
+        let receiving = Receiving::new(&state);
+        let inbound = Inbound::new(raft.clone(), receiving, silence, (fresh, signs), resting, forgotten);
         context.exchange.register(id, Arc::new(inbound));
         let tasks = CancellationToken::new();
         if alone {
@@ -124,6 +131,7 @@ impl Group {
             exchange: context.exchange.clone(),
             applied_term,
             handed_over: AtomicU64::new(0),
+            authority,
             freshness,
             rest,
             _tasks: tasks.drop_guard(),
@@ -205,20 +213,11 @@ impl Group {
         }
     }
 
-    /// For how long this leader has heard of no majority of the voters; none when it does not lead, is the only voter, or
-    /// has not led for long enough to tell.
-    fn silence(&self) -> Option<Duration> {
-        let acked = self.data.borrow_watched().last_quorum_acked?;
-        let server = self.server.borrow_watched();
-        let alone = matches!(Voting::of(&server.membership_config, self.node), Voting::Alone);
-        (!alone && server.state.is_leader()).then(|| TypeConfig::now() - acked.into_inner())
-    }
-
     /// Whether this leader hears of no majority. It does not lead any more, or nothing that it proposes is decided.
     pub(crate) fn is_cut_off(&self) -> bool {
         let long = Duration::from_millis(CUT_OFF_MS);
         // one that rests hears of nobody, and one that has just woken has had no time to
-        self.silence().is_some_and(|silence| silence > long) && self.rest.awake_for() > long
+        self.authority.silence().is_some_and(|silence| silence > long) && self.rest.awake_for() > long
     }
 
     /// Whether this replica takes itself for the leader.
@@ -260,7 +259,7 @@ impl Group {
         drop(server);
         if leads && *self.applied_term.borrow() == term {
             // as of the last acknowledgement of a majority it led, and had all
-            return if self.lease_holds(term) { Some(0) } else { self.silence().map(millis) };
+            return if self.lease_holds(term) { Some(0) } else { self.authority.silence().map(millis) };
         }
         let applied = self.data.borrow_watched().last_applied.map_or(0, |applied| applied.index);
         self.freshness.fresh(applied).map(|fresh| millis(fresh.elapsed()))
@@ -317,27 +316,6 @@ impl Group {
 
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
-}
-
-/// A replica's part in the group's votes.
-enum Voting {
-    Not,
-    Alone,
-    Among,
-}
-
-impl Voting {
-    /// Without an allocation: every read asks.
-    fn of(members: &StoredMembership, node: u64) -> Self {
-        let sets = members.membership().get_joint_config();
-        if !sets.iter().any(|set| set.contains(&node)) {
-            Self::Not
-        } else if sets.iter().all(|set| set.len() == 1) {
-            Self::Alone
-        } else {
-            Self::Among
-        }
-    }
 }
 
 /// Why a read could not be made sure of.

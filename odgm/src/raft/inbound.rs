@@ -13,6 +13,7 @@ use super::freshness::Freshness;
 use super::message;
 use super::receiving::Receiving;
 use super::rest::Rest;
+use super::signs::Signs;
 use super::state_machine::StateMachine;
 use super::types::TypeConfig;
 use super::wire::{Append, Ballot, Body, Chunk, Nothing, Refused, Transfer};
@@ -25,6 +26,7 @@ pub(super) struct Inbound {
     /// No vote is granted before this.
     votes_from: Instant,
     freshness: Arc<Freshness>,
+    signs: Arc<Signs>,
     rest: Arc<Rest>,
     /// How far the log went that this host once had of the group and forgot: whatever it acknowledged then, no candidate
     /// that may lack it gets its vote.
@@ -38,11 +40,11 @@ impl Inbound {
         raft: Raft<TypeConfig, StateMachine>,
         receiving: Receiving,
         silence: Duration,
-        freshness: Arc<Freshness>,
+        (freshness, signs): (Arc<Freshness>, Arc<Signs>),
         rest: Arc<Rest>,
         forgotten: Option<LogIdRecord>,
     ) -> Self {
-        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, rest, forgotten }
+        Self { raft, receiving, votes_from: Instant::now() + silence, freshness, signs, rest, forgotten }
     }
 
     pub(super) fn rest(&self) -> &Arc<Rest> {
@@ -76,14 +78,25 @@ impl Inbound {
     }
 
     async fn append(&self, append: Append) -> Result<Body, String> {
+        let fresh = self.fresh_as_of(&append);
         let request = message::append_request(append).map_err(|error| error.to_string())?;
-        let (heard, committed) = (Instant::now(), request.leader_commit.map_or(0, |at| at.index));
+        let committed = request.leader_commit.map_or(0, |at| at.index);
         let response = self.raft.append_entries(request).await.map_err(|error| error.to_string())?;
         if response.is_success() {
             self.freshness.settle(self.applied());
-            self.freshness.heard(heard, committed);
+            if let Some(fresh) = fresh {
+                self.freshness.heard(fresh, committed);
+            }
         }
         Ok(Body::Appended(message::appended(&response)))
+    }
+
+    /// A time, by this host's clock, at which whatever had been acknowledged anywhere is within what the request says is
+    /// committed: the leader made it after it had a sign that this host gave then, and a majority had stood by it so much
+    /// before. None when it cannot be told; a leader that has committed nothing of its own yet may not know all.
+    fn fresh_as_of(&self, append: &Append) -> Option<Instant> {
+        append.committed.filter(|committed| committed.term == append.vote.term)?;
+        self.signs.given(append.seen?)?.checked_sub(Duration::from_millis(append.unconfirmed_ms?))
     }
 
     fn applied(&self) -> u64 {

@@ -18,6 +18,8 @@ pub(super) fn append(request: &AppendEntriesRequest<TypeConfig>) -> Append {
         committed: request.leader_commit.as_ref().map(codec::log_id_record),
         first: request.entries.first().map_or(0, |entry| entry.log_id.index),
         entries: request.entries.iter().map(|entry| Bytes::from(codec::encode_entry(entry))).collect(),
+        seen: None,
+        unconfirmed_ms: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Openraft behind this crate's own words: nothing outside this folder names its types.
 
+mod authority;
 mod codec;
 #[cfg(test)]
 mod codec_tests;
@@ -21,6 +22,7 @@ mod receiving;
 mod replication_tests;
 mod rest;
 mod sending;
+mod signs;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]

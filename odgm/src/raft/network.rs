@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -19,10 +19,11 @@ use openraft::raft::{
 use oprc_mesh::Lane;
 use tokio::time::Instant;
 
+use super::authority::Authority;
 use super::exchange::{Exchange, Ticket};
 use super::snapshot::SnapshotData;
 use super::types::{LogId, RaftVote, Snapshot, TypeConfig};
-use super::wire::Body;
+use super::wire::{Append, Body};
 use super::{message, sending};
 
 /// Requests with entries that may be under way to one replica at once.
@@ -36,6 +37,8 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 pub(super) struct Network {
     pub(super) exchange: Arc<Exchange>,
     pub(super) group: u64,
+    /// Set once the group has started.
+    pub(super) authority: Arc<OnceLock<Authority>>,
 }
 
 /// The connection to one replica for one purpose.
@@ -44,6 +47,7 @@ pub(super) struct Peer {
     group: u64,
     target: u64,
     lane: Lane,
+    authority: Arc<OnceLock<Authority>>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -64,13 +68,23 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 impl Network {
     fn peer(&self, target: u64, lane: Lane) -> Peer {
-        Peer { exchange: self.exchange.clone(), group: self.group, target, lane }
+        let (exchange, authority) = (self.exchange.clone(), self.authority.clone());
+        Peer { exchange, group: self.group, target, lane, authority }
     }
 }
 
 impl Peer {
     fn ask(&self, lane: Lane, body: Body) -> Ticket {
         self.exchange.ask(self.target, lane, self.group, body)
+    }
+
+    fn ask_to_append(&self, request: &AppendEntriesRequest<TypeConfig>) -> Ticket {
+        let append = Append {
+            seen: self.exchange.signs().seen(self.target),
+            unconfirmed_ms: self.authority.get().and_then(Authority::unconfirmed_ms),
+            ..message::append(request)
+        };
+        self.ask(self.lane, Body::Append(append))
     }
 
     fn unreachable(&self, reason: impl std::fmt::Display) -> Unreachable<TypeConfig> {
@@ -117,7 +131,7 @@ struct Sent {
 impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<'_, S> {
     fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let ticket = self.peer.ask(self.peer.lane, Body::Append(message::append(request)));
+        let ticket = self.peer.ask_to_append(request);
         let deadline = Instant::now() + self.patience;
         self.sent.push_back(Sent { ticket, deadline, prev: request.prev_log_id, last });
     }
@@ -166,7 +180,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
-        let ticket = self.ask(self.lane, Body::Append(message::append(&request)));
+        let ticket = self.ask_to_append(&request);
         match self.reply(ticket, option.hard_ttl()).await? {
             Body::Appended(appended) => Ok(message::append_response(&appended)),
             other => Err(self.unexpected(&other)),

@@ -183,7 +183,7 @@ impl Rest {
         if leader == Some(self.node) {
             return;
         }
-        let silent = leader.map_or(SILENT * 2, |leader| exchange.silent_for(leader, now));
+        let silent = leader.map_or(SILENT * 2, |leader| exchange.signs().silent_for(leader, now));
         if silent >= SILENT + STAGGER * rank {
             self.wake();
         }

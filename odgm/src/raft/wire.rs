@@ -39,7 +39,7 @@ pub(super) enum Body {
     Sleep(Sleep),
     /// Of no group: the sending host is there.
     #[prost(message, tag = "16")]
-    Alive(Nothing),
+    Alive(Sign),
     #[prost(message, tag = "20")]
     Appended(Appended),
     #[prost(message, tag = "21")]
@@ -85,6 +85,23 @@ pub(super) struct Append {
     /// As they lie in the log.
     #[prost(bytes = "bytes", repeated, tag = "5")]
     pub(super) entries: Vec<bytes::Bytes>,
+    /// A sign of life of the receiver's that the leader had before it made this.
+    #[prost(message, optional, tag = "6")]
+    pub(super) seen: Option<Sign>,
+    /// For how many milliseconds the leader had heard of no majority then; none when it never had.
+    #[prost(uint64, optional, tag = "7")]
+    pub(super) unconfirmed_ms: Option<u64>,
+}
+
+/// A host is there.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(super) struct Sign {
+    /// Which of its processes.
+    #[prost(fixed64, tag = "1")]
+    pub(super) process: u64,
+    /// How long that process had run, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub(super) at_ms: u64,
 }
 
 /// To [`Append`].

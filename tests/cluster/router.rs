@@ -5,7 +5,6 @@ use oprc_tests::{Ledger, Party, Plan};
 use crate::alone;
 
 #[test]
-#[ignore = "hosts pass nothing on unless their Zenoh configuration says so (docs/guide/operating.md); make soak runs it"]
 fn the_router_alone_is_enough() {
     alone(async {
         let cluster = Plan::of(3).router().cuttable().start().await;

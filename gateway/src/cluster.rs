@@ -24,6 +24,8 @@ const STATUS_MS: u64 = 1_000;
 
 #[derive(Debug, Serialize)]
 struct Cluster {
+    /// Drawn when it was founded: the same on every host for ever.
+    id: Option<String>,
     /// The catalog's revision as this gateway knows it.
     revision: u64,
     nodes: Vec<Node>,
@@ -167,6 +169,7 @@ fn picture(
         known_leader(CATALOG_GROUP),
     );
     Cluster {
+        id: view.founding.map(|founding| format!("{:016x}", founding.cluster)),
         revision: view.revision,
         // one that was removed is remembered only so that it never comes back
         nodes: view.nodes.iter().filter(|node| node.state() != NodeState::Removed).map(node).collect(),

@@ -7,7 +7,6 @@ use crate::alone;
 use crate::faults::{Fault, hold};
 
 #[test]
-#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn through_random_faults() {
     alone(async {
         let mut rng = seed::rng("through_random_faults");

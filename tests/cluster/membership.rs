@@ -17,7 +17,6 @@ async fn take_out(cluster: &Cluster, host: usize) {
 }
 
 #[test]
-#[ignore = "failed once: removing a drained host was refused, one partition had not moved; make soak runs it"]
 fn one_three_five_three() {
     alone(async {
         let mut rng = seed::rng("one_three_five_three");
@@ -50,7 +49,6 @@ fn one_three_five_three() {
 
 /// One that was removed is not taken for the old one when it comes back with its old data.
 #[test]
-#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn the_removed_stay_out() {
     alone(async {
         let cluster = Plan::of(3).start().await;

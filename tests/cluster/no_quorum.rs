@@ -53,7 +53,6 @@ async fn without_quorum(cluster: &Cluster, away: impl Fn(&Cluster), back: impl A
 }
 
 #[test]
-#[ignore = "not yet steady on a busy machine; make soak runs it"]
 fn two_of_three_killed() {
     alone(async {
         let cluster = Plan::of(3).start().await;
@@ -69,7 +68,6 @@ fn two_of_three_killed() {
 
 /// All three run, and none reaches another: each for itself has no quorum, whatever it led.
 #[test]
-#[ignore = "make soak runs it"]
 fn all_three_apart() {
     alone(async {
         let cluster = Plan::of(3).cuttable().start().await;

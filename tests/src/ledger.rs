@@ -32,8 +32,8 @@ struct Known {
 /// See the module. Clones share the book.
 #[derive(Clone)]
 pub struct Ledger {
-    /// A host of when it was opened, by its id.
-    node: Value,
+    /// Where it was opened.
+    cluster: Value,
     /// The class whose objects are written.
     pub class: Class,
     book: Arc<[Mutex<Known>; OBJECTS]>,
@@ -44,7 +44,7 @@ impl Ledger {
     /// A ledger over a class of its own.
     pub async fn open(at: &impl Ingress) -> Self {
         let class = Class::deploy(at, "Ledger", guests::prober(), "").await;
-        Self { node: nodes(&class).await.remove(0), class, book: Arc::default(), rounds: Arc::default() }
+        Self { cluster: cluster(&class).await, class, book: Arc::default(), rounds: Arc::default() }
     }
 
     /// Starts clients that append, whatever happens to their calls, until the load is stopped.
@@ -96,13 +96,12 @@ impl Ledger {
         .await;
     }
 
-    /// Compares every object with the book. It must be the same host, or cluster, that is asked.
+    /// Compares every object with the book. It must be the same cluster that is asked.
     ///
     /// # Panics
     /// When they differ.
     pub async fn check(&self) {
-        let nodes = nodes(&self.class).await;
-        assert!(nodes.contains(&self.node), "{nodes:?} are other hosts than when the ledger was opened");
+        assert_eq!(cluster(&self.class).await, self.cluster, "another cluster than when the ledger was opened");
         for (number, known) in self.book.iter().enumerate() {
             let (fields, version) = contents(&self.class, &format!("o{number}")).await;
             known.lock().unwrap().compare(number, &fields, version);
@@ -140,10 +139,12 @@ impl Known {
     }
 }
 
-/// The ids of the hosts.
-async fn nodes(class: &Class) -> Vec<Value> {
-    let cluster = class.http.get("/api/v1/cluster").send().await.expect(200).json();
-    cluster["nodes"].as_array().unwrap().iter().map(|node| node["id"].clone()).collect()
+/// The id of the cluster.
+async fn cluster(class: &Class) -> Value {
+    let mut cluster = class.http.get("/api/v1/cluster").send().await.expect(200).json();
+    let id = cluster["id"].take();
+    assert!(id.is_string(), "a cluster that serves was founded: {cluster}");
+    id
 }
 
 /// All fields and the version of an object; none and 0 when it does not exist.

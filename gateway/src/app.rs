@@ -9,7 +9,7 @@ use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::retry::{Miss, Next, Tries};
+use oprc_mesh::retry::{Miss, Next, Repeat, Tries};
 use oprc_mesh::wire::{Answer, CatalogRead, Empty, Op};
 use oprc_mesh::{Directory, Mesh};
 use tokio::sync::{Mutex, watch};
@@ -69,8 +69,8 @@ impl App {
         self.alive.borrow().clone()
     }
 
-    /// Asks the host that `target` calls for, and tries again as [`Tries`] decides. `repeatable` tells that the operation
-    /// only reads; `op` is given the revision of the target's class as it is known, for the host to know it too.
+    /// Asks the host that `target` calls for, and tries again as [`Tries`] decides. `op` is given the revision of the
+    /// target's class as it is known, for the host to know it too.
     ///
     /// # Errors
     /// As [`Self::ask_with`].
@@ -78,17 +78,17 @@ impl App {
         &self,
         target: Target<'_>,
         deadline: Instant,
-        repeatable: bool,
+        repeat: Repeat,
         op: impl Fn(u64) -> Op,
     ) -> Result<Answer, Refusal> {
         let class = target.class().map(ClassName::as_str);
         let revision =
             |view: &CatalogView| class.and_then(|class| view.class(class)).map_or(0, |class| class.revision);
-        self.ask_with(target, deadline, |view| (op(revision(view)), repeatable)).await
+        self.ask_with(target, deadline, |view| (op(revision(view)), repeat)).await
     }
 
     /// The same, where it depends on the catalog: for each try `op` makes the operation from what is known then, and tells
-    /// whether it only reads.
+    /// what it means to do it twice.
     ///
     /// # Errors
     /// What the host answered; `not-found` for a class that no host knows; `unavailable` or `no-quorum` with
@@ -97,7 +97,7 @@ impl App {
         &self,
         target: Target<'_>,
         deadline: Instant,
-        op: impl Fn(&CatalogView) -> (Op, bool),
+        op: impl Fn(&CatalogView) -> (Op, Repeat),
     ) -> Result<Answer, Refusal> {
         let start = if target.is_spread() { self.turn.fetch_add(1, Ordering::Relaxed) } else { 0 };
         let mut tries = Tries::until(deadline).fixed(matches!(target, Target::Node(_)));
@@ -105,7 +105,7 @@ impl App {
         let mut named = None;
         loop {
             // decided before it is sent: what the catalog says after a failure says nothing about what was sent
-            let (operation, repeatable) = op(&self.view());
+            let (operation, repeat) = op(&self.view());
             let picked = match named.take() {
                 Some(node) => Pick::Ask(node, self.group_of(target)),
                 None => self.pick(target, start.wrapping_add(tries.misses() as usize)),
@@ -122,7 +122,7 @@ impl App {
                 Pick::Nobody => Miss::Nobody,
                 Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
                 Pick::Ask(node, group) => {
-                    let watched = group.filter(|_| repeatable);
+                    let watched = group.filter(|_| repeat != Repeat::Never);
                     match self.call(node, operation, deadline, watched).await {
                         Ok(answer) => {
                             self.note(group, |directory, group| directory.learn_answer(group, node));
@@ -137,7 +137,7 @@ impl App {
                     }
                 }
             };
-            match tries.next(miss, repeatable) {
+            match tries.next(miss, repeat) {
                 Next::Answer(problem) => return Err((*problem).into()),
                 Next::Again(pause, node) => {
                     named = node;

@@ -3,6 +3,7 @@
 use hyper::StatusCode;
 use oprc_mesh::catalog::{Class, ClassLimits, Method, Param};
 use oprc_mesh::id::ClassName;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ClassAddress, Op, RemoveClass};
 use serde::Serialize;
 
@@ -59,6 +60,7 @@ struct Limits {
     write_keys: u64,
     sends: u64,
     call_depth: u64,
+    keep_hours: u64,
 }
 
 impl From<ClassLimits> for Limits {
@@ -72,8 +74,19 @@ impl From<ClassLimits> for Limits {
             write_keys,
             sends,
             call_depth,
+            keep_hours,
         } = limits;
-        Self { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth }
+        Self {
+            cpu_ms,
+            wall_ms,
+            memory_mib,
+            payload_kib,
+            write_kib,
+            write_keys,
+            sends,
+            call_depth,
+            keep_hours,
+        }
     }
 }
 
@@ -158,7 +171,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         text => text.parse().map_err(|_| Refusal::invalid("the cursor is not from this listing"))?,
     };
     let operation = |_| Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
-    let Answer::Versions(versions) = call.app.ask(Target::Catalog, call.deadline.at, true, operation).await?
+    let Answer::Versions(versions) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await?
     else {
         return Err(Refusal::misanswered());
     };
@@ -174,7 +187,7 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
 pub(crate) async fn remove(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
     let purge = Query::parse(call.query(), &["purge"])?.flag("purge")?;
     let operation = |_| Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
-    let Answer::Removed(removed) = call.app.ask(Target::Catalog, call.deadline.at, false, operation).await?
+    let Answer::Removed(removed) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Never, operation).await?
     else {
         return Err(Refusal::misanswered());
     };

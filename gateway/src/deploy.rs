@@ -10,6 +10,7 @@ use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, DEADLINE_MS_MAX, MANIFEST_BYTES_MAX};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Deploy, Deployed, Op};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -94,7 +95,7 @@ async fn deploy_on(
             settings: manifest.settings.clone(),
         })
     };
-    match call.app.ask(Target::Node(host), deadline, false, operation).await? {
+    match call.app.ask(Target::Node(host), deadline, Repeat::Never, operation).await? {
         Answer::Deployed(deployed) => Ok(deployed),
         _ => Err(Refusal::misanswered()),
     }

@@ -4,10 +4,12 @@ use hyper::StatusCode;
 use hyper::header::ETAG;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{FIELD_KEY_BYTES_MAX, FIELD_VALUE_BYTES_MAX};
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, FieldWrite, ListFields, Op, ReadField, WriteMode, Written};
 
 use crate::body::Inbound;
 use crate::call::Call;
+use crate::call_id::CallId;
 use crate::cursor::{self, Kind};
 use crate::etag;
 use crate::forms::write_fields;
@@ -35,7 +37,7 @@ pub(crate) async fn read(
         })
     };
     let target = Target::reading(class, object, consistency);
-    match call.app.ask(target, call.deadline.at, true, operation).await? {
+    match call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? {
         Answer::Field(field) => {
             let about = (field.tag, field.stale_ms);
             conditional(call.headers(), about, || bytes(StatusCode::OK, OCTETS, field.value))
@@ -70,12 +72,12 @@ pub(crate) async fn delete(
     respond(change(call, class, object, WriteMode::DeleteField, vec![field]).await?)
 }
 
-fn respond(written: Written) -> Result<Reply, Refusal> {
+fn respond((written, id): (Written, CallId)) -> Result<Reply, Refusal> {
     let mut reply = empty(if written.created { StatusCode::CREATED } else { StatusCode::NO_CONTENT });
     if let Some(tag) = written.tag {
         reply.headers_mut().insert(ETAG, etag::render(tag)?);
     }
-    Ok(reply)
+    id.named(reply, written.replayed)
 }
 
 /// `GET .../fields`: a page of fields in key order, values in the forms of the object document.
@@ -97,7 +99,7 @@ pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::reading(class, object, consistency);
-    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, true, operation).await? else {
+    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? else {
         return Err(Refusal::misanswered());
     };
     let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));

@@ -1,32 +1,28 @@
 //! Calls of methods and functions. Payload bytes pass through untouched both ways; what they mean is the host's affair.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
-use oprc_mesh::outcome::Code;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Consistency, Form, Header, Invoke, Invoked, Op};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use uuid::Builder;
 
 use crate::admission::TIMEOUT_HEADER;
 use crate::body::Inbound;
 use crate::call::Call;
+use crate::call_id::CallId;
 use crate::media::{accepted_form, body_form, expect_json};
-use crate::problem::{INVOCATION_ID, Refusal};
+use crate::problem::Refusal;
 use crate::query::{CONSISTENCY, Query};
 use crate::reply::{JSON, OCTETS, Reply, bytes, dated, empty};
 use crate::route::Target;
 
 /// The object's version after the call.
 const VERSION: HeaderName = HeaderName::from_static("oprc-version");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 256;
 
 /// Headers that a guest may see, besides those that begin with `x-`.
 const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -103,7 +99,7 @@ async fn run(
     consistency: Consistency,
 ) -> Result<Reply, Refusal> {
     let Callee { class, object, method } = callee;
-    let invocation = invocation_id(call.headers())?;
+    let id = CallId::of(call.headers())?;
     let headers = forwarded(call.headers())?;
     let accept = accepted_form(call.headers());
     let target = object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
@@ -119,56 +115,40 @@ async fn run(
             payload: payload.clone(),
             form: form as i32,
             accept: accept as i32,
-            invocation: invocation.clone(),
+            invocation: id.invocation.clone(),
+            keyed: id.keyed,
             caller: String::new(),
             headers: headers.clone(),
             readonly: Some(readonly),
             consistency: consistency as i32,
             revision: known.map_or(0, |class| class.revision),
         };
-        (Op::Invoke(invoke), readonly)
+        let repeat = match object {
+            // a function has no object to keep what it came to
+            None => Repeat::Never,
+            Some(_) if readonly => Repeat::Harmless,
+            Some(_) => Repeat::Once,
+        };
+        (Op::Invoke(invoke), repeat)
     };
     match call.app.ask_with(target, call.deadline.at, operation).await {
-        Ok(Answer::Invoked(invoked)) => respond(invoked, &invocation),
+        Ok(Answer::Invoked(invoked)) => respond(invoked, &id),
         Ok(_) => Err(Refusal::misanswered()),
-        Err(refusal) => Err(refusal.invocation(&invocation)),
+        Err(refusal) => Err(refusal.invocation(&id.invocation)),
     }
 }
 
 /// 200 with the bare result, or 204 for a method without one.
-fn respond(invoked: Invoked, invocation: &str) -> Result<Reply, Refusal> {
+fn respond(invoked: Invoked, id: &CallId) -> Result<Reply, Refusal> {
     let content_type = if invoked.form() == Form::Raw { OCTETS } else { JSON };
     let mut reply = match invoked.payload {
         Some(payload) => bytes(StatusCode::OK, content_type, payload),
         None => empty(StatusCode::NO_CONTENT),
     };
-    let id =
-        HeaderValue::try_from(invocation).map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
-    reply.headers_mut().insert(INVOCATION_ID, id);
     if let Some(version) = invoked.version {
         reply.headers_mut().insert(VERSION, HeaderValue::from(version));
     }
-    Ok(dated(reply, invoked.stale_ms))
-}
-
-/// The client's `Idempotency-Key`, or a new id.
-fn invocation_id(headers: &HeaderMap) -> Result<String, Refusal> {
-    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(key) = keys.next() else { return Ok(new_id()) };
-    let visible = key.as_bytes().iter().all(u8::is_ascii_graphic);
-    let length = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len());
-    match key.to_str() {
-        Ok(text) if visible && length && keys.next().is_none() => Ok(text.to_owned()),
-        _ => Err(Refusal::invalid("Idempotency-Key is not one that is allowed")
-            .hint(format!("send it once, as 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters"))),
-    }
-}
-
-/// A UUID version 7, so that ids sort by the millisecond. Its random part comes from the thread's own generator: asking
-/// the system for it at every call costs more than routing does.
-fn new_id() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Builder::from_unix_timestamp_millis(since.as_millis() as u64, &rand::random()).into_uuid().to_string()
+    id.named(dated(reply, invoked.stale_ms), invoked.replayed)
 }
 
 /// The request's headers that the guest may see.
@@ -208,25 +188,6 @@ mod tests {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
-    }
-
-    #[test]
-    fn a_key_is_the_invocations_id() {
-        assert_eq!(invocation_id(&headers(&[("idempotency-key", "a-1/b\"~")])).unwrap(), "a-1/b\"~");
-        assert!(invocation_id(&headers(&[("idempotency-key", &"k".repeat(256))])).is_ok());
-        for bad in ["", "a b", "ä", &"k".repeat(257)] {
-            assert!(invocation_id(&headers(&[("idempotency-key", bad)])).is_err(), "{bad}");
-        }
-        assert!(invocation_id(&headers(&[("idempotency-key", "a"), ("idempotency-key", "a")])).is_err());
-    }
-
-    #[test]
-    fn without_a_key_ids_are_new_and_sort_by_time() {
-        let (first, second) =
-            (invocation_id(&HeaderMap::new()).unwrap(), invocation_id(&HeaderMap::new()).unwrap());
-        assert_ne!(first, second);
-        assert!(first[..13] <= second[..13], "the milliseconds come first: {first} {second}");
-        assert_eq!(uuid::Uuid::parse_str(&first).unwrap().get_version_num(), 7);
     }
 
     #[test]

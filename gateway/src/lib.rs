@@ -12,6 +12,7 @@ mod admission;
 mod app;
 mod body;
 mod call;
+mod call_id;
 mod classes;
 mod cluster;
 mod config;

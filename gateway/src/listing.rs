@@ -5,6 +5,7 @@ use futures::stream;
 use hyper::StatusCode;
 use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::outcome::Code;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ListObjects, ObjectEntry, ObjectPage, Op};
 use serde::Serialize;
 
@@ -131,7 +132,7 @@ async fn fill(
 async fn ask(call: &Call<'_>, class: &ClassName, question: ListObjects) -> Result<ObjectPage, Refusal> {
     let target = Target::reading_all(class, question.group, question.consistency());
     let operation = |revision| Op::ListObjects(ListObjects { revision, ..question.clone() });
-    match call.app.ask(target, call.deadline.at, true, operation).await? {
+    match call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? {
         Answer::Objects(page) => Ok(page),
         _ => Err(Refusal::misanswered()),
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use hyper::StatusCode;
 use oprc_mesh::catalog::NodeState;
 use oprc_mesh::id::NodeId;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Op, SetHost};
 use serde::Serialize;
 
@@ -65,7 +66,7 @@ pub(crate) async fn change(call: &Call<'_>, node: NodeId, wish: Wish) -> Result<
     let (wanted, state) = wish.state();
     let operation = |_| Op::SetHost(SetHost { node: node.0, state: wanted as i32 });
     // to say it twice changes nothing
-    let Answer::HostSet(set) = call.app.ask(Target::Catalog, call.deadline.at, true, operation).await? else {
+    let Answer::HostSet(set) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await? else {
         return Err(Refusal::misanswered());
     };
     if !call.app.see(set.revision, None, call.deadline.at).await {

@@ -5,11 +5,13 @@ use hyper::StatusCode;
 use hyper::header::{ETAG, HeaderMap};
 use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, FieldWrite, ObjectAddress, Op, Tag, WriteMode, WriteObject, Written};
 use serde::Serialize;
 
 use crate::body::Inbound;
 use crate::call::Call;
+use crate::call_id::CallId;
 use crate::etag::{self, Freshness};
 use crate::forms::{Kind, read_object, write_object};
 use crate::media::expect_json;
@@ -30,7 +32,7 @@ pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::reading(class, object, consistency);
-    let Answer::Object(found) = call.app.ask(target, call.deadline.at, true, operation).await? else {
+    let Answer::Object(found) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? else {
         return Err(Refusal::misanswered());
     };
     conditional(call.headers(), (found.tag, found.stale_ms), || {
@@ -65,13 +67,13 @@ pub(crate) async fn write(
     let body = call.read(body, REQUEST_BYTES_MAX).await?;
     let fields = read_object(&body.bytes, class, object, kind)?;
     let mode = if kind == Kind::Replace { WriteMode::Replace } else { WriteMode::Merge };
-    let written = change(call, class, object, mode, fields).await?;
+    let (written, id) = change(call, class, object, mode, fields).await?;
     let tag = written.tag.ok_or_else(Refusal::misanswered)?;
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut reply =
         json(status, &Summary { class: class.as_str(), id: object.as_str(), version: tag.version })?;
     reply.headers_mut().insert(ETAG, etag::render(tag)?);
-    Ok(reply)
+    id.named(reply, written.replayed)
 }
 
 /// An object without its fields.
@@ -85,18 +87,19 @@ struct Summary<'a> {
 /// `DELETE .../objects/{id}`.
 pub(crate) async fn delete(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
-    change(call, class, object, WriteMode::Delete, Vec::new()).await?;
-    Ok(empty(StatusCode::NO_CONTENT))
+    let (written, id) = change(call, class, object, WriteMode::Delete, Vec::new()).await?;
+    id.named(empty(StatusCode::NO_CONTENT), written.replayed)
 }
 
-/// Changes an object under the request's conditions.
+/// Changes an object under the request's conditions, once.
 pub(crate) async fn change(
     call: &Call<'_>,
     class: &ClassName,
     object: &ObjectId,
     mode: WriteMode,
     fields: Vec<FieldWrite>,
-) -> Result<Written, Refusal> {
+) -> Result<(Written, CallId), Refusal> {
+    let id = CallId::of(call.headers())?;
     let write = WriteObject {
         class: class.as_str().to_owned(),
         object: object.as_str().to_owned(),
@@ -104,10 +107,13 @@ pub(crate) async fn change(
         mode: mode as i32,
         fields,
         revision: 0,
+        invocation: id.invocation.clone(),
+        keyed: id.keyed,
     };
     let operation = |revision| Op::WriteObject(WriteObject { revision, ..write.clone() });
-    match call.app.ask(Target::Object(class, object), call.deadline.at, false, operation).await? {
-        Answer::Written(written) => Ok(written),
-        _ => Err(Refusal::misanswered()),
+    match call.app.ask(Target::Object(class, object), call.deadline.at, Repeat::Once, operation).await {
+        Ok(Answer::Written(written)) => Ok((written, id)),
+        Ok(_) => Err(Refusal::misanswered()),
+        Err(refusal) => Err(refusal.invocation(&id.invocation)),
     }
 }

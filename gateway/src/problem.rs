@@ -18,6 +18,9 @@ const RETRY_AFTER_S: u64 = 1;
 /// Names the call in the response, also in a failed one; the same as the request's `Idempotency-Key` if it had one.
 pub(crate) const INVOCATION_ID: HeaderName = HeaderName::from_static("oprc-invocation-id");
 
+/// The call had come to this before, and was not run again.
+pub(crate) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// A request that is refused or failed. Boxed, so that results that carry it stay small.
 #[derive(Debug)]
 pub(crate) struct Refusal(Box<Inner>);
@@ -138,6 +141,9 @@ impl Refusal {
         }
         if let Some(invocation) = invocation {
             reply.headers_mut().insert(INVOCATION_ID, invocation);
+        }
+        if problem.replayed {
+            reply.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
         }
         debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
         reply

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use oprc_mesh::id::{Digest, NodeId};
 use oprc_mesh::limits::{COMPONENT_BYTES_MAX, COMPONENT_CHUNK_BYTES};
 use oprc_mesh::outcome::Code;
+use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Op, PutChunk};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -105,7 +106,7 @@ impl Component {
                 upload: upload.clone(),
             };
             offset += piece.data.len() as u64;
-            match app.ask(Target::Node(host), until, false, |_| Op::PutChunk(chunk.clone())).await? {
+            match app.ask(Target::Node(host), until, Repeat::Never, |_| Op::PutChunk(chunk.clone())).await? {
                 Answer::Chunk(stored) if stored.complete => return Ok(self.digest),
                 Answer::Chunk(_) => {}
                 _ => return Err(Refusal::misanswered()),

@@ -189,6 +189,8 @@ pub struct ClassLimits {
     pub sends: u64,
     #[prost(uint64, tag = "8")]
     pub call_depth: u64,
+    #[prost(uint64, tag = "9")]
+    pub keep_hours: u64,
 }
 
 /// One exported method or function.

@@ -75,9 +75,18 @@ pub const SENDS: Setting = Setting { key: "sends", default: 1_000, cap: 10_000 }
 /// Depth of a chain of nested calls; past it `invalid`.
 pub const CALL_DEPTH: Setting = Setting { key: "call_depth", default: 16, cap: 64 };
 
+/// For so long the outcome of a call with a client's `Idempotency-Key` is kept, and given to whoever tries it again.
+pub const KEEP_HOURS: Setting = Setting { key: "keep_hours", default: 24, cap: 720 };
+
 /// All settings, for the manifest's check and the reference page.
-pub const SETTINGS: [Setting; 8] =
-    [CPU_MS, WALL_MS, MEMORY_MIB, PAYLOAD_KIB, WRITE_KIB, WRITE_KEYS, SENDS, CALL_DEPTH];
+pub const SETTINGS: [Setting; 9] =
+    [CPU_MS, WALL_MS, MEMORY_MIB, PAYLOAD_KIB, WRITE_KIB, WRITE_KEYS, SENDS, CALL_DEPTH, KEEP_HOURS];
+
+/// A call whose id the gateway made is kept for as long as it may be tried again, which is until its deadline, and for so
+/// much more: clocks of hosts differ.
+pub const KEPT_PAST_DEADLINE_MS: u64 = 30_000;
+/// A result that takes up more than this is not kept: who tries such a call again is told that it took effect.
+pub const RESULT_KEPT_BYTES_MAX: usize = MIB;
 
 // What must hold between them.
 const _: () = {

@@ -141,8 +141,8 @@ pub fn limits(given: &BTreeMap<String, u64>) -> Result<ClassLimits, Problem> {
 
 /// Takes one value per entry of [`SETTINGS`], in its order.
 fn class_limits(values: [u64; SETTINGS.len()]) -> ClassLimits {
-    let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth] = values;
-    ClassLimits { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth }
+    let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] = values;
+    ClassLimits { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours }
 }
 
 fn own_grid(setting: Option<GridSetting>) -> Result<Option<OwnGrid>, Problem> {

@@ -136,6 +136,9 @@ pub struct Problem {
     /// Who leads, for `not-leader`; 0 when unknown.
     #[prost(uint64, tag = "10")]
     pub leader: u64,
+    /// The call had failed so before, and did not run again.
+    #[prost(bool, tag = "11")]
+    pub replayed: bool,
 }
 
 impl Problem {

@@ -1,7 +1,7 @@
 //! What follows a call to another host that failed: a pure decision, the same for gateways and hosts.
 //!
 //! What certainly did not run is tried again within the deadline, following the hint of who leads; what may have run is
-//! tried again only where running twice changes nothing, and is otherwise answered with effect `unknown`. Neither goes on
+//! tried again only where trying twice changes nothing, and is otherwise answered with effect `unknown`. Neither goes on
 //! for long once it looks as if a partition had no majority.
 
 use std::time::Duration;
@@ -30,6 +30,17 @@ pub enum Miss {
     Failed(NodeId, Problem),
 }
 
+/// What it means to try a call again that may have run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It would run twice.
+    Never,
+    /// It only reads, or says what should be: running it twice is as good as once.
+    Harmless,
+    /// Its id tells: it takes effect once.
+    Once,
+}
+
 /// One call's tries so far.
 #[derive(Debug)]
 pub struct Tries {
@@ -41,12 +52,14 @@ pub struct Tries {
     missing_since: Option<Instant>,
     /// Some host said that it does not lead.
     leaderless: bool,
+    /// Some try may have taken effect.
+    open: bool,
 }
 
 impl Tries {
     /// A call that was not tried yet.
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, fixed: false, misses: 0, missing_since: None, leaderless: false }
+        Self { deadline, fixed: false, misses: 0, missing_since: None, leaderless: false, open: false }
     }
 
     /// A call that only the host that is asked can do, because of what it was sent before.
@@ -60,17 +73,19 @@ impl Tries {
         self.misses
     }
 
-    /// Decides what follows a miss. `repeatable` tells that running the call twice changes nothing: a read.
-    pub fn next(&mut self, miss: Miss, repeatable: bool) -> Next {
-        self.next_at(Instant::now(), miss, repeatable)
+    /// Decides what follows a miss.
+    pub fn next(&mut self, miss: Miss, repeat: Repeat) -> Next {
+        self.next_at(Instant::now(), miss, repeat)
     }
 
-    fn next_at(&mut self, now: Instant, miss: Miss, repeatable: bool) -> Next {
+    fn next_at(&mut self, now: Instant, miss: Miss, repeat: Repeat) -> Next {
         if let Miss::Failed(_, problem) = &miss {
             self.leaderless |= problem.kind() == Code::NotLeader;
+            self.open |= repeat == Repeat::Once && may_have_run(problem);
         }
         let step = Step {
-            repeatable,
+            repeat,
+            open: self.open,
             fixed: self.fixed,
             leaderless: self.leaderless,
             misses: self.misses,
@@ -85,7 +100,9 @@ impl Tries {
 /// Where a call stands after a miss.
 #[derive(Debug, Clone, Copy)]
 struct Step {
-    repeatable: bool,
+    repeat: Repeat,
+    /// A try, this one perhaps, may have taken effect.
+    open: bool,
     fixed: bool,
     leaderless: bool,
     /// Misses before this one.
@@ -111,8 +128,8 @@ fn decide(step: Step, miss: Miss) -> Next {
             .with_effect(Effect::NotRun)
             .hint("start a host, or see GET /api/v1/cluster for the hosts' state"),
         Miss::Failed(asked, problem) => {
-            if step.fixed || !retriable(&problem, step.repeatable) {
-                return Next::Answer(Box::new(settle(problem, step.repeatable)));
+            if step.fixed || !retriable(&problem, step.repeat) {
+                return Next::Answer(Box::new(settle(problem, step)));
             }
             let named = NodeId(problem.leader);
             let hinted = problem.kind() == Code::NotLeader && problem.leader != 0 && named != asked;
@@ -129,7 +146,7 @@ fn decide(step: Step, miss: Miss) -> Next {
     }
     let unreachable = problem.kind() == Code::Unavailable && problem.effect() == Effect::NotRun;
     let problem = if step.leaderless && unreachable { leaderless(&problem) } else { problem };
-    Next::Answer(Box::new(settle(problem, step.repeatable)))
+    Next::Answer(Box::new(settle(problem, step)))
 }
 
 /// Those that are there do not lead, and who should lead is not there.
@@ -139,12 +156,18 @@ fn leaderless(last: &Problem) -> Problem {
 }
 
 /// Whether trying again is safe and may help.
-fn retriable(problem: &Problem, repeatable: bool) -> bool {
+fn retriable(problem: &Problem, repeat: Repeat) -> bool {
     match problem.kind() {
         Code::NotLeader | Code::StaleClass => true, // both say that nothing ran
-        Code::Unavailable | Code::NoQuorum => repeatable || problem.effect() == Effect::NotRun,
+        Code::Unavailable | Code::NoQuorum => repeat != Repeat::Never || problem.effect() == Effect::NotRun,
         _ => false,
     }
+}
+
+/// Whether a failed try leaves open what came of it.
+fn may_have_run(problem: &Problem) -> bool {
+    matches!(problem.kind(), Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Internal)
+        && problem.effect() != Effect::NotRun
 }
 
 fn backoff_ms(misses: u32) -> u64 {
@@ -153,14 +176,19 @@ fn backoff_ms(misses: u32) -> u64 {
 }
 
 /// Says in the answer whether the call may have taken effect, where the host or the mesh left that open.
-fn settle(problem: Problem, repeatable: bool) -> Problem {
+fn settle(problem: Problem, step: Step) -> Problem {
+    let harmless = step.repeat == Repeat::Harmless;
     match problem.kind() {
-        Code::NotLeader | Code::StaleClass => problem.with_effect(Effect::NotRun),
-        Code::Unavailable | Code::NoQuorum | Code::Deadline if repeatable => {
-            problem.with_effect(Effect::NotRun)
+        // an answer of its own says all, but for what was tried before it
+        Code::NotLeader | Code::StaleClass | Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Overloaded
+            if step.open =>
+        {
+            problem.with_effect(Effect::Unknown)
         }
+        Code::NotLeader | Code::StaleClass => problem.with_effect(Effect::NotRun),
+        Code::Unavailable | Code::NoQuorum | Code::Deadline if harmless => problem.with_effect(Effect::NotRun),
         Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Internal
-            if problem.effect() == Effect::Unsaid && !repeatable =>
+            if problem.effect() == Effect::Unsaid && !harmless =>
         {
             problem.with_effect(Effect::Unknown)
         }
@@ -175,8 +203,10 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
-    fn step(repeatable: bool, misses: u32) -> Step {
-        Step { repeatable, fixed: false, leaderless: false, misses, looked: Duration::ZERO, left: SOON }
+    const REPEATS: [Repeat; 3] = [Repeat::Never, Repeat::Harmless, Repeat::Once];
+
+    fn step(repeat: Repeat, misses: u32) -> Step {
+        Step { repeat, open: false, fixed: false, leaderless: false, misses, looked: Duration::ZERO, left: SOON }
     }
 
     fn failed(code: Code, effect: Effect) -> Miss {
@@ -192,22 +222,22 @@ mod tests {
 
     /// The whole table: who is tried again, and what the others are told about their effect.
     #[test]
-    fn what_may_have_run_is_never_run_again_unless_it_only_reads() {
+    fn what_may_have_run_is_never_run_again_unless_that_changes_nothing() {
         use Effect::{NotRun, Unknown, Unsaid};
         for &code in Code::ALL {
             for effect in [Unsaid, NotRun, Unknown] {
-                for repeatable in [false, true] {
-                    let told = outcome(decide(step(repeatable, 0), failed(code, effect)));
-                    let expected = match (code, effect, repeatable) {
+                for repeat in REPEATS {
+                    let told = outcome(decide(step(repeat, 0), failed(code, effect)));
+                    let expected = match (code, effect, repeat) {
                         (Code::NotLeader | Code::StaleClass, ..)
-                        | (Code::Unavailable | Code::NoQuorum, _, true)
+                        | (Code::Unavailable | Code::NoQuorum, _, Repeat::Harmless | Repeat::Once)
                         | (Code::Unavailable | Code::NoQuorum, NotRun, _) => None,
-                        (Code::Deadline, _, true) => Some(NotRun),
+                        (Code::Deadline, _, Repeat::Harmless) => Some(NotRun),
                         (Code::Unavailable | Code::NoQuorum, ..)
-                        | (Code::Deadline | Code::Internal, Unsaid, false) => Some(Unknown),
+                        | (Code::Deadline | Code::Internal, Unsaid, Repeat::Never | Repeat::Once) => Some(Unknown),
                         _ => Some(effect),
                     };
-                    assert_eq!(told, expected, "{code:?} {effect:?} repeatable: {repeatable}");
+                    assert_eq!(told, expected, "{code:?} {effect:?} {repeat:?}");
                 }
             }
         }
@@ -220,22 +250,22 @@ mod tests {
             Miss::Failed(NodeId(1), problem)
         };
         for misses in 0..HINTS_MAX {
-            assert_eq!(decide(step(false, misses), moved(2)), Next::Again(Duration::ZERO, Some(NodeId(2))));
+            assert_eq!(decide(step(Repeat::Never, misses), moved(2)), Next::Again(Duration::ZERO, Some(NodeId(2))));
         }
         assert!(
-            matches!(decide(step(false, HINTS_MAX), moved(2)), Next::Again(pause, None) if !pause.is_zero())
+            matches!(decide(step(Repeat::Never, HINTS_MAX), moved(2)), Next::Again(pause, None) if !pause.is_zero())
         );
         // no hint, or one at the host itself, is none
         for leader in [0, 1] {
             assert!(
-                matches!(decide(step(false, 0), moved(leader)), Next::Again(pause, None) if !pause.is_zero())
+                matches!(decide(step(Repeat::Never, 0), moved(leader)), Next::Again(pause, None) if !pause.is_zero())
             );
         }
     }
 
     #[test]
     fn one_that_alone_could_do_it_is_not_asked_again() {
-        let fixed = Step { fixed: true, ..step(false, 0) };
+        let fixed = Step { fixed: true, ..step(Repeat::Never, 0) };
         for code in [Code::NotLeader, Code::StaleClass, Code::Unavailable] {
             assert_eq!(
                 outcome(decide(fixed, failed(code, Effect::NotRun))),
@@ -249,26 +279,26 @@ mod tests {
     fn pauses_grow_within_their_bounds_and_never_pass_the_deadline() {
         let mut last = Duration::ZERO;
         for misses in [0, 1, 5, 31, 32, 63, 64, u32::MAX] {
-            let Next::Again(pause, None) = decide(step(false, misses), Miss::Nobody) else {
+            let Next::Again(pause, None) = decide(step(Repeat::Never, misses), Miss::Nobody) else {
                 panic!("{misses}")
             };
             assert!(pause >= last && pause <= Duration::from_millis(BACKOFF_MS_MAX), "{misses}: {pause:?}");
             last = pause;
         }
-        let late = Step { left: Duration::from_millis(BACKOFF_MS_MAX), ..step(true, 9) };
+        let late = Step { left: Duration::from_millis(BACKOFF_MS_MAX), ..step(Repeat::Harmless, 9) };
         assert_eq!(outcome(decide(late, Miss::Nobody)), Some(Effect::NotRun));
         assert_eq!(outcome(decide(late, failed(Code::NotLeader, Effect::Unsaid))), Some(Effect::NotRun));
         // a host that says when to come back is believed
         let problem = Problem::new(Code::Unavailable, "x").with_effect(Effect::NotRun).retry_after_ms(700);
         assert_eq!(
-            decide(step(false, 0), Miss::Failed(NodeId(1), problem)),
+            decide(step(Repeat::Never, 0), Miss::Failed(NodeId(1), problem)),
             Next::Again(Duration::from_millis(700), None)
         );
     }
 
     #[test]
     fn it_does_not_look_for_a_leader_for_ever() {
-        let looked = |ms| Step { looked: Duration::from_millis(ms), ..step(false, 9) };
+        let looked = |ms| Step { looked: Duration::from_millis(ms), ..step(Repeat::Never, 9) };
         let codes = [Code::NotLeader, Code::NoQuorum, Code::Unavailable];
         for code in codes {
             let again = decide(looked(LOOKING_MS_MAX - 1), failed(code, Effect::NotRun));
@@ -287,15 +317,38 @@ mod tests {
         assert!(matches!(stale, Next::Again(..)));
     }
 
+    /// The last try says that it did not run; an earlier one may have.
+    #[test]
+    fn an_open_try_stays_open_until_there_is_an_answer() {
+        let start = Instant::now();
+        for (repeat, first, told) in [
+            (Repeat::Once, Effect::Unknown, Effect::Unknown),
+            (Repeat::Once, Effect::NotRun, Effect::NotRun),
+            (Repeat::Harmless, Effect::Unknown, Effect::NotRun),
+        ] {
+            let mut tries = Tries::until(start + Duration::from_mins(1));
+            let again = tries.next_at(start, failed(Code::Unavailable, first), repeat);
+            assert!(matches!(again, Next::Again(..)));
+            let last = start + Duration::from_millis(LOOKING_MS_MAX);
+            for code in [Code::NotLeader, Code::NoQuorum, Code::Unavailable] {
+                let answer = tries.next_at(last, failed(code, Effect::NotRun), repeat);
+                assert_eq!(outcome(answer), Some(told), "{repeat:?} {code:?}");
+            }
+            // what only the function itself can say was decided by the first that ran
+            let answer = tries.next_at(last, failed(Code::FunctionError, Effect::Unsaid), repeat);
+            assert_eq!(outcome(answer), Some(Effect::Unsaid));
+        }
+    }
+
     #[test]
     fn tries_are_counted_from_the_first_that_failed() {
         let start = Instant::now();
         let mut tries = Tries::until(start + Duration::from_mins(1));
         let first = start + Duration::from_secs(30);
-        let again = tries.next_at(first, failed(Code::NotLeader, Effect::NotRun), false);
+        let again = tries.next_at(first, failed(Code::NotLeader, Effect::NotRun), Repeat::Never);
         assert!(matches!(again, Next::Again(..)));
         let last = first + Duration::from_millis(LOOKING_MS_MAX);
-        let Next::Answer(problem) = tries.next_at(last, Miss::Nobody, false) else { panic!("it goes on") };
+        let Next::Answer(problem) = tries.next_at(last, Miss::Nobody, Repeat::Never) else { panic!("it goes on") };
         assert_eq!((problem.kind(), tries.misses()), (Code::NoQuorum, 2));
     }
 }

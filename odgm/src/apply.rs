@@ -1,13 +1,13 @@
 //! What a commit does, decided without clock, randomness or I/O: every replica comes to the same effects and replies.
 //!
 //! The fences, in this order:
-//! 1. a known invocation id is answered with its stored outcome: its place is here, before anything can reject it
-//!    (the records' key bytes are kept free in [`crate::key`]);
+//! 1. a known invocation id is answered with its stored outcome, before anything can reject it: a call that took effect
+//!    stays done, whatever came after it;
 //! 2. a commit computed in another term is rejected: its leader may have missed what a later one wrote;
 //! 3. a commit computed by an older revision of the class's code is rejected;
 //! 4. a commit computed on another state of the object is rejected.
 //!
-//! A rejected commit has no effect at all.
+//! A rejected commit has no effect at all. What is kept of calls goes by [`crate::keeping`].
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,14 +15,17 @@ use std::collections::HashMap;
 use oprc_mesh::wire::Tag;
 
 use crate::error::OdgmError;
-use crate::record::CommitRecord;
-use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Rejection};
+use crate::keeping::{Expiry, Keeper, Kept};
+use crate::record::{ClockRecord, CommitBatch, CommitRecord, KnownRecord};
+use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Known, Rejection};
 
 /// The committed state, as far as fences need it.
 pub(crate) trait View {
     fn head(&self, class: u64, object: &str) -> Result<Option<Head>, OdgmError>;
     /// The highest revision applied of the class; 0 for none.
     fn revision(&self, class: u64) -> Result<u64, OdgmError>;
+    /// What is kept of a call.
+    fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError>;
 }
 
 /// One write to the partition's state.
@@ -60,35 +63,56 @@ pub(crate) enum Effect<'a> {
         class: u64,
         revision: u64,
     },
+    /// A call took effect.
+    Remember {
+        class: u64,
+        object: &'a str,
+        invocation: &'a str,
+        known: KnownRecord,
+        /// When it may be forgotten.
+        expiry: Expiry,
+    },
+    /// Nothing is kept of a call any more.
+    Forget(Expiry),
+    SetClock(ClockRecord),
 }
 
 /// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.
 pub(crate) fn apply_batch<'a>(
-    view: &impl View,
-    commits: &'a [CommitRecord],
+    view: &(impl View + Kept),
+    batch: &'a CommitBatch,
     term: u64,
     index: u64,
 ) -> Result<(Vec<Effect<'a>>, Vec<CommitReply>), OdgmError> {
     let mut overlay = Overlay::new(view);
-    let mut effects = Vec::with_capacity(commits.len() * 3);
-    let mut replies = Vec::with_capacity(commits.len());
-    for (place, commit) in (0..).zip(commits) {
+    let mut keeper = Keeper::new(view, batch.now_ms)?;
+    let mut effects = Vec::with_capacity(batch.commits.len() * 5 + 1);
+    let mut replies = Vec::with_capacity(batch.commits.len());
+    for (place, commit) in (0..).zip(&batch.commits) {
         let fresh = (index << INCARNATION_PLACE_BITS) | place;
         let from = effects.len();
-        replies.push(apply(&overlay, commit, term, fresh, &mut effects)?);
+        replies.push(apply(&overlay, &mut keeper, commit, term, fresh, &mut effects)?);
         overlay.absorb(&effects[from..]);
     }
+    keeper.finish(view, batch.commits.len(), &mut effects)?;
     Ok((effects, replies))
 }
 
 /// Applies one commit. `fresh` is a number never used before in the group: a new incarnation or home.
 fn apply<'a>(
     view: &impl View,
+    keeper: &mut Keeper,
     commit: &'a CommitRecord,
     term: u64,
     fresh: u64,
     effects: &mut Vec<Effect<'a>>,
 ) -> Result<CommitReply, OdgmError> {
+    if commit.outcome.is_some()
+        && let Some(known) = view.known(commit.class, &commit.object, &commit.invocation)?
+    {
+        let KnownRecord { outcome, tag } = known;
+        return Ok(CommitReply::Known(Box::new(Known { outcome, tag })));
+    }
     let change = Change::try_from(commit.change)
         .map_err(|unknown| OdgmError::corrupt("a commit in the log", format!("its kind: {unknown}")))?;
     if commit.term != term {
@@ -107,8 +131,14 @@ fn apply<'a>(
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
     let next = next_head(change, head, fresh);
-    write_object(commit, head, next, effects);
-    Ok(CommitReply::Committed(next.map(|head| head.tag)))
+    if change != Change::Keep {
+        write_object(commit, head, next, effects);
+    }
+    let tag = next.map(|head| head.tag);
+    if let Some(outcome) = &commit.outcome {
+        effects.push(keeper.remember(commit, KnownRecord { outcome: outcome.clone(), tag }, fresh));
+    }
+    Ok(CommitReply::Committed(tag))
 }
 
 /// Where the object stands after `change`; `None` when it is gone.
@@ -116,7 +146,8 @@ fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let created = Head { tag: Tag { incarnation: fresh, version: 1 }, home: fresh };
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
-        (Change::Delete, _) => None,
+        (Change::Delete, _) | (Change::Keep, None) => None,
+        (Change::Keep, Some(head)) => Some(head),
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),
         (Change::Replace, Some(head)) => Some(Head { tag: follow(head), home: fresh }),
@@ -157,26 +188,34 @@ struct Overlay<'v, 'a, V> {
     heads: HashMap<(u64, &'a str), Option<Head>>,
     // filled on reads as well: most commits of a batch ask for the same few classes
     revisions: RefCell<HashMap<u64, u64>>,
+    known: HashMap<(u64, &'a str, &'a str), KnownRecord>,
 }
 
 impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
     fn new(below: &'v V) -> Self {
-        Self { below, heads: HashMap::new(), revisions: RefCell::default() }
+        Self { below, heads: HashMap::new(), revisions: RefCell::default(), known: HashMap::new() }
     }
 
     fn absorb(&mut self, effects: &[Effect<'a>]) {
         for effect in effects {
-            match *effect {
+            match effect {
                 Effect::SetHead { class, object, head } => {
-                    self.heads.insert((class, object), Some(head));
+                    self.heads.insert((*class, *object), Some(*head));
                 }
                 Effect::DropHead { class, object } => {
-                    self.heads.insert((class, object), None);
+                    self.heads.insert((*class, *object), None);
                 }
                 Effect::SetRevision { class, revision } => {
-                    self.revisions.get_mut().insert(class, revision);
+                    self.revisions.get_mut().insert(*class, *revision);
                 }
-                Effect::SetField { .. } | Effect::DropField { .. } | Effect::DeadHome { .. } => {}
+                Effect::Remember { class, object, invocation, known, .. } => {
+                    self.known.insert((*class, *object, *invocation), known.clone());
+                }
+                Effect::SetField { .. }
+                | Effect::DropField { .. }
+                | Effect::DeadHome { .. }
+                | Effect::Forget(_)
+                | Effect::SetClock(_) => {}
             }
         }
     }
@@ -197,6 +236,13 @@ impl<V: View> View for Overlay<'_, '_, V> {
         let revision = self.below.revision(class)?;
         self.revisions.borrow_mut().insert(class, revision);
         Ok(revision)
+    }
+
+    fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
+        if let Some(known) = self.known.get(&(class, object, invocation)) {
+            return Ok(Some(known.clone()));
+        }
+        self.below.known(class, object, invocation)
     }
 }
 

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::keeping::{KEPT_BYTES_MAX, KEPT_MAX};
+use crate::record::ExpiryRecord;
 use crate::testing::commit;
+use crate::types::{Outcome, Told};
 
 /// The state as a plain map.
 #[derive(Default, Debug, Clone, PartialEq)]
@@ -16,6 +19,9 @@ struct Model {
     fields: BTreeMap<(u64, String, u64, String), Vec<u8>>,
     revisions: BTreeMap<u64, u64>,
     dead: Vec<u64>,
+    known: BTreeMap<(u64, String, String), KnownRecord>,
+    expiries: BTreeMap<(u64, u64), ExpiryRecord>,
+    clock: ClockRecord,
 }
 
 impl View for Model {
@@ -25,6 +31,25 @@ impl View for Model {
 
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {
         Ok(self.revisions.get(&class).copied().unwrap_or(0))
+    }
+
+    fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
+        Ok(self.known.get(&(class, object.to_owned(), invocation.to_owned())).cloned())
+    }
+}
+
+impl Kept for Model {
+    fn clock(&self) -> Result<ClockRecord, OdgmError> {
+        Ok(self.clock)
+    }
+
+    fn earliest_ms(&self) -> u64 {
+        self.expiries.keys().next().map_or(u64::MAX, |(at_ms, _)| *at_ms)
+    }
+
+    fn expiring(&self, limit: usize) -> Result<Vec<Expiry>, OdgmError> {
+        let all = self.expiries.iter().take(limit);
+        Ok(all.map(|((at_ms, number), record)| Expiry { at_ms: *at_ms, number: *number, record: record.clone() }).collect())
     }
 }
 
@@ -48,13 +73,28 @@ impl Model {
                 Effect::SetRevision { class, revision } => {
                     self.revisions.insert(class, revision);
                 }
+                Effect::Remember { class, object, invocation, known, expiry } => {
+                    self.known.insert((class, object.to_owned(), invocation.to_owned()), known);
+                    self.expiries.insert((expiry.at_ms, expiry.number), expiry.record);
+                }
+                Effect::Forget(expiry) => {
+                    let ExpiryRecord { class, object, invocation, .. } = expiry.record;
+                    self.known.remove(&(class, object, invocation)).unwrap();
+                    self.expiries.remove(&(expiry.at_ms, expiry.number)).unwrap();
+                }
+                Effect::SetClock(clock) => self.clock = clock,
             }
         }
     }
 
     fn apply(&mut self, commits: &[CommitRecord], index: u64) -> Vec<CommitReply> {
+        self.apply_at(commits, index, 0)
+    }
+
+    fn apply_at(&mut self, commits: &[CommitRecord], index: u64, now_ms: u64) -> Vec<CommitReply> {
         let before = self.clone();
-        let (effects, replies) = apply_batch(&before, commits, 1, index).unwrap();
+        let batch = CommitBatch { commits: commits.to_vec(), now_ms };
+        let (effects, replies) = apply_batch(&before, &batch, 1, index).unwrap();
         self.take(effects);
         replies
     }
@@ -196,7 +236,8 @@ fn a_later_commit_of_an_entry_sees_the_earlier_ones() {
 #[test]
 fn an_unknown_kind_of_change_is_an_error_and_not_skipped() {
     let unknown = CommitRecord { change: 99, ..commit("a", ABSENT, Change::Merge, &[]) };
-    assert!(apply_batch(&Model::default(), &[unknown], 1, 5).is_err());
+    let batch = CommitBatch { commits: vec![unknown], now_ms: 0 };
+    assert!(apply_batch(&Model::default(), &batch, 1, 5).is_err());
 }
 
 fn any_commit() -> impl Strategy<Value = CommitRecord> {
@@ -213,6 +254,102 @@ fn any_commit() -> impl Strategy<Value = CommitRecord> {
     )
 }
 
+fn keep(fingerprint: &'static str, keep_ms: u64) -> Option<Outcome> {
+    Some(Outcome { fingerprint: fingerprint.into(), keep_ms, told: Some(Told::TooLarge(7)) })
+}
+
+fn call(invocation: &str, base: Tag, change: Change) -> CommitRecord {
+    CommitRecord { invocation: invocation.into(), outcome: keep("f", 100), ..commit("a", base, change, &[("x", Some("1"))]) }
+}
+
+fn is_known(reply: &CommitReply, tag: Tag) -> bool {
+    matches!(reply, CommitReply::Known(known) if known.tag == Some(tag) && known.outcome == keep("f", 100).unwrap())
+}
+
+#[test]
+fn a_call_takes_effect_once_whatever_came_after_it() {
+    let mut model = Model::default();
+    let first = call("one", ABSENT, Change::Merge);
+    model.apply(&[first.clone()], 5);
+    let after_first = model.tag("a");
+    model.apply(&[call("two", after_first, Change::Merge)], 6);
+    // another base, an older revision and another term would each be rejected
+    model.apply(&[CommitRecord { revision: 9, ..commit("b", ABSENT, Change::Merge, &[]) }], 7);
+    let before = model.clone();
+    for again in [first.clone(), CommitRecord { term: 7, ..first.clone() }] {
+        let reply = model.apply(&[again], 8);
+        assert!(is_known(&reply[0], after_first), "{reply:?}");
+    }
+    assert_eq!(model, before);
+    // in the same entry, too; and under another object it is another call
+    let mut model = Model::default();
+    let other = CommitRecord { object: "b".into(), ..first.clone() };
+    let replies = model.apply(&[first.clone(), first, other], 5);
+    assert!(is_known(&replies[1], Tag { incarnation: 5 << 12, version: 1 }), "{replies:?}");
+    assert!(matches!(replies[2], CommitReply::Committed(_)));
+}
+
+#[test]
+fn a_rejected_call_is_not_known_and_a_deleted_object_leaves_its_calls() {
+    let mut model = Model::default();
+    let wrong = call("one", Tag { incarnation: 1, version: 1 }, Change::Merge);
+    assert!(matches!(model.apply(&[wrong], 5)[0], CommitReply::Rejected(_)));
+    assert!(model.known.is_empty());
+    model.apply(&[call("one", ABSENT, Change::Merge)], 6);
+    let at = model.tag("a");
+    let delete = CommitRecord { writes: Vec::new(), ..call("gone", at, Change::Delete) };
+    assert_eq!(model.apply(&[delete.clone()], 7), [CommitReply::Committed(None)]);
+    assert!(matches!(&model.apply(&[delete], 8)[0], CommitReply::Known(known) if known.tag.is_none()));
+    assert!(is_known(&model.apply(&[call("one", ABSENT, Change::Merge)], 9)[0], at));
+}
+
+#[test]
+fn an_outcome_alone_leaves_the_object_as_it_is() {
+    let mut model = Model::default();
+    let keep = |base, id| CommitRecord { writes: Vec::new(), ..call(id, base, Change::Keep) };
+    assert_eq!(model.apply(&[keep(ABSENT, "none")], 4), [CommitReply::Committed(None)]);
+    assert!(model.heads.is_empty());
+    model.apply(&[commit("a", ABSENT, Change::Merge, &[("x", Some("1"))])], 5);
+    let at = model.tag("a");
+    assert_eq!(model.apply(&[keep(at, "one")], 6), [CommitReply::Committed(Some(at))]);
+    assert_eq!(model.tag("a"), at);
+    // it rests on what it was computed from like any other
+    assert!(matches!(model.apply(&[keep(ABSENT, "two")], 7)[0], CommitReply::Rejected(_)));
+}
+
+#[test]
+fn calls_are_forgotten_by_the_logs_clock_which_never_runs_backwards() {
+    let mut model = Model::default();
+    let other = |object: &str| commit(object, ABSENT, Change::Merge, &[]);
+    model.apply_at(&[call("one", ABSENT, Change::Merge)], 5, 1_000);
+    model.apply_at(&[other("b")], 6, 1_099);
+    assert_eq!(model.known.len(), 1);
+    model.apply_at(&[other("c")], 7, 500);
+    assert_eq!(model.clock.now_ms, 1_099);
+    model.apply_at(&[other("d")], 8, 1_100);
+    assert!(model.known.is_empty() && model.expiries.is_empty());
+    assert_eq!((model.clock.kept, model.clock.kept_bytes), (0, 0));
+}
+
+#[test]
+fn at_the_bound_all_are_kept_and_past_it_those_go_that_would_go_first() {
+    for (kept, kept_bytes) in [(KEPT_MAX - 1, 0), (0, KEPT_BYTES_MAX - 1_000)] {
+        let mut model = Model::default();
+        let large = |object: &str, keep_ms| CommitRecord {
+            outcome: Some(Outcome { fingerprint: vec![0; 700].into(), keep_ms, told: None }),
+            object: object.into(),
+            ..call("k", ABSENT, Change::Merge)
+        };
+        model.apply_at(&[large("a", 10)], 5, 0);
+        model.clock = ClockRecord { kept, kept_bytes, ..model.clock };
+        model.apply_at(&[large("b", 100)], 6, 0);
+        assert_eq!(model.known.len(), 2, "at the bound: {:?}", model.clock);
+        model.apply_at(&[large("c", 100)], 7, 0);
+        let left: Vec<_> = model.known.keys().map(|(_, object, _)| object.as_str()).collect();
+        assert_eq!(left, ["b", "c"], "{:?}", model.clock);
+    }
+}
+
 proptest! {
     /// Whether commits share an entry makes no difference but to the numbers that new objects take.
     #[test]
@@ -223,9 +360,11 @@ proptest! {
         for (place, commit) in (0..).zip(&commits) {
             let mut effects = Vec::new();
             let before = single.clone();
-            let reply = apply(&before, commit, 1, place, &mut effects).unwrap();
+            let mut keeper = Keeper::new(&before, 0).unwrap();
+            let reply = apply(&before, &mut keeper, commit, 1, place, &mut effects).unwrap();
+            keeper.finish(&before, 1, &mut effects).unwrap();
             single.take(effects);
-            prop_assert_eq!(reply, replies[place as usize]);
+            prop_assert_eq!(&reply, &replies[place as usize]);
         }
         prop_assert_eq!(whole, single);
     }
@@ -239,6 +378,7 @@ proptest! {
             let base = model.tag(&commit.object);
             match model.apply(std::slice::from_ref(commit), index)[0] {
                 CommitReply::Rejected(_) => prop_assert_eq!(&model, &before),
+                CommitReply::Known(_) => prop_assert!(false, "nothing is kept of these"),
                 CommitReply::Committed(None) => prop_assert_eq!(model.tag(&commit.object), ABSENT),
                 CommitReply::Committed(Some(tag)) if tag.incarnation == base.incarnation && base != ABSENT => {
                     prop_assert_eq!(tag.version, base.version + 1);

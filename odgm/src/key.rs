@@ -17,7 +17,9 @@
 //! | `group, generation, 0, 0x01` | last applied log id and membership |
 //! | `group, generation, 0, 0x02, class` | highest revision applied of the class |
 //! | `group, generation, 0, 0x03, class, object, home` | a dead home: its fields wait for collection |
-//! | `group, generation, 0, 0x04 / 0x05 / 0x06 ...` | kept free for dedup records, inbox and outbox |
+//! | `group, generation, 0, 0x04` | the group's time, and how much it keeps of calls |
+//! | `group, generation, 0, 0x05, class, object, invocation` | a call that took effect |
+//! | `group, generation, 0, 0x06, expiry u64, number u64` | when one of those is forgotten |
 //! | `group, generation, 0, 0x10, kind, name` | a catalog record (group 0 only) |
 //! | `group, generation, class, object, 0x01` | an object's head |
 //! | `group, generation, class, object, 0x02, home, field` | a field |
@@ -42,6 +44,9 @@ const POINTER_GENERATION: u64 = 0;
 const OWN_STATE: u8 = 0x01;
 const OWN_REVISION: u8 = 0x02;
 const OWN_DEAD: u8 = 0x03;
+const OWN_CLOCK: u8 = 0x04;
+const OWN_KNOWN: u8 = 0x05;
+const OWN_EXPIRY: u8 = 0x06;
 const OWN_CATALOG: u8 = 0x10;
 
 const OBJECT_HEAD: u8 = 0x01;
@@ -157,6 +162,39 @@ impl Space {
         key
     }
 
+    /// The group's time.
+    pub(crate) fn clock(self) -> Vec<u8> {
+        self.own(OWN_CLOCK)
+    }
+
+    /// What all calls of a class that took effect begin with.
+    pub(crate) fn known_of(self, class: u64) -> Vec<u8> {
+        let mut key = self.own(OWN_KNOWN);
+        key.extend_from_slice(&class.to_be_bytes());
+        key
+    }
+
+    /// A call that took effect.
+    pub(crate) fn known(self, class: u64, object: &str, invocation: &str) -> Vec<u8> {
+        let mut key = self.known_of(class);
+        escape(&mut key, object.as_bytes());
+        key.extend_from_slice(invocation.as_bytes());
+        key
+    }
+
+    /// What all times at which calls are forgotten begin with.
+    pub(crate) fn expiries(self) -> Vec<u8> {
+        self.own(OWN_EXPIRY)
+    }
+
+    /// When a call is forgotten; `number` tells those of one moment apart.
+    pub(crate) fn expiry(self, at_ms: u64, number: u64) -> Vec<u8> {
+        let mut key = self.expiries();
+        key.extend_from_slice(&at_ms.to_be_bytes());
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
     /// What all catalog records begin with; kind and name follow.
     pub(crate) fn catalog(self) -> Vec<u8> {
         self.own(OWN_CATALOG)
@@ -199,6 +237,9 @@ pub(crate) enum StateKey {
     State,
     Revision { class: u64 },
     DeadHome { class: u64, object: String, home: u64 },
+    Clock,
+    Known { class: u64, object: String, invocation: String },
+    Expiry { at_ms: u64, number: u64 },
     Catalog { name: Vec<u8> },
     Head { class: u64, object: String },
     Field { class: u64, object: String, home: u64, field: String },
@@ -220,6 +261,13 @@ impl StateKey {
             OWN_STATE => Self::State,
             OWN_REVISION => Self::Revision { class: number(rest)? },
             OWN_DEAD => Self::DeadHome { class: number(rest)?, object: unescape(rest)?, home: number(rest)? },
+            OWN_CLOCK => Self::Clock,
+            OWN_KNOWN => {
+                let (class, object) = (number(rest)?, unescape(rest)?);
+                let invocation = String::from_utf8(std::mem::take(rest).to_vec()).ok()?;
+                Self::Known { class, object, invocation }
+            }
+            OWN_EXPIRY => Self::Expiry { at_ms: number(rest)?, number: number(rest)? },
             OWN_CATALOG => Self::Catalog { name: std::mem::take(rest).to_vec() },
             _ => return None,
         })

@@ -16,6 +16,13 @@ fn any_key() -> impl Strategy<Value = StateKey> {
             object,
             home
         }),
+        Just(StateKey::Clock),
+        (any::<u64>(), ".{0,8}", ".{0,8}").prop_map(|(class, object, invocation)| StateKey::Known {
+            class,
+            object,
+            invocation
+        }),
+        any::<(u64, u64)>().prop_map(|(at_ms, number)| StateKey::Expiry { at_ms, number }),
         proptest::collection::vec(any::<u8>(), 0..8).prop_map(|name| StateKey::Catalog { name }),
         (class.clone(), any::<String>()).prop_map(|(class, object)| StateKey::Head { class, object }),
         (class, any::<String>(), any::<u64>(), any::<String>())
@@ -28,6 +35,9 @@ fn build(space: Space, key: &StateKey) -> Vec<u8> {
         StateKey::State => space.state(),
         StateKey::Revision { class } => space.revision(*class),
         StateKey::DeadHome { class, object, home } => space.dead_home(*class, object, *home),
+        StateKey::Clock => space.clock(),
+        StateKey::Known { class, object, invocation } => space.known(*class, object, invocation),
+        StateKey::Expiry { at_ms, number } => space.expiry(*at_ms, *number),
         StateKey::Catalog { name } => [space.catalog(), name.clone()].concat(),
         StateKey::Head { class, object } => space.head(*class, object),
         StateKey::Field { class, object, home, field } => space.field(*class, object, *home, field),

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use oprc_mesh::outcome::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -162,13 +162,18 @@ impl Proposer {
         waiting: Vec<oneshot::Sender<Outcome>>,
         permit: OwnedSemaphorePermit,
     ) {
-        let entry = Command::Commits(Arc::new(CommitBatch { commits }));
+        let entry = Command::Commits(Arc::new(CommitBatch { commits, now_ms: now_ms() }));
         let callers = Arc::new(Callers::new(waiting));
         self.under_way.begin(&callers);
         let answers = Answers { callers, poison: self.poison.clone(), _permit: permit };
         // an entry that could not be handed over drops its answers, which tells the callers
         let _ = self.group.propose(entry, move |outcome| answers.give(outcome)).await;
     }
+}
+
+/// This host's clock, for the log to take.
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Whom to answer when the entry is decided. Dropped unanswered, it says that nobody knows.

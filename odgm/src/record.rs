@@ -5,7 +5,7 @@
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
 use oprc_mesh::wire::{FieldWrite, Tag};
 
-use crate::types::{Change, Commit};
+use crate::types::{Change, Commit, Outcome};
 
 /// The format of every stored record and of the data directory.
 pub(crate) const FORMAT: u32 = 1;
@@ -98,6 +98,9 @@ pub(crate) struct NumberRecord {
 pub(crate) struct CommitBatch {
     #[prost(message, repeated, tag = "1")]
     pub(crate) commits: Vec<CommitRecord>,
+    /// The proposing leader's clock, in milliseconds since the Unix epoch. Replicas take time from the log alone.
+    #[prost(uint64, tag = "2")]
+    pub(crate) now_ms: u64,
 }
 
 /// One commit in the log.
@@ -119,6 +122,46 @@ pub(crate) struct CommitRecord {
     pub(crate) writes: Vec<FieldWrite>,
     #[prost(string, tag = "8")]
     pub(crate) invocation: String,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// A call that took effect, under its class, object and invocation id.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct KnownRecord {
+    #[prost(message, required, tag = "1")]
+    pub(crate) outcome: Outcome,
+    /// Where it left the object.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) tag: Option<Tag>,
+}
+
+/// When a call that took effect is to be forgotten, in the order of that.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct ExpiryRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) class: u64,
+    #[prost(string, tag = "2")]
+    pub(crate) object: String,
+    #[prost(string, tag = "3")]
+    pub(crate) invocation: String,
+    /// What it takes up.
+    #[prost(uint64, tag = "4")]
+    pub(crate) bytes: u64,
+}
+
+/// A group's time, and how much it keeps of calls.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct ClockRecord {
+    /// The latest time that a leader proposed, in milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "1")]
+    pub(crate) now_ms: u64,
+    /// Calls that are kept ...
+    #[prost(uint64, tag = "2")]
+    pub(crate) kept: u64,
+    /// ... and what they take up.
+    #[prost(uint64, tag = "3")]
+    pub(crate) kept_bytes: u64,
 }
 
 impl CommitRecord {
@@ -126,7 +169,12 @@ impl CommitRecord {
     pub(crate) fn bytes(&self) -> usize {
         let field =
             |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
-        self.writes.iter().map(field).sum::<usize>() + self.object.len() + self.invocation.len() + 32
+        let outcome = self.outcome.as_ref().map_or(0, prost::Message::encoded_len);
+        self.writes.iter().map(field).sum::<usize>()
+            + self.object.len()
+            + self.invocation.len()
+            + outcome
+            + 32
     }
 }
 
@@ -141,6 +189,7 @@ impl From<Commit> for CommitRecord {
             change: commit.change as i32,
             writes: commit.writes,
             invocation: commit.invocation,
+            outcome: commit.outcome,
         }
     }
 }

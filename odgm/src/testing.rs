@@ -18,7 +18,7 @@ use crate::apply::apply_batch;
 use crate::config::OdgmConfig;
 use crate::log_writer::{CheckpointDue, LogWriter};
 use crate::poison::Poison;
-use crate::record::{CommitRecord, LogIdRecord, StateRecord};
+use crate::record::{CommitBatch, CommitRecord, LogIdRecord, StateRecord};
 use crate::store::{GroupState, Reader, Store};
 use crate::types::{Change, CommitReply};
 
@@ -117,12 +117,14 @@ pub(crate) fn commit(
         change: change as i32,
         writes: writes.iter().map(write).collect(),
         invocation: "test".into(),
+        outcome: None,
     }
 }
 
 /// Applies commits as the entry at `index` of term 1.
 pub(crate) fn apply_at(group: &GroupState, index: u64, commits: &[CommitRecord]) -> Vec<CommitReply> {
-    let (effects, replies) = apply_batch(group, commits, 1, index).unwrap();
+    let entry = CommitBatch { commits: commits.to_vec(), now_ms: 0 };
+    let (effects, replies) = apply_batch(group, &entry, 1, index).unwrap();
     let mut batch = WriteBatch::default();
     group.put(&mut batch, &effects);
     let applied = Some(LogIdRecord { term: 1, index });

@@ -1,8 +1,10 @@
 //! What callers of the grid hand in and get back.
 
+use bytes::Bytes;
 use oprc_mesh::catalog::{ClassSettings, Method};
 use oprc_mesh::id::{ClassName, Digest, ObjectId};
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::outcome::Problem;
+use oprc_mesh::wire::{FieldWrite, Invoked, Tag, Written};
 
 /// Commits that one Raft entry carries, at the most. An object created in an entry takes its incarnation from the
 /// entry's index and its place in it, so this is also the number of places.
@@ -27,8 +29,50 @@ pub struct Commit {
     pub change: Change,
     /// The fields to set, in order; one without a value is deleted. Empty with [`Change::Delete`].
     pub writes: Vec<FieldWrite>,
-    /// Names the call; kept in the log for deduplication.
+    /// Names the call within its object. With an outcome it takes effect once, however often it is committed.
     pub invocation: String,
+    /// What is kept of the call, if it must not take effect twice.
+    pub outcome: Option<Outcome>,
+}
+
+/// What is kept of a call under its invocation id, and given to whoever tries it again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Outcome {
+    /// Tells this call from another one under the same id; empty where ids are never reused.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub fingerprint: Bytes,
+    /// For so many milliseconds it is kept at least, unless there are too many.
+    #[prost(uint64, tag = "2")]
+    pub keep_ms: u64,
+    /// What the caller was told.
+    #[prost(oneof = "Told", tags = "3, 4, 5, 6")]
+    pub told: Option<Told>,
+}
+
+/// See [`Outcome::told`]. Versions in it are not meaningful: where the object came to stand is kept beside it.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Told {
+    /// What a method gave.
+    #[prost(message, tag = "3")]
+    Invoked(Invoked),
+    /// What a write of fields came to.
+    #[prost(message, tag = "4")]
+    Written(Written),
+    /// It failed.
+    #[prost(message, tag = "5")]
+    Failed(Problem),
+    /// It succeeded, and its result of so many bytes is too large to be kept.
+    #[prost(uint64, tag = "6")]
+    TooLarge(u64),
+}
+
+/// A call that took effect before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What is kept of it.
+    pub outcome: Outcome,
+    /// Where it left the object; `None` when it deleted it, or when there was none.
+    pub tag: Option<Tag>,
 }
 
 /// What a commit does to the fields that it does not name, and to the object itself.
@@ -43,13 +87,17 @@ pub enum Change {
     Delete = 2,
     /// The object goes and is created anew with the writes: a new incarnation, at version 1.
     Recreate = 3,
+    /// Nothing happens to it: only the outcome is kept.
+    Keep = 4,
 }
 
 /// How the partition answered a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum CommitReply {
     /// It is durable and applied. Where the object stands now; `None` when it is deleted.
     Committed(Option<Tag>),
+    /// The call had taken effect before; now it had none.
+    Known(Box<Known>),
     /// It had no effect.
     Rejected(Rejection),
 }

@@ -15,6 +15,7 @@ mod create_only;
 mod deadlines;
 mod durable;
 mod exact_counts;
+mod exactly_once;
 mod examples;
 mod faults;
 mod fences;

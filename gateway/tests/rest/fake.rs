@@ -193,7 +193,7 @@ impl Fake {
         }
         if mode == WriteMode::Delete {
             objects.remove(&key);
-            return Ok(Answer::Written(Written { tag: None, created: false }));
+            return Ok(Answer::Written(Written::default()));
         }
         let created = before.is_none();
         let (tag, mut fields) = before.unwrap_or_else(|| {
@@ -215,7 +215,7 @@ impl Fake {
         }
         let tag = Tag { version: tag.version + 1, ..tag };
         objects.insert(key, (tag, fields));
-        Ok(Answer::Written(Written { tag: Some(tag), created }))
+        Ok(Answer::Written(Written { tag: Some(tag), created, ..Written::default() }))
     }
 
     fn list_fields(&self, list: &ListFields) -> Result<Answer, Problem> {

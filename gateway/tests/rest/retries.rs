@@ -26,21 +26,39 @@ async fn what_did_not_run_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_may_have_run_is_never_run_again() {
+async fn a_function_that_may_have_run_is_never_run_again() {
     let server = start().await;
+    const FUNCTION: &str = "/classes/Counter/functions/echo";
     server.fake.fail_with([unknown(Code::Unavailable)]);
-    let lost = problem(server.post(ECHO, "5"), 503, "unavailable").await;
+    let lost = problem(server.post(FUNCTION, "5"), 503, "unavailable").await;
     assert_eq!(lost["outcome"], "unknown");
     server.fake.fail_with([Problem::new(Code::NoQuorum, "nothing said")]);
-    let lost = problem(server.post(ECHO, "5"), 503, "no-quorum").await;
+    let lost = problem(server.post(FUNCTION, "5"), 503, "no-quorum").await;
     assert_eq!(lost["outcome"], "unknown");
     assert_eq!(server.fake.invocations().len(), 2);
-    for method in [Method::PUT, Method::DELETE] {
-        server.fake.fail_with([unknown(Code::Unavailable)]);
-        let request = server.request(method, "/classes/Counter/objects/alice").body(r#"{"fields":{}}"#);
-        assert_eq!(problem(request, 503, "unavailable").await["outcome"], "unknown");
-    }
-    assert_eq!(server.fake.seen.lock().unwrap().len(), 4);
+}
+
+/// The host tells by the id whether it took effect already.
+#[tokio::test]
+async fn what_takes_effect_once_is_tried_again_under_its_id() {
+    let server = start().await;
+    server.fake.fail_with([unknown(Code::Unavailable), unknown(Code::NoQuorum)]);
+    assert_eq!(text(server.post(ECHO, "5"), 200).await, "5");
+    let invocations = server.fake.invocations();
+    assert_eq!(invocations.len(), 3);
+    assert!(invocations.iter().all(|invoke| invoke.invocation == invocations[0].invocation && !invoke.keyed));
+    let keyed = server.post(ECHO, "5").header("Idempotency-Key", "mine");
+    assert_eq!(text(keyed, 200).await, "5");
+    let last = server.fake.invocations().pop().unwrap();
+    assert_eq!((last.invocation.as_str(), last.keyed), ("mine", true));
+    server.fake.fail_with([unknown(Code::Unavailable)]);
+    let request = server.request(Method::PUT, "/classes/Counter/objects/alice").body(r#"{"fields":{}}"#);
+    text(request, 201).await;
+    // and when it stays open, that is what is told, whatever was said last
+    let refusals = std::iter::once(unknown(Code::Unavailable)).chain((0..10_000).map(|_| not_run(Code::Unavailable)));
+    server.fake.fail_with(refusals);
+    let request = server.post(ECHO, "5").header("X-Request-Timeout-Ms", "500");
+    assert_eq!(problem(request, 503, "unavailable").await["outcome"], "unknown");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use oprc_mesh::id::ObjectId;
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{FieldWrite, Tag};
-use oprc_odgm::{Change, Commit, CommitReply, Partition, Rejection};
+use oprc_odgm::{Change, Commit, CommitReply, Known, Outcome, Partition, Rejection};
 
 /// What a turn was computed from: the fence that its commit carries.
 pub(crate) struct Fence {
@@ -17,6 +17,8 @@ pub(crate) struct Fence {
 pub(crate) enum Committed {
     /// It is durable and applied; the object stands there, or is gone.
     Done(Option<Tag>),
+    /// The call had taken effect before.
+    Before(Box<Known>),
     /// It was rejected without effect because what it was computed from is out of date: run the turn again.
     Again(Rejection),
 }
@@ -27,7 +29,7 @@ pub(crate) async fn commit(
     fence: Fence,
     object: ObjectId,
     (change, writes): (Change, Vec<FieldWrite>),
-    invocation: &str,
+    (invocation, outcome): (&str, Option<Outcome>),
 ) -> Result<Committed, Problem> {
     let commit = Commit {
         term: fence.term,
@@ -38,9 +40,11 @@ pub(crate) async fn commit(
         change,
         writes,
         invocation: invocation.to_owned(),
+        outcome,
     };
     match partition.commit(commit).await? {
         CommitReply::Committed(tag) => Ok(Committed::Done(tag)),
+        CommitReply::Known(known) => Ok(Committed::Before(known)),
         CommitReply::Rejected(rejection) => Ok(Committed::Again(rejection)),
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod commit;
 mod mailbox;
+mod once;
 mod others;
 mod overlay;
 mod read;

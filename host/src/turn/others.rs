@@ -12,7 +12,7 @@ use oprc_mesh::catalog::{Class, PartitionInfo};
 use oprc_mesh::id::{ClassName, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::PAGE_ITEMS_MAX;
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::retry::{Miss, Next, Tries};
+use oprc_mesh::retry::{Miss, Next, Repeat, Tries};
 use oprc_mesh::wire::{Answer, Consistency, FieldRead, ListObjects, ObjectEntry, ObjectPage, Op, ReadField};
 use oprc_odgm::{Odgm, Reader};
 use tokio::time::{Instant, sleep};
@@ -146,7 +146,7 @@ impl Others {
                     }
                 },
             };
-            match tries.next(miss, true) {
+            match tries.next(miss, Repeat::Harmless) {
                 Next::Answer(problem) => return Err(unanswered(*problem)),
                 Next::Again(pause, node) => {
                     named = node;

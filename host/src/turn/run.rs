@@ -10,12 +10,13 @@ use oprc_mesh::catalog::{Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
-use oprc_odgm::{Odgm, Partition, Reader, Rejection};
+use oprc_odgm::{Change, Odgm, Partition, Reader, Rejection, Told};
 use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, commit};
 use super::mailbox::Mailboxes;
+use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
 use crate::classes::{Classes, LoadedClass, find};
@@ -148,7 +149,13 @@ impl Turns {
             let home = self.place(&loaded.class, class, object)?;
             // before any state is read, so that a commit computed from that state carries a term no later than it
             let term = home.partition.leadership()?;
-            match self.run_once(&loaded, &home, term, object, method, invoke, deadline).await? {
+            let id = CallId::of_call(invoke, deadline);
+            if let Some(id) = &id
+                && let Some(known) = id.known(&home, object)?
+            {
+                return invoked_again(known);
+            }
+            match self.run_once(&loaded, &home, term, object, method, (invoke, id), deadline).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -187,26 +194,43 @@ impl Turns {
         term: u64,
         object: &ObjectId,
         method: &MethodName,
-        invoke: &Invoke,
+        (invoke, id): (&Invoke, Option<CallId<'_>>),
         deadline: Instant,
     ) -> Result<Ran, Problem> {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
         let change = if outcome.is_ok() { access.into_change() } else { None };
-        let (Ok(output), Some(change)) = (&outcome, change) else {
-            // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all that
-            // was read is one committed state of this term.
-            if !home.stands(term, object, base, invoke.consistency()).await? {
-                return Ok(Ran::Again(Rejection::Base { current: base }));
+        let outcome = outcome.map(|output| invoked(output, Some(base.version)));
+        let kept = id.as_ref().filter(|id| id.keyed);
+        let change = match (change, &outcome) {
+            (Some(change), _) => change,
+            // nothing is written, and yet the client is to get the same answer again
+            (None, Ok(_)) if kept.is_some() => (Change::Keep, Vec::new()),
+            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => (Change::Keep, Vec::new()),
+            (None, _) => {
+                // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
+                // that was read is one committed state of this term.
+                if !home.stands(term, object, base, invoke.consistency()).await? {
+                    return Ok(Ran::Again(Rejection::Base { current: base }));
+                }
+                return Ok(Ran::Done(outcome?));
             }
-            return Ok(Ran::Done(invoked(outcome?, Some(base.version))));
         };
+        let told = match &outcome {
+            Ok(invoked) => told_of(invoked),
+            Err(problem) => Told::Failed(problem.clone()),
+        };
+        let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
         let fence = Fence { term, class: home.class, revision: home.revision, base };
-        match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
+        match commit(&home.partition, fence, object.clone(), change, (&invoke.invocation, kept)).await? {
             Committed::Done(tag) => {
                 self.count_commit();
-                Ok(Ran::Done(invoked(output.clone(), Some(tag.map_or(0, |tag| tag.version)))))
+                Ok(Ran::Done(Invoked { version: Some(version(tag)), ..outcome? }))
+            }
+            Committed::Before(known) => {
+                let known = id.map_or(Ok(*known.clone()), |id| id.check(*known))?;
+                Ok(Ran::Done(invoked_again(known)?))
             }
             Committed::Again(rejection) => Ok(Ran::Again(rejection)),
         }

@@ -79,6 +79,8 @@ impl Bed {
             mode: WriteMode::Merge as i32,
             fields: vec![field],
             revision: self.revision,
+            invocation: String::new(),
+            keyed: false,
         };
         self.turns.write(write, soon()).await.map(|written| written.created)
     }

@@ -5,10 +5,11 @@ use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Consistency, FieldWrite, Precondition, Tag, WriteMode, WriteObject, Written};
-use oprc_odgm::{Change, Head, Reader, Rejection};
+use oprc_odgm::{Change, Head, Reader, Rejection, Told};
 use tokio::time::Instant;
 
 use super::commit::{Committed, Fence, commit};
+use super::once::{CallId, written_again};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
 impl Turns {
@@ -30,7 +31,13 @@ impl Turns {
             // before any state is read, as in a turn
             let term = home.partition.leadership()?;
             before(deadline)?;
-            match self.write_once(&home, term, &object, &write).await? {
+            let id = CallId::of_write(&write, deadline);
+            if let Some(id) = &id
+                && let Some(known) = id.known(&home, &object)?
+            {
+                return written_again(known);
+            }
+            match self.write_once(&home, term, &object, (&write, id)).await? {
                 Ok(written) => return Ok(written),
                 Err(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -44,7 +51,7 @@ impl Turns {
         home: &Home,
         term: u64,
         object: &ObjectId,
-        write: &WriteObject,
+        (write, id): (&WriteObject, Option<CallId<'_>>),
     ) -> Result<Result<Written, Rejection>, Problem> {
         let reader = home.partition.reader();
         let head = reader.head(home.class, object)?;
@@ -57,14 +64,21 @@ impl Turns {
             if !home.stands(term, object, base_tag, Consistency::Lease).await? {
                 return Ok(Err(Rejection::Base { current: base_tag }));
             }
-            return planned.map(|_| Ok(Written { tag: base, created: false }));
+            return planned.map(|_| Ok(Written { tag: base, ..Written::default() }));
         };
         check_size(&writes, &home.limits)?;
+        let created = base.is_none() && change != Change::Delete;
+        let told = Told::Written(Written { created, ..Written::default() });
+        let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
-        match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
+        match commit(&home.partition, fence, object.clone(), (change, writes), (&write.invocation, kept)).await? {
             Committed::Done(tag) => {
                 self.count_commit();
-                Ok(Ok(Written { tag, created: base.is_none() && tag.is_some() }))
+                Ok(Ok(Written { tag, created, ..Written::default() }))
+            }
+            Committed::Before(known) => {
+                let known = id.map_or(Ok(*known.clone()), |id| id.check(*known))?;
+                written_again(known).map(Ok)
             }
             Committed::Again(rejection) => Ok(Err(rejection)),
         }

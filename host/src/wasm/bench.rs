@@ -91,6 +91,7 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
             write_keys: WRITE_KEYS.default,
             sends: SENDS.default,
             call_depth: CALL_DEPTH.default,
+            keep_hours: 0,
         },
         deadline: Instant::now() + Duration::from_secs(10),
     })

@@ -54,6 +54,10 @@ pub struct Invoke {
     /// The class's revision that the caller knows, 0 for none: a host that does not know it yet catches up first.
     #[prost(uint64, tag = "12")]
     pub revision: u64,
+    /// The caller chose `invocation` and may use it again for the same call: its outcome is kept for long, and also when the
+    /// call wrote nothing or failed.
+    #[prost(bool, tag = "13")]
+    pub keyed: bool,
 }
 
 /// A header's name, in lower case, and value.
@@ -82,4 +86,7 @@ pub struct Invoked {
     /// See [`super::Object::stale_ms`].
     #[prost(uint64, optional, tag = "4")]
     pub stale_ms: Option<u64>,
+    /// The call had taken effect before: this is what it came to then.
+    #[prost(bool, tag = "5")]
+    pub replayed: bool,
 }

@@ -67,6 +67,12 @@ pub struct WriteObject {
     /// See [`super::Invoke::revision`].
     #[prost(uint64, tag = "6")]
     pub revision: u64,
+    /// Names the write within its object: sent again, it takes effect once.
+    #[prost(string, tag = "7")]
+    pub invocation: String,
+    /// See [`super::Invoke::keyed`].
+    #[prost(bool, tag = "8")]
+    pub keyed: bool,
 }
 
 /// How a write treats the fields that it does not name.
@@ -103,6 +109,9 @@ pub struct Written {
     /// The write created it.
     #[prost(bool, tag = "2")]
     pub created: bool,
+    /// See [`super::Invoked::replayed`].
+    #[prost(bool, tag = "3")]
+    pub replayed: bool,
 }
 
 /// An object read whole.

@@ -33,6 +33,7 @@ async fn commit_to(partition: &Partition, object: &str) -> Result<CommitReply, P
             change: Change::Merge,
             writes: record.writes,
             invocation: String::new(),
+            outcome: None,
         })
         .await
 }
@@ -60,7 +61,7 @@ async fn a_host_that_drains_leads_nothing_and_loses_no_commit() {
             loop {
                 match commit_to(&partition, &format!("o{decided}")).await {
                     Ok(CommitReply::Committed(_)) => decided += 1,
-                    Ok(CommitReply::Rejected(rejection)) => panic!("{rejection:?}"),
+                    Ok(other) => panic!("{other:?}"),
                     Err(problem) => return (decided, problem),
                 }
             }

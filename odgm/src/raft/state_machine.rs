@@ -110,7 +110,7 @@ impl StateMachine {
     }
 
     fn commits(&self, batch: &mut WriteBatch, commits: &CommitBatch, at: &LogId) -> Result<Reply, OdgmError> {
-        let (effects, replies) = apply_batch(&*self.group, &commits.commits, at.leader_id.term, at.index)?;
+        let (effects, replies) = apply_batch(&*self.group, commits, at.leader_id.term, at.index)?;
         self.group.put(batch, &effects);
         if effects.iter().any(|effect| matches!(effect, Effect::DeadHome { .. })) {
             self.collect.notify_one();

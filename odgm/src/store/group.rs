@@ -14,7 +14,10 @@ use crate::apply::{Effect, View};
 use crate::catalog::{CatalogEffect, CatalogKey};
 use crate::error::OdgmError;
 use crate::key::{OWN, Space, StateKey, parse_class, successor};
-use crate::record::{CatalogRecord, FORMAT, NumberRecord, StateRecord};
+use crate::keeping::{Expiry, Kept};
+use crate::record::{
+    CatalogRecord, ClockRecord, ExpiryRecord, FORMAT, KnownRecord, NumberRecord, StateRecord,
+};
 use crate::types::Head;
 
 /// Fields that nothing refers to any more.
@@ -35,6 +38,8 @@ pub(crate) struct GroupState {
     next: Mutex<u64>,
     /// A view that a checkpoint has made durable, for the snapshot that it is about to ask for.
     durable: Mutex<Option<(Arc<OwnedSnapshot>, Space)>>,
+    /// See [`Kept::earliest_ms`].
+    earliest_ms: AtomicU64,
 }
 
 impl GroupState {
@@ -48,6 +53,7 @@ impl GroupState {
             generation: AtomicU64::new(generation),
             next: Mutex::new(generation + 1),
             durable: Mutex::new(None),
+            earliest_ms: AtomicU64::new(0),
         };
         state.drop_other_generations()?;
         Ok(state)
@@ -99,6 +105,7 @@ impl GroupState {
         self.db.flush_through(self.db.sequence())?;
         self.generation.store(to.generation, Ordering::Release);
         *self.durable.lock() = None;
+        self.earliest_ms.store(0, Ordering::Release);
         Ok(())
     }
 
@@ -228,6 +235,7 @@ impl GroupState {
         let space = self.space();
         self.db.drop_range(space.dead_homes_of(class))?;
         self.db.drop_range(space.class(class))?;
+        self.db.drop_range(space.known_of(class))?;
         let mut batch = WriteBatch::default();
         batch.delete(space.revision(class));
         self.db.write(batch)
@@ -254,8 +262,51 @@ impl GroupState {
                 Effect::SetRevision { class, revision } => {
                     batch.put(space.revision(class), NumberRecord { value: revision }.encode_to_vec());
                 }
+                Effect::Remember { class, object, invocation, ref known, ref expiry } => {
+                    batch.put(space.known(class, object, invocation), known.encode_to_vec());
+                    batch.put(space.expiry(expiry.at_ms, expiry.number), expiry.record.encode_to_vec());
+                    self.earliest_ms.fetch_min(expiry.at_ms, Ordering::AcqRel);
+                }
+                Effect::Forget(ref expiry) => {
+                    let ExpiryRecord { class, object, invocation, .. } = &expiry.record;
+                    batch.delete(space.known(*class, object, invocation));
+                    batch.delete(space.expiry(expiry.at_ms, expiry.number));
+                }
+                Effect::SetClock(clock) => batch.put(space.clock(), clock.encode_to_vec()),
             }
         }
+    }
+}
+
+impl Kept for GroupState {
+    fn clock(&self) -> Result<ClockRecord, OdgmError> {
+        let clock = get::<ClockRecord>(&self.db, &self.space().clock(), "a group's time")?;
+        Ok(clock.unwrap_or_default())
+    }
+
+    fn earliest_ms(&self) -> u64 {
+        self.earliest_ms.load(Ordering::Acquire)
+    }
+
+    fn expiring(&self, limit: usize) -> Result<Vec<Expiry>, OdgmError> {
+        let prefix = self.space().expiries();
+        let mut options = rocksdb::ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        options.set_iterate_upper_bound(successor(prefix.clone()).unwrap_or_default());
+        let mut stored = self.db.db.raw_iterator_opt(options);
+        stored.seek(&prefix);
+        let mut expiring = Vec::new();
+        while let Some((key, value)) = stored.item().filter(|_| expiring.len() < limit) {
+            let Some((_, StateKey::Expiry { at_ms, number })) = StateKey::parse(key) else {
+                return Err(OdgmError::corrupt("a state key", "its form"));
+            };
+            expiring.push(Expiry { at_ms, number, record: decode(value, "when a call is forgotten")? });
+            stored.next();
+        }
+        stored.status().map_err(OdgmError::database("read the state"))?;
+        // only this thread adds any: what is not there yet is later than this, or lowers it
+        self.earliest_ms.store(expiring.first().map_or(u64::MAX, |first| first.at_ms), Ordering::Release);
+        Ok(expiring)
     }
 }
 
@@ -267,6 +318,10 @@ impl View for GroupState {
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {
         let record = get::<NumberRecord>(&self.db, &self.space().revision(class), "a class's revision")?;
         Ok(record.map_or(0, |record| record.value))
+    }
+
+    fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
+        get::<KnownRecord>(&self.db, &self.space().known(class, object, invocation), "a call that took effect")
     }
 }
 

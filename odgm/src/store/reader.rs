@@ -12,7 +12,8 @@ use super::group::{GroupState, decode};
 use super::snapshot::OwnedSnapshot;
 use crate::error::OdgmError;
 use crate::key::{Space, StateKey, successor};
-use crate::types::Head;
+use crate::record::KnownRecord;
+use crate::types::{Head, Known};
 
 /// Steps over records of one object before a listing seeks past the rest: stepping is cheap, and most objects are
 /// small; seeking costs a search, and some objects have millions of fields.
@@ -49,6 +50,21 @@ impl Reader {
     pub fn head(&self, class: u64, object: &ObjectId) -> Result<Option<Head>, OdgmError> {
         let key = self.space().head(class, object.as_str());
         self.get(&key)?.map(|bytes| decode(&bytes, "an object's head")).transpose()
+    }
+
+    /// What is kept of a call.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn known(
+        &self,
+        class: u64,
+        object: &ObjectId,
+        invocation: &str,
+    ) -> Result<Option<Known>, OdgmError> {
+        let stored = self.get(&self.space().known(class, object.as_str(), invocation))?;
+        let record = stored.map(|bytes| decode::<KnownRecord>(&bytes, "a call that took effect")).transpose()?;
+        Ok(record.map(|KnownRecord { outcome, tag }| Known { outcome, tag }))
     }
 
     /// A field's value; `None` when the object has no such field. `head` says which object it was.

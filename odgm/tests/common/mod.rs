@@ -57,6 +57,7 @@ pub(crate) fn commit(
         change,
         writes,
         invocation: "test".into(),
+        outcome: None,
     }
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn commit(
 pub(crate) async fn committed(partition: &Partition, commit: Commit) -> Tag {
     match partition.commit(commit).await.unwrap() {
         CommitReply::Committed(tag) => tag.unwrap_or_default(),
-        rejected @ CommitReply::Rejected(_) => panic!("{rejected:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use oprc_mesh::wire::Tag;
 
 use crate::error::OdgmError;
+use crate::events::{Step, Told, note};
 use crate::record::CommitRecord;
 use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Rejection};
 
@@ -23,6 +24,8 @@ pub(crate) trait View {
     fn head(&self, class: u64, object: &str) -> Result<Option<Head>, OdgmError>;
     /// The highest revision applied of the class; 0 for none.
     fn revision(&self, class: u64) -> Result<u64, OdgmError>;
+    /// Whether the object has the field in this home.
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError>;
 }
 
 /// One write to the partition's state.
@@ -60,6 +63,8 @@ pub(crate) enum Effect<'a> {
         class: u64,
         revision: u64,
     },
+    /// What the commit did, to be numbered and logged.
+    Tell(Box<Told>),
 }
 
 /// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.
@@ -76,7 +81,10 @@ pub(crate) fn apply_batch<'a>(
         let fresh = (index << INCARNATION_PLACE_BITS) | place;
         let from = effects.len();
         replies.push(apply(&overlay, commit, term, fresh, &mut effects)?);
-        overlay.absorb(&effects[from..]);
+        // nobody looks after the last one
+        if place + 1 < commits.len() as u64 {
+            overlay.absorb(&effects[from..]);
+        }
     }
     Ok((effects, replies))
 }
@@ -107,7 +115,13 @@ fn apply<'a>(
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
     let next = next_head(change, head, fresh);
-    write_object(commit, head, next, effects);
+    let told = note(Step { commit, change, before: head, after: next }, |home, key| {
+        view.has_field(commit.class, &commit.object, home, key)
+    })?;
+    if change != Change::Nothing {
+        write_object(commit, head, next, effects);
+    }
+    effects.extend(told.map(|told| Effect::Tell(Box::new(told))));
     Ok(CommitReply::Committed(next.map(|head| head.tag)))
 }
 
@@ -117,6 +131,7 @@ fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
         (Change::Delete, _) => None,
+        (Change::Nothing, head) => head,
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),
         (Change::Replace, Some(head)) => Some(Head { tag: follow(head), home: fresh }),
@@ -155,13 +170,15 @@ fn write_object<'a>(
 struct Overlay<'v, 'a, V> {
     below: &'v V,
     heads: HashMap<(u64, &'a str), Option<Head>>,
+    // by home, which no two objects share, and key
+    fields: HashMap<(u64, &'a str), bool>,
     // filled on reads as well: most commits of a batch ask for the same few classes
     revisions: RefCell<HashMap<u64, u64>>,
 }
 
 impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
     fn new(below: &'v V) -> Self {
-        Self { below, heads: HashMap::new(), revisions: RefCell::default() }
+        Self { below, heads: HashMap::new(), fields: HashMap::new(), revisions: RefCell::default() }
     }
 
     fn absorb(&mut self, effects: &[Effect<'a>]) {
@@ -176,7 +193,13 @@ impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
                 Effect::SetRevision { class, revision } => {
                     self.revisions.get_mut().insert(class, revision);
                 }
-                Effect::SetField { .. } | Effect::DropField { .. } | Effect::DeadHome { .. } => {}
+                Effect::SetField { home, key, .. } => {
+                    self.fields.insert((home, key), true);
+                }
+                Effect::DropField { home, key, .. } => {
+                    self.fields.insert((home, key), false);
+                }
+                Effect::DeadHome { .. } | Effect::Tell(_) => {}
             }
         }
     }
@@ -188,6 +211,13 @@ impl<V: View> View for Overlay<'_, '_, V> {
             return Ok(*head);
         }
         self.below.head(class, object)
+    }
+
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError> {
+        match self.fields.get(&(home, key)) {
+            Some(there) => Ok(*there),
+            None => self.below.has_field(class, object, home, key),
+        }
     }
 
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {

@@ -16,6 +16,7 @@ struct Model {
     fields: BTreeMap<(u64, String, u64, String), Vec<u8>>,
     revisions: BTreeMap<u64, u64>,
     dead: Vec<u64>,
+    told: Vec<Told>,
 }
 
 impl View for Model {
@@ -25,6 +26,10 @@ impl View for Model {
 
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {
         Ok(self.revisions.get(&class).copied().unwrap_or(0))
+    }
+
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError> {
+        Ok(self.fields.contains_key(&(class, object.to_owned(), home, key.to_owned())))
     }
 }
 
@@ -45,6 +50,7 @@ impl Model {
                     self.fields.remove(&(class, object.to_owned(), home, key.to_owned()));
                 }
                 Effect::DeadHome { home, .. } => self.dead.push(home),
+                Effect::Tell(told) => self.told.push(*told),
                 Effect::SetRevision { class, revision } => {
                     self.revisions.insert(class, revision);
                 }

@@ -3,7 +3,7 @@
 //! other replicas apply would make them differ.
 
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 
 use crate::types::{Change, Commit};
 
@@ -119,6 +119,8 @@ pub(crate) struct CommitRecord {
     pub(crate) writes: Vec<FieldWrite>,
     #[prost(string, tag = "8")]
     pub(crate) invocation: String,
+    #[prost(message, repeated, tag = "16")]
+    pub(crate) emitted: Vec<Emitted>,
 }
 
 impl CommitRecord {
@@ -126,7 +128,12 @@ impl CommitRecord {
     pub(crate) fn bytes(&self) -> usize {
         let field =
             |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
-        self.writes.iter().map(field).sum::<usize>() + self.object.len() + self.invocation.len() + 32
+        let emitted = |emitted: &Emitted| emitted.topic.len() + emitted.payload.len() + 8;
+        self.writes.iter().map(field).sum::<usize>()
+            + self.emitted.iter().map(emitted).sum::<usize>()
+            + self.object.len()
+            + self.invocation.len()
+            + 32
     }
 }
 
@@ -141,6 +148,7 @@ impl From<Commit> for CommitRecord {
             change: commit.change as i32,
             writes: commit.writes,
             invocation: commit.invocation,
+            emitted: commit.emitted,
         }
     }
 }

@@ -117,6 +117,7 @@ pub(crate) fn commit(
         change: change as i32,
         writes: writes.iter().map(write).collect(),
         invocation: "test".into(),
+        emitted: Vec::new(),
     }
 }
 
@@ -125,8 +126,11 @@ pub(crate) fn apply_at(group: &GroupState, index: u64, commits: &[CommitRecord])
     let (effects, replies) = apply_batch(group, commits, 1, index).unwrap();
     let mut batch = WriteBatch::default();
     group.put(&mut batch, &effects);
+    let mut bounds = group.event_bounds().unwrap();
+    group.append_events(&mut batch, &mut bounds, &effects).unwrap();
     let applied = Some(LogIdRecord { term: 1, index });
     group.write(batch, &StateRecord { format: 1, applied, ..StateRecord::default() }).unwrap();
+    group.show_events(bounds.last);
     replies
 }
 

@@ -2,7 +2,7 @@
 
 use oprc_mesh::catalog::{ClassSettings, Method};
 use oprc_mesh::id::{ClassName, Digest, ObjectId};
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 
 /// Commits that one Raft entry carries, at the most. An object created in an entry takes its incarnation from the
 /// entry's index and its place in it, so this is also the number of places.
@@ -29,6 +29,8 @@ pub struct Commit {
     pub writes: Vec<FieldWrite>,
     /// Names the call; kept in the log for deduplication.
     pub invocation: String,
+    /// What the guest emitted, for the commit's event.
+    pub emitted: Vec<Emitted>,
 }
 
 /// What a commit does to the fields that it does not name, and to the object itself.
@@ -43,6 +45,8 @@ pub enum Change {
     Delete = 2,
     /// The object goes and is created anew with the writes: a new incarnation, at version 1.
     Recreate = 3,
+    /// Nothing: the object stays at its version, or absent. For a turn that only emitted.
+    Nothing = 4,
 }
 
 /// How the partition answered a commit.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod catalog_leader;
+mod events;
 mod faults;
 mod fresh_reads;
 mod linearizable;

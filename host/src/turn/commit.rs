@@ -2,7 +2,7 @@
 
 use oprc_mesh::id::ObjectId;
 use oprc_mesh::outcome::Problem;
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 use oprc_odgm::{Change, Commit, CommitReply, Partition, Rejection};
 
 /// What a turn was computed from: the fence that its commit carries.
@@ -11,6 +11,13 @@ pub(crate) struct Fence {
     pub(crate) class: u64,
     pub(crate) revision: u64,
     pub(crate) base: Tag,
+}
+
+/// What a turn wants to have committed.
+pub(crate) struct Outcome {
+    pub(crate) change: Change,
+    pub(crate) writes: Vec<FieldWrite>,
+    pub(crate) emitted: Vec<Emitted>,
 }
 
 /// What came of a proposal.
@@ -26,7 +33,7 @@ pub(crate) async fn commit(
     partition: &Partition,
     fence: Fence,
     object: ObjectId,
-    (change, writes): (Change, Vec<FieldWrite>),
+    outcome: Outcome,
     invocation: &str,
 ) -> Result<Committed, Problem> {
     let commit = Commit {
@@ -35,9 +42,10 @@ pub(crate) async fn commit(
         revision: fence.revision,
         object,
         base: fence.base,
-        change,
-        writes,
+        change: outcome.change,
+        writes: outcome.writes,
         invocation: invocation.to_owned(),
+        emitted: outcome.emitted,
     };
     match partition.commit(commit).await? {
         CommitReply::Committed(tag) => Ok(Committed::Done(tag)),

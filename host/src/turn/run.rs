@@ -193,7 +193,7 @@ impl Turns {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
-        let change = if outcome.is_ok() { access.into_change() } else { None };
+        let change = if outcome.is_ok() { access.into_outcome() } else { None };
         let (Ok(output), Some(change)) = (&outcome, change) else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all that
             // was read is one committed state of this term.

@@ -8,7 +8,7 @@ use oprc_mesh::wire::{Consistency, FieldWrite, Precondition, Tag, WriteMode, Wri
 use oprc_odgm::{Change, Head, Reader, Rejection};
 use tokio::time::Instant;
 
-use super::commit::{Committed, Fence, commit};
+use super::commit::{Committed, Fence, Outcome, commit};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
 impl Turns {
@@ -61,7 +61,8 @@ impl Turns {
         };
         check_size(&writes, &home.limits)?;
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
-        match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
+        let outcome = Outcome { change, writes, emitted: Vec::new() };
+        match commit(&home.partition, fence, object.clone(), outcome, "").await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ok(Written { tag, created: base.is_none() && tag.is_some() }))

@@ -57,6 +57,7 @@ pub(crate) fn commit(
         change,
         writes,
         invocation: "test".into(),
+        emitted: Vec::new(),
     }
 }
 

@@ -179,6 +179,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
+    use serde::de::IgnoredAny;
 
     fn names() -> (ClassName, ObjectId) {
         (ClassName::parse("A").unwrap(), ObjectId::parse("b").unwrap())

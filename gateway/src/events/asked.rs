@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(since("", Some("")).unwrap(), Since::Now);
         assert_eq!(since("since=oldest", None).unwrap(), Since::Oldest);
         assert_eq!(since(&format!("since={id}"), None).unwrap(), Since::After(Cursor::at(1, 2, 3)));
-        assert_eq!(since(&format!("since={id}"), Some(&later.id())).unwrap(), Since::After(later));
+        let header = later.id();
+        assert_eq!(since(&format!("since={id}"), Some(&header)).unwrap(), Since::After(later));
         for bad in ["since=x", "since=AQ", "since=Oldest"] {
             assert!(since(bad, None).is_err(), "{bad}");
         }

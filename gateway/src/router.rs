@@ -98,9 +98,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
                 Resource::Field(class(c)?, address::object(o)?, address::field(f)?)
             }
             ["classes", c, "objects", o, "fields"] => Resource::Fields(class(c)?, address::object(o)?),
-            ["classes", c, "objects", o, "events"] => {
-                Resource::ObjectEvents(class(c)?, address::object(o)?)
-            }
+            ["classes", c, "objects", o, "events"] => Resource::ObjectEvents(class(c)?, address::object(o)?),
             ["classes", c, "events"] => Resource::ClassEvents(class(c)?),
             ["classes", c, "functions", m] => Resource::Function(class(c)?, address::method(m)?),
             ["invoke"] => Resource::Invoke,
@@ -176,14 +174,13 @@ impl fmt::Display for Resource {
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Invoke => f.write_str("invoke"),
             Self::Classes => f.write_str("classes"),
-            Self::Class(class)
-            | Self::Versions(class)
-            | Self::Objects(class)
-            | Self::ClassEvents(class) => write!(f, "{class}"),
+            Self::Class(class) | Self::Versions(class) | Self::Objects(class) | Self::ClassEvents(class) => {
+                write!(f, "{class}")
+            }
             Self::Function(class, function) => write!(f, "{class}.{function}"),
-            Self::Object(class, object)
-            | Self::Fields(class, object)
-            | Self::ObjectEvents(class, object) => write!(f, "{class}/{object}"),
+            Self::Object(class, object) | Self::Fields(class, object) | Self::ObjectEvents(class, object) => {
+                write!(f, "{class}/{object}")
+            }
             Self::Call(class, object, method) => write!(f, "{class}/{object}.{method}"),
             Self::Field(class, object, key) => write!(f, "{class}/{object}.{key}"),
         }

@@ -108,7 +108,8 @@ pub fn write_members(out: &mut Vec<u8>, class: &str, event: &Event) {
     write_string(out, &event.object);
     let Tag { incarnation, version } = event.tag;
     let action = event.action().as_str();
-    let text = format!(",\"version\":{version},\"incarnation\":{incarnation},\"action\":\"{action}\",\"changes\":[");
+    let text =
+        format!(",\"version\":{version},\"incarnation\":{incarnation},\"action\":\"{action}\",\"changes\":[");
     out.extend_from_slice(text.as_bytes());
     for (at, change) in event.changes.iter().enumerate() {
         out.extend_from_slice(if at > 0 { b",{\"key\":" } else { b"{\"key\":" });
@@ -162,7 +163,11 @@ mod tests {
             action: ObjectAction::Update as i32,
             changes: vec![FieldChange { key: "a\"b".into(), action: FieldAction::Create as i32 }],
             unlisted: 2,
-            emitted: vec![emitted("json", b"{\n\"a\": [1,\r\n2]}"), emitted("text", b"x\ny"), emitted("b", b"\xff")],
+            emitted: vec![
+                emitted("json", b"{\n\"a\": [1,\r\n2]}"),
+                emitted("text", b"x\ny"),
+                emitted("b", b"\xff"),
+            ],
             ..Event::default()
         };
         let text = String::from_utf8(document("X", "Counter", &event)).unwrap();

@@ -66,7 +66,9 @@ fn a_reader_misses_nothing_while_leaders_die() {
             within(PATIENCE, "events of every object go on", || async {
                 assert!(!following.is_finished(), "the reader failed");
                 let now = told.borrow().clone();
-                let more = |object: &str| now.get(object).copied().unwrap_or(0) > before.get(object).copied().unwrap_or(0);
+                let more = |object: &str| {
+                    now.get(object).copied().unwrap_or(0) > before.get(object).copied().unwrap_or(0)
+                };
                 (0..OBJECTS).all(|n| more(&format!("o{n}"))).then_some(())
             })
             .await;

@@ -72,8 +72,8 @@ fn each_gets_everything_and_one_that_reads_nothing_delays_nobody() {
         let (seen, ready) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let mut tasks = JoinSet::new();
         for n in 1..readers {
-            let (server, path, seen, ready) = (server.clone(), path.clone(), seen.clone(), ready.clone());
-            tasks.spawn(async move { counting(&server, path, seen, ready).await });
+            let (server, path, seen, taken) = (server.clone(), path.clone(), seen.clone(), ready.clone());
+            tasks.spawn(async move { counting(&server, path, seen, taken).await });
             if n % 200 == 0 {
                 reached(&ready, n - 100, "readers are taken in").await;
             }

@@ -96,7 +96,8 @@ async fn a_gap_is_told(server: Server) {
         let mut again = Events::watch(&class.http, &path, Some(events.last())).await;
         again.silent(Duration::from_millis(50)).await;
     }
-    let mut oldest = Events::watch(&class.http, &format!("{}?since=oldest", of_object(&class, "o")), None).await;
+    let mut oldest =
+        Events::watch(&class.http, &format!("{}?since=oldest", of_object(&class, "o")), None).await;
     assert_eq!(oldest.named("gap").await["reason"], "trimmed");
     assert_eq!(oldest.event().await["action"], "none");
 }

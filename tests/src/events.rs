@@ -65,8 +65,7 @@ impl Events {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
         let connection = tokio::spawn(async move { drop(connection.await) });
-        let mut request =
-            Request::get(format!("/api/v1{path}")).header(HOST, http.address().to_string());
+        let mut request = Request::get(format!("/api/v1{path}")).header(HOST, http.address().to_string());
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }

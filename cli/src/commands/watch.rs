@@ -165,7 +165,9 @@ impl Event<'_> {
         if self.unlisted > 0 {
             words.push(format!("and {} more", self.unlisted));
         }
-        words.extend(self.emitted.iter().map(|emitted| format!("{}={}", emitted.topic, emitted.payload.get())));
+        words.extend(
+            self.emitted.iter().map(|emitted| format!("{}={}", emitted.topic, emitted.payload.get())),
+        );
         words.join(" ")
     }
 }

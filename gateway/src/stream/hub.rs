@@ -55,10 +55,7 @@ impl Filter {
 fn wants_keys(keys: &str, event: &Event) -> bool {
     keys.is_empty()
         || event.unlisted > 0
-        || matches!(
-            event.action(),
-            ObjectAction::Delete | ObjectAction::Replace | ObjectAction::Recreate
-        )
+        || matches!(event.action(), ObjectAction::Delete | ObjectAction::Replace | ObjectAction::Recreate)
         || event.changes.iter().any(|change| change.key.starts_with(keys))
 }
 
@@ -162,11 +159,7 @@ impl Hub {
             Scope::Prefix(_) => &mut state.wide,
         };
         let at = audiences.iter().position(|audience| audience.filter == *filter).unwrap_or_else(|| {
-            audiences.push(Audience {
-                filter: filter.clone(),
-                readers: HashMap::new(),
-                pending: Vec::new(),
-            });
+            audiences.push(Audience { filter: filter.clone(), readers: HashMap::new(), pending: Vec::new() });
             audiences.len() - 1
         });
         audiences[at].readers.insert(reader, queue.clone());

@@ -83,8 +83,7 @@ impl Queue {
     /// A queue whose reader is given what is live at once, or with `behind` only after [`Self::go_live`].
     pub(crate) fn new(budget: &Arc<Budget>, behind: bool) -> Arc<Self> {
         let later = behind.then(VecDeque::new);
-        let inner =
-            Inner { ready: VecDeque::new(), later, bytes: 0, ended: false, waker: None, guard: None };
+        let inner = Inner { ready: VecDeque::new(), later, bytes: 0, ended: false, waker: None, guard: None };
         Arc::new(Self { inner: Mutex::new(inner), budget: budget.clone(), taken: Notify::new() })
     }
 

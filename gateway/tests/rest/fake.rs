@@ -12,9 +12,10 @@ use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, Invoke,
-    Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition,
-    PutChunk, ReadEvents, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
+    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Emitted, Event, EventPage, Field, FieldPage,
+    FieldRead, Form, Invoke, Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage,
+    Op, Precondition, PutChunk, ReadEvents, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject,
+    Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -252,7 +253,8 @@ impl Fake {
     pub(crate) fn tell(&self, object: &str, payload: Bytes) {
         self.told.send_modify(|told| {
             let seq = told.len() as u64 + 1;
-            let (tag, emitted) = (Tag { incarnation: 1, version: seq }, Emitted { topic: "t".into(), payload });
+            let (tag, emitted) =
+                (Tag { incarnation: 1, version: seq }, Emitted { topic: "t".into(), payload });
             told.push(Event { seq, object: object.into(), tag, emitted: vec![emitted], ..Event::default() });
         });
     }

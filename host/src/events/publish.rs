@@ -46,9 +46,9 @@ async fn publish_led(publisher: &Arc<EventPublisher>, odgm: &Arc<Odgm>) {
         });
         for lead in now {
             let Some(partition) = odgm.partition(lead.group) else { continue };
-            running.entry(lead).or_insert_with(|| {
-                tasks.spawn(publish_all(publisher.clone(), odgm.clone(), partition))
-            });
+            running
+                .entry(lead)
+                .or_insert_with(|| tasks.spawn(publish_all(publisher.clone(), odgm.clone(), partition)));
         }
         while tasks.try_join_next().is_some() {}
         if leads.changed().await.is_err() {
@@ -65,7 +65,9 @@ async fn publish_all(publisher: Arc<EventPublisher>, odgm: Arc<Odgm>, partition:
         newest.borrow_and_update();
         match publish_after(&publisher, &odgm, &partition, after).await {
             Ok(upto) => after = upto,
-            Err(error) => return tracing::warn!(group = partition.group(), %error, "events are not published"),
+            Err(error) => {
+                return tracing::warn!(group = partition.group(), %error, "events are not published");
+            }
         }
     }
 }

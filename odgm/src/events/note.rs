@@ -32,19 +32,16 @@ pub(crate) fn note(
     }
     // what was there before the commit, as far as the commit left it in place
     let below = before.filter(|_| matches!(action, ObjectAction::Update | ObjectAction::Replace));
-    let writes: &[FieldWrite] = if matches!(action, ObjectAction::Delete | ObjectAction::None) {
-        &[]
-    } else {
-        &commit.writes
-    };
+    let writes: &[FieldWrite] =
+        if matches!(action, ObjectAction::Delete | ObjectAction::None) { &[] } else { &commit.writes };
     let named = &writes[..writes.len().min(EVENT_CHANGES_MAX)];
     let mut changes = Vec::with_capacity(named.len());
     for write in named {
         let was = below.map_or(Ok(false), |head| has(head.home, &write.key))?;
-        changes.extend(field_action(action, write, was).map(|field| FieldChange {
-            key: write.key.clone(),
-            action: field as i32,
-        }));
+        changes.extend(
+            field_action(action, write, was)
+                .map(|field| FieldChange { key: write.key.clone(), action: field as i32 }),
+        );
     }
     let event = Event {
         seq: 0,

@@ -114,7 +114,12 @@ impl StateMachine {
         Ok(())
     }
 
-    fn commits(&mut self, batch: &mut WriteBatch, commits: &CommitBatch, at: &LogId) -> Result<Reply, OdgmError> {
+    fn commits(
+        &mut self,
+        batch: &mut WriteBatch,
+        commits: &CommitBatch,
+        at: &LogId,
+    ) -> Result<Reply, OdgmError> {
         let (effects, replies) = apply_batch(&*self.group, &commits.commits, at.leader_id.term, at.index)?;
         self.group.put(batch, &effects);
         self.group.append_events(batch, &mut self.events, &effects)?;

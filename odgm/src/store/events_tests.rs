@@ -49,10 +49,12 @@ fn each_commit_tells_what_it_did_and_it_survives_a_crash() {
     let bed = Bed::new();
     let group = bed.group(1);
     let first = applied(&group, 1, create("a"));
-    let merge = commit("a", first, Change::Merge, &[("k", Some("w")), ("n", Some("1")), ("gone", Option::None)]);
+    let merge =
+        commit("a", first, Change::Merge, &[("k", Some("w")), ("n", Some("1")), ("gone", Option::None)]);
     let second = applied(&group, 2, merge);
     let third = applied(&group, 3, commit("a", second, Change::Merge, &[("n", Option::None)]));
-    let fourth = applied(&group, 4, commit("a", third, Change::Replace, &[("k", Some("x")), ("m", Some("1"))]));
+    let fourth =
+        applied(&group, 4, commit("a", third, Change::Replace, &[("k", Some("x")), ("m", Some("1"))]));
     let fifth = applied(&group, 5, commit("a", fourth, Change::Recreate, &[("k", Some("y"))]));
     let emits = CommitRecord { base: fifth, ..emit("a", 1) };
     assert_eq!(applied(&group, 6, emits), fifth, "a turn that only emits moves nothing");

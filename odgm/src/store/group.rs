@@ -288,7 +288,11 @@ fn checked(state: Option<StateRecord>) -> Result<StateRecord, OdgmError> {
     }
 }
 
-pub(super) fn get<R: Message + Default>(db: &StateDb, key: &[u8], what: &str) -> Result<Option<R>, OdgmError> {
+pub(super) fn get<R: Message + Default>(
+    db: &StateDb,
+    key: &[u8],
+    what: &str,
+) -> Result<Option<R>, OdgmError> {
     db.get(key)?.map(|bytes| decode(&bytes, what)).transpose()
 }
 

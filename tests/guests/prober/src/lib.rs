@@ -186,7 +186,7 @@ impl Guest for Prober {
 
     fn emit_many(count: u32, bytes: u32) {
         for _ in 0..count {
-            events::emit("t", &vec![b'7'; bytes as usize]);
+            events::emit("t", &vec![b'x'; bytes as usize]);
         }
     }
 

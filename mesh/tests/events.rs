@@ -10,21 +10,12 @@ use std::time::Duration;
 use common::{free_endpoint, host};
 use oprc_mesh::events::document;
 use oprc_mesh::id::NodeId;
+use oprc_mesh::testing::Stranger;
 use oprc_mesh::wire::Event;
 use oprc_mesh::{Mesh, MeshConfig};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Another program on the mesh.
-async fn stranger(endpoint: &str) -> zenoh::Session {
-    let mut config = zenoh::Config::default();
-    config.insert_json5("mode", "\"peer\"").unwrap();
-    config.insert_json5("connect/endpoints", &format!("[\"{endpoint}\"]")).unwrap();
-    config.insert_json5("listen/endpoints", "[]").unwrap();
-    config.insert_json5("scouting/multicast/enabled", "false").unwrap();
-    zenoh::open(config).await.unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_listens_and_goes() {
@@ -33,19 +24,17 @@ async fn a_stranger_listens_and_goes() {
     let (mesh, _posts) = host(NodeId(1), listen).await;
     let publisher = mesh.event_publisher().await.unwrap();
     let mut listened = publisher.listened();
-    let stranger = stranger(&endpoint).await;
     assert!(!*listened.borrow(), "nobody listens yet");
-    let subscriber = stranger.declare_subscriber("oprc/events/Counter/*").await.unwrap();
+    let mut stranger = Stranger::listen(&endpoint, "oprc/events/Counter/*").await.unwrap();
     timeout(PATIENCE, listened.wait_for(|listened| *listened)).await.expect("it is noticed").unwrap();
     let event = Event { seq: 1, object: "alice@x".into(), ..Event::default() };
     publisher.publish("Other", "alice@x", document("X", "Other", &event));
     publisher.publish("Counter", "alice@x", document("X", "Counter", &event));
-    let sample = timeout(PATIENCE, subscriber.recv_async()).await.expect("it comes").unwrap();
-    assert_eq!(sample.key_expr().as_str(), "oprc/events/Counter/alice@x");
-    assert_eq!(sample.payload().to_bytes().as_ref(), document("X", "Counter", &event));
-    subscriber.undeclare().await.unwrap();
+    let (key, payload) = timeout(PATIENCE, stranger.next()).await.expect("it comes").unwrap();
+    assert_eq!(key, "oprc/events/Counter/alice@x");
+    assert_eq!(payload, document("X", "Counter", &event));
+    stranger.leave().await;
     timeout(PATIENCE, listened.wait_for(|listened| !*listened)).await.expect("it is noticed").unwrap();
-    stranger.close().await.unwrap();
     mesh.close().await;
 }
 

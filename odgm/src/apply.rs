@@ -118,7 +118,7 @@ fn apply<'a>(
     let told = note(Step { commit, change, before: head, after: next }, |home, key| {
         view.has_field(commit.class, &commit.object, home, key)
     })?;
-    if change != Change::Nothing {
+    if change != Change::Keep {
         write_object(commit, head, next, effects);
     }
     effects.extend(told.map(|told| Effect::Tell(Box::new(told))));
@@ -131,7 +131,7 @@ fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
         (Change::Delete, _) => None,
-        (Change::Nothing, head) => head,
+        (Change::Keep, head) => head,
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),
         (Change::Replace, Some(head)) => Some(Head { tag: follow(head), home: fresh }),

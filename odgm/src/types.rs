@@ -46,7 +46,7 @@ pub enum Change {
     /// The object goes and is created anew with the writes: a new incarnation, at version 1.
     Recreate = 3,
     /// Nothing: the object stays at its version, or absent. For a turn that only emitted.
-    Nothing = 4,
+    Keep = 4,
 }
 
 /// How the partition answered a commit.

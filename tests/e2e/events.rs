@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use oprc_mesh::limits::{EMIT_BYTES_MAX, EMITS_MAX};
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Events, Kind, PATIENCE, Process, Server, both, brief, eventually, guests, run};
+use oprc_mesh::testing::Stranger;
+use oprc_tests::{
+    Class, Events, Kind, PATIENCE, Process, Server, both, brief, eventually, guests, run, run_on,
+};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 both!(through_rest, through_methods, emits, prefixes_and_keys, refusals, removal, the_command, heads);
 
@@ -246,6 +250,43 @@ fn a_gateway_that_stops_ends_its_streams() {
             assert_eq!(status.code(), Some(0), "{}", gateway.log());
         });
     }
+}
+
+/// Any Zenoh client gets the same events as JSON, in order, from the moment on at which it is noticed.
+#[test]
+fn a_stranger_on_the_mesh_gets_them() {
+    run_on(Kind::Apart, |server| async move {
+        let class = Class::deploy(&server, "Told", guests::counter(), "").await;
+        let key = format!("oprc/events/{}/*", class.name);
+        let mut stranger = Stranger::listen(&server.mesh_endpoint(), &key).await.unwrap();
+        let mut watched = Events::watch(&class.http, &path(&class, "o"), None).await;
+        let write = async || class.object("o").field("PUT", "n").octets("1").send().await.ok();
+        let mut first = None;
+        while first.is_none() {
+            write().await;
+            first = timeout(Duration::from_millis(200), stranger.next()).await.ok().flatten();
+        }
+        let (key, document) = first.unwrap();
+        assert_eq!(key, format!("oprc/events/{}/o", class.name));
+        let mut last: Value = serde_json::from_slice(&document).unwrap();
+        for _ in 0..20 {
+            write().await;
+        }
+        let version = class.object("o").version().await;
+        while last["version"].as_u64() < Some(version) {
+            let next = timeout(PATIENCE, stranger.next()).await.expect("events come").unwrap();
+            let event: Value = serde_json::from_slice(&next.1).unwrap();
+            assert_eq!(event["version"].as_u64(), last["version"].as_u64().map(|version| version + 1));
+            last = event;
+        }
+        // its id is one to go on from, and its document the one that streams have
+        let mut streamed = watched.event().await;
+        while streamed["version"] != last["version"] {
+            streamed = watched.event().await;
+        }
+        assert_eq!(streamed, last);
+        stranger.leave().await;
+    });
 }
 
 /// `oprc watch` outlives its server.

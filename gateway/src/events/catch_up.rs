@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::Reader;
 use super::feed::{ask, pause, soon};
 use crate::app::App;
-use crate::stream::{Gap, Scope, event, gap};
+use crate::stream::{End, Gap, Scope, event, gap};
 
 /// A reader that has taken nothing for so long is cut off.
 const STALL: Duration = Duration::from_secs(30);
@@ -25,10 +25,18 @@ pub(super) struct Late {
 
 /// Runs until the reader is up to date, or cut off, or its hub is over.
 pub(super) async fn run(app: Arc<App>, reader: Arc<Reader>, late: Late) {
-    let mut writer = Writer { reader: &reader, at: late.cursor };
+    let hub = reader.hold.hub().clone();
+    let caught_up = hub.stop.run_until_cancelled(catch_up(&app, &reader, late)).await;
+    if caught_up.is_none() {
+        reader.queue.end(hub.ended().unwrap_or(End::Stopping));
+    }
+}
+
+async fn catch_up(app: &App, reader: &Reader, late: Late) {
+    let mut writer = Writer { reader, at: late.cursor };
     writer.begin(&late.groups);
     for &group in &late.groups {
-        if !writer.approach(&app, group).await {
+        if !writer.approach(app, group).await {
             return;
         }
     }
@@ -39,7 +47,7 @@ pub(super) async fn run(app: Arc<App>, reader: Arc<Reader>, late: Late) {
     for &group in &late.groups {
         let upto = live.positions.get(&group).copied().unwrap_or(0);
         while writer.place(group) < upto {
-            if !writer.step(&app, group, upto).await {
+            if !writer.step(app, group, upto).await {
                 return;
             }
         }

@@ -127,6 +127,11 @@ impl Hub {
         groups.iter().copied().filter(|group| !state.at.positions.contains_key(group)).collect()
     }
 
+    /// Why it is over, if it is.
+    pub(crate) fn ended(&self) -> Option<End> {
+        self.state.lock().ended
+    }
+
     /// How far it is.
     pub(crate) fn at(&self) -> Cursor {
         self.state.lock().at.clone()

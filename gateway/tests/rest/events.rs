@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oprc_gateway::GatewayConfig;
+use oprc_mesh::events::Cursor;
 use oprc_mesh::id::slot;
 use oprc_mesh::wire::Op;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -139,6 +140,17 @@ async fn the_connection_of_one_that_takes_nothing_is_closed() {
     assert!(!slow.1.contains(r#""version":120,"#));
     server.fake.tell(&object, Bytes::from_static(b"1"));
     quick.has(r#""version":121,"#).await;
+}
+
+/// One that is still behind is told as well: it waits for a partition that does not answer.
+#[tokio::test]
+async fn a_stop_ends_streams_that_catch_up() {
+    let server = start().await;
+    let ahead = Cursor::at(server.fake.view().classes[0].id, 1, 999);
+    let mut reader = Raw::open(&server, &format!("{}?since={}", path(&object()), ahead.id())).await;
+    server.stop.cancel();
+    reader.has(r#"{"reason":"stopping""#).await;
+    timeout(Duration::from_secs(10), server.done).await.unwrap().unwrap();
 }
 
 #[tokio::test]

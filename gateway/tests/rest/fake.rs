@@ -241,7 +241,8 @@ impl Fake {
             return EventPage { upto, ..EventPage::default() };
         };
         loop {
-            let items: Vec<Event> = of(&told.borrow_and_update()).split_off(after as usize);
+            let mut items: Vec<Event> = of(&told.borrow_and_update());
+            items.retain(|event| event.seq > after);
             if let Some(last) = items.last() {
                 return EventPage { upto: last.seq, items, ..EventPage::default() };
             }

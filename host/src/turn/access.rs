@@ -65,7 +65,7 @@ impl TurnAccess {
         let emitted = self.emits.into_items();
         match self.overlay.into_change(exists) {
             None if emitted.is_empty() => None,
-            None => Some(Outcome { change: Change::Nothing, writes: Vec::new(), emitted }),
+            None => Some(Outcome { change: Change::Keep, writes: Vec::new(), emitted }),
             Some((change, writes)) => Some(Outcome { change, writes, emitted }),
         }
     }

@@ -58,7 +58,7 @@ pub(crate) fn note(
 
 fn action(change: Change, before: Option<Head>, after: Option<Head>) -> ObjectAction {
     match (change, before, after) {
-        (Change::Nothing, ..) | (_, None, None) => ObjectAction::None,
+        (Change::Keep, ..) | (_, None, None) => ObjectAction::None,
         (_, Some(_), None) => ObjectAction::Delete,
         (_, None, Some(_)) => ObjectAction::Create,
         (Change::Recreate, ..) => ObjectAction::Recreate,

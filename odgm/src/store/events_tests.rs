@@ -21,7 +21,7 @@ fn create(object: &str) -> CommitRecord {
 
 fn emit(object: &str, bytes: usize) -> CommitRecord {
     let emitted = vec![Emitted { topic: "t".into(), payload: Bytes::from(vec![7; bytes]) }];
-    CommitRecord { emitted, ..commit(object, Tag::default(), Change::Nothing, &[]) }
+    CommitRecord { emitted, ..commit(object, Tag::default(), Change::Keep, &[]) }
 }
 
 /// All that is wanted after a number, page after page, and the gaps on the way.
@@ -182,6 +182,8 @@ fn what_was_trimmed_is_told_as_a_gap() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))] // each opens a database
+
     /// However the events come and whoever reads them from wherever: pages give just what a list would.
     #[test]
     fn pages_give_what_is_there(

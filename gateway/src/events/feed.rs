@@ -9,7 +9,7 @@ use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::ClassName;
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::wire::{Answer, EventPage, Op, ReadEvents};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout_at};
 
 use crate::app::App;
 use crate::problem::Refusal;
@@ -20,6 +20,8 @@ use crate::stream::{End, Hold, Hub};
 const WAIT_MS: u64 = 15_000;
 /// How long it may take to say so after that, and how long any other question may take.
 const ANSWER_MS: u64 = 10_000;
+/// Pages of a partition come no faster than this: what comes in between shares one. A single event does not wait.
+const PACE_MS: u64 = 2;
 /// After a partition that nobody could be asked of.
 const PAUSE_MS: u64 = 250;
 /// How often a reader that nothing comes for is shown that its stream is alive.
@@ -96,7 +98,9 @@ pub(super) async fn pause() {
 
 /// Hands all that a partition tells to the hub, for as long as it is needed.
 async fn feed(app: Arc<App>, hub: Arc<Hub>, group: u64, mut after: u64) {
+    let mut not_before = Instant::now();
     loop {
+        sleep_until(not_before).await;
         let read = ReadEvents {
             group,
             class: hub.class().as_str().to_owned(),
@@ -107,6 +111,7 @@ async fn feed(app: Arc<App>, hub: Arc<Hub>, group: u64, mut after: u64) {
         let deadline = Instant::now() + Duration::from_millis(WAIT_MS + ANSWER_MS);
         match ask(&app, hub.class(), &read, deadline).await {
             Ok(page) => {
+                not_before = Instant::now() + Duration::from_millis(PACE_MS);
                 after = page.upto;
                 hub.deliver(group, &page);
             }

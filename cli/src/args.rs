@@ -2,6 +2,7 @@
 //! from it.
 
 mod cluster;
+mod watch;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::consistency::Consistency;
 use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
+pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
 ///
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Remove a class, an object, or one field
     Rm(RmArgs),
+    /// Show events of an object or a class as they come
+    Watch(WatchArgs),
     /// Show nodes, partitions, leaders and lag
     Status(ClientArgs),
     /// Take a host out of the cluster, or back
@@ -122,6 +126,7 @@ impl Command {
             Self::Set(args) => &args.client,
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
+            Self::Watch(args) => &args.client,
             Self::Node(args) => &args.client,
             Self::Bench(args) => &args.client,
             Self::Up(_)

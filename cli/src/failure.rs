@@ -60,6 +60,15 @@ impl Failure {
         Self::Role { operation: operation.into(), source: source.into() }
     }
 
+    /// Whether the same may succeed later: the server is away, or has too much to do.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Transport { .. } => true,
+            Self::Problem(problem) => problem.may_pass(),
+            _ => false,
+        }
+    }
+
     /// Tells the failure on standard error, and gives the exit code. A reader of standard output that went away is no
     /// failure.
     pub(crate) fn report(&self, as_json: bool) -> ExitCode {

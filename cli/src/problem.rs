@@ -42,7 +42,7 @@ impl Problem {
     }
 
     /// Whether the same request may succeed later: it is not at fault.
-    fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         self.0.get("status").and_then(Value::as_u64).is_some_and(|status| status >= 429)
     }
 

@@ -21,6 +21,7 @@ use crate::admission::Admission;
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
 use crate::route::{Pick, Target, pick};
+use crate::stream::Hubs;
 
 /// How long one host may take to tell its catalog.
 const REFRESH_MS: u64 = 2_000;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) admission: Admission,
     /// Tasks that take what is left of refused bodies off the wire.
     pub(crate) lingering: TaskTracker,
+    /// Streams of events.
+    pub(crate) hubs: Arc<Hubs>,
     /// Cancelled when the gateway shuts down.
     pub(crate) stopping: CancellationToken,
     alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -49,6 +52,7 @@ impl App {
     pub(crate) fn new(config: GatewayConfig, mesh: Mesh) -> Self {
         Self {
             admission: Admission::new(config.concurrency_max, config.held_bytes_max),
+            hubs: Hubs::new(config.readers_max),
             alive: mesh.directory().watch_nodes(),
             mesh,
             config,

@@ -1,5 +1,7 @@
 //! What a handler is given besides its resource and body.
 
+use std::sync::Arc;
+
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 
@@ -10,7 +12,7 @@ use crate::problem::Refusal;
 
 /// One admitted request.
 pub(crate) struct Call<'a> {
-    pub(crate) app: &'a App,
+    pub(crate) app: &'a Arc<App>,
     pub(crate) parts: &'a Parts,
     pub(crate) deadline: Deadline,
 }

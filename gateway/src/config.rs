@@ -13,6 +13,8 @@ pub struct GatewayConfig {
     pub concurrency_max: usize,
     /// Open connections; further ones wait in the listener's backlog.
     pub connections_max: usize,
+    /// Streams of events read at once; one more is `overloaded` (429).
+    pub readers_max: usize,
     /// Bytes of request bodies held at once, apart from the first 64 KiB of each; more is `overloaded` (429).
     pub held_bytes_max: usize,
     /// A request body must have arrived in so long, unless its deadline is sooner; later is `deadline` (504).
@@ -31,7 +33,8 @@ impl Default for GatewayConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             concurrency_max: 1_024,
-            connections_max: 10_000,
+            connections_max: CONNECTIONS_DEFAULT,
+            readers_max: READERS_DEFAULT,
             held_bytes_max: HELD_BYTES_DEFAULT,
             body_ms: 30_000,
             upload_ms: 600_000,
@@ -41,8 +44,12 @@ impl Default for GatewayConfig {
     }
 }
 
+/// A stream takes a connection for as long as it is read: some are left for calls.
+const CONNECTIONS_DEFAULT: usize = 16_384;
+const READERS_DEFAULT: usize = 10_000;
 const HELD_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
 // The largest body must fit, or it could never be sent; an upload may outlast any call.
 const _: () = assert!(HELD_BYTES_DEFAULT >= REQUEST_BYTES_MAX);
 const _: () = assert!(DEADLINE_MS_MAX < 600_000);
+const _: () = assert!(READERS_DEFAULT < CONNECTIONS_DEFAULT);

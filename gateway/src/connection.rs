@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::dispatch::answer;
+use crate::reply::Content;
 
 /// HTTP/2 streams open at once on one connection.
 const STREAMS_MAX: u32 = 256;
@@ -53,11 +54,11 @@ struct Pulse {
     under_way: AtomicUsize,
 }
 
-/// A request under way on a connection.
-struct Beat<'a>(&'a Pulse);
+/// A request under way on a connection, or a stream that its reader takes.
+struct Beat(Arc<Pulse>);
 
 impl Pulse {
-    fn begin(&self) -> Beat<'_> {
+    fn begin(self: Arc<Self>) -> Beat {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Beat(self)
@@ -69,7 +70,7 @@ impl Pulse {
     }
 }
 
-impl Drop for Beat<'_> {
+impl Drop for Beat {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
@@ -97,8 +98,12 @@ impl Connections {
         let service = service_fn(move |request| {
             let (app, pulse) = (serving.clone(), beating.clone());
             async move {
-                let _beat = pulse.begin();
-                Ok::<_, Infallible>(answer(&app, request).await)
+                let beat = pulse.begin();
+                let reply = answer(&app, request).await;
+                if let Content::Events(stream) = reply.body() {
+                    stream.keep(beat);
+                }
+                Ok::<_, Infallible>(reply)
             }
         });
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -2,6 +2,7 @@
 //! handler's panic included, leaves as a problem that names the operation and its subject.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use hyper::body::Incoming;
@@ -17,13 +18,13 @@ use crate::invoke::Callee;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
-use crate::{classes, cluster, deploy, fields, forms, health, invoke, listing, nodes, objects};
+use crate::{classes, cluster, deploy, events, fields, forms, health, invoke, listing, nodes, objects};
 
 /// Of a path that names nothing, so much is shown in the problem.
 const SHOWN_CHARS_MAX: usize = 256;
 
 /// Answers one request.
-pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let body = Inbound::new(body, &parts.headers, app.lingering.clone());
     let handled = AssertUnwindSafe(handle(app, &parts, body)).catch_unwind().await;
@@ -46,7 +47,7 @@ fn shown(method: &Method) -> &str {
     if method == Method::HEAD { "GET" } else { method.as_str() }
 }
 
-async fn handle(app: &App, parts: &Parts, body: Inbound) -> Result<Reply, Refusal> {
+async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, Refusal> {
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
@@ -60,7 +61,7 @@ async fn handle(app: &App, parts: &Parts, body: Inbound) -> Result<Reply, Refusa
 }
 
 async fn admitted(
-    app: &App,
+    app: &Arc<App>,
     parts: &Parts,
     body: Inbound,
     resource: &Resource,
@@ -93,6 +94,8 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         }
         (Resource::Object(class, object), Verb::Delete) => objects::delete(call, class, object).await,
         (Resource::Objects(class), Verb::Get) => listing::objects(call, class).await,
+        (Resource::ObjectEvents(class, object), Verb::Get) => events::of_object(call, class, object).await,
+        (Resource::ClassEvents(class), Verb::Get) => events::of_class(call, class).await,
         (Resource::Fields(class, object), Verb::Get) => fields::list(call, class, object).await,
         (Resource::Field(class, object, key), Verb::Put) => {
             fields::write(call, class, object, key, body).await

@@ -5,7 +5,7 @@
 //! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
-//! safe. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
+//! safe. Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
 
 mod address;
 mod admission;
@@ -21,6 +21,7 @@ mod cursor;
 mod deploy;
 mod dispatch;
 mod etag;
+mod events;
 mod fields;
 mod forms;
 mod health;
@@ -38,6 +39,7 @@ mod route;
 mod router;
 mod server;
 mod settings;
+mod stream;
 mod upload;
 
 pub use config::GatewayConfig;

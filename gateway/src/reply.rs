@@ -1,13 +1,73 @@
-//! Responses. Every body is at hand when its response begins, so `Content-Length` is always there.
+//! Responses. But for streams of events, every body is at hand when its response begins, so `Content-Length` is there.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
+use crate::stream::Stream;
+
 /// What a handler gives.
-pub(crate) type Reply = Response<Full<Bytes>>;
+pub(crate) type Reply = Response<Content>;
+
+/// A response's body.
+pub(crate) enum Content {
+    /// At hand.
+    Whole(Full<Bytes>),
+    /// Goes on for as long as its reader takes it.
+    Events(Stream),
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Events(stream) => {
+                stream.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
+}
+
+fn whole(body: Bytes) -> Reply {
+    Response::new(Content::Whole(Full::new(body)))
+}
+
+/// A stream of events. It is of this moment: nobody may keep it, or keep any of it back.
+pub(crate) fn events(stream: Stream) -> Reply {
+    let mut reply = Response::new(Content::Events(stream));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    reply
+}
 
 /// JSON's media type.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -16,7 +76,7 @@ pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/oct
 
 /// A body of some type.
 pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(body));
+    let mut reply = whole(body);
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply
@@ -34,7 +94,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, 
 
 /// No body.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::new()));
+    let mut reply = whole(Bytes::new());
     *reply.status_mut() = status;
     reply
 }
@@ -57,5 +117,5 @@ pub(crate) fn without_body(reply: Reply) -> Reply {
     if let Some(length) = hyper::body::Body::size_hint(&body).exact().filter(|_| !bodiless) {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    Response::from_parts(parts, Full::new(Bytes::new()))
+    Response::from_parts(parts, Content::Whole(Full::new(Bytes::new())))
 }

@@ -34,6 +34,8 @@ pub(crate) enum Resource {
     Call(ClassName, ObjectId, MethodName),
     Fields(ClassName, ObjectId),
     Field(ClassName, ObjectId, FieldKey),
+    ObjectEvents(ClassName, ObjectId),
+    ClassEvents(ClassName),
 }
 
 /// A method, with HEAD as GET: whether the body is sent is the dispatcher's affair.
@@ -96,6 +98,8 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
                 Resource::Field(class(c)?, address::object(o)?, address::field(f)?)
             }
             ["classes", c, "objects", o, "fields"] => Resource::Fields(class(c)?, address::object(o)?),
+            ["classes", c, "objects", o, "events"] => Resource::ObjectEvents(class(c)?, address::object(o)?),
+            ["classes", c, "events"] => Resource::ClassEvents(class(c)?),
             ["classes", c, "functions", m] => Resource::Function(class(c)?, address::method(m)?),
             ["invoke"] => Resource::Invoke,
             ["classes", c, "objects"] => Resource::Objects(class(c)?),
@@ -140,6 +144,7 @@ impl Resource {
                 (Verb::Delete, "delete object"),
             ],
             Self::Fields(..) => &[(Verb::Get, "list fields")],
+            Self::ObjectEvents(..) | Self::ClassEvents(..) => &[(Verb::Get, "watch")],
             Self::Field(..) => {
                 &[(Verb::Get, "read field"), (Verb::Put, "write field"), (Verb::Delete, "delete field")]
             }
@@ -169,9 +174,13 @@ impl fmt::Display for Resource {
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Invoke => f.write_str("invoke"),
             Self::Classes => f.write_str("classes"),
-            Self::Class(class) | Self::Versions(class) | Self::Objects(class) => write!(f, "{class}"),
+            Self::Class(class) | Self::Versions(class) | Self::Objects(class) | Self::ClassEvents(class) => {
+                write!(f, "{class}")
+            }
             Self::Function(class, function) => write!(f, "{class}.{function}"),
-            Self::Object(class, object) | Self::Fields(class, object) => write!(f, "{class}/{object}"),
+            Self::Object(class, object) | Self::Fields(class, object) | Self::ObjectEvents(class, object) => {
+                write!(f, "{class}/{object}")
+            }
             Self::Call(class, object, method) => write!(f, "{class}/{object}.{method}"),
             Self::Field(class, object, key) => write!(f, "{class}/{object}.{key}"),
         }
@@ -206,6 +215,8 @@ mod tests {
             ("/api/v1/classes/A/objects/b/invoke/m", "POST"),
             ("/api/v1/classes/A/objects/b/fields", "GET, HEAD"),
             ("/api/v1/classes/A/objects/b/fields/k", "GET, HEAD, PUT, DELETE"),
+            ("/api/v1/classes/A/objects/b/events", "GET, HEAD"),
+            ("/api/v1/classes/A/events", "GET, HEAD"),
         ] {
             let resource = find(path).unwrap();
             let allow: Vec<_> = resource.operations().iter().map(|(verb, _)| verb.names()).collect();

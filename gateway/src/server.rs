@@ -73,9 +73,11 @@ impl Gateway {
         app.stopping.cancel();
         tasks.close();
         app.lingering.close();
+        app.hubs.tasks.close();
         let drained = async {
             tasks.wait().await;
             app.lingering.wait().await;
+            app.hubs.tasks.wait().await;
         };
         if timeout(Duration::from_millis(app.config.drain_ms), drained).await.is_err() {
             tracing::warn!(

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::classes::Classes;
 use crate::deploy::Deployer;
+use crate::events::{Events, publish};
 use crate::health;
 use crate::serve::Server;
 use crate::supply::Supply;
@@ -54,6 +55,8 @@ pub struct Host {
     stop: CancellationToken,
     /// Set once it drains.
     draining: Arc<AtomicBool>,
+    /// Cancelled once it drains: nobody waits for events any more.
+    ending: CancellationToken,
 }
 
 impl Host {
@@ -65,7 +68,8 @@ impl Host {
         let runtime = Runtime::new(&RuntimeConfig::new(config.data_dir))
             .map_err(|error| HostError::Runtime(error.to_string()))?;
         let (tasks, stop, draining) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
-        let host = Self { odgm: odgm.clone(), tasks, stop, draining };
+        let ending = CancellationToken::new();
+        let host = Self { odgm: odgm.clone(), tasks, stop, draining, ending };
         let components = runtime.components().clone();
         let peers = Arc::new(mesh.clone());
         let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
@@ -74,13 +78,16 @@ impl Host {
         let turns = Turns::new(odgm.clone(), mesh.clone(), classes.clone());
         let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
         let draining = host.draining.clone();
-        let server = Server { odgm: odgm.clone(), deployer, turns, draining };
+        let ending = host.ending.clone();
+        let events = Events { odgm: odgm.clone(), classes: classes.clone(), ending };
+        let server = Server { odgm: odgm.clone(), deployer, turns, events, draining };
         if let Some(address) = config.health {
             let (draining, stop) = (host.draining.clone(), host.stop.clone());
             let health = health::serve(address, odgm.clone(), draining, stop).await;
             host.tasks.spawn(health.map_err(|source| HostError::Health { address, source })?);
         }
         mesh.serve(Arc::new(server)).await?;
+        host.spawn(publish(mesh.event_publisher().await?, odgm.clone()));
         host.spawn(warm::follow(odgm.clone(), classes));
         host.spawn(announce_catalog(mesh.clone(), odgm.clone()));
         host.spawn(announce_leaders(mesh, odgm));
@@ -91,6 +98,7 @@ impl Host {
     /// From now on it says that it is not ready. Takes 5 s at the most.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.ending.cancel();
         if self.odgm.poisoned().borrow().is_some() {
             return; // nothing can be decided here any more; the others find out
         }

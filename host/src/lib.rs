@@ -8,6 +8,7 @@
 
 mod classes;
 mod deploy;
+mod events;
 mod health;
 mod host;
 mod serve;

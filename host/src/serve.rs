@@ -17,6 +17,7 @@ use oprc_odgm::{Head, Odgm, Reader};
 use tokio::time::Instant;
 
 use crate::deploy::{self, Deployer};
+use crate::events::Events;
 use crate::turn::{Turns, Wish};
 
 /// See the module.
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) odgm: Arc<Odgm>,
     pub(crate) deployer: Deployer,
     pub(crate) turns: Turns,
+    pub(crate) events: Events,
     /// Set once the host drains.
     pub(crate) draining: Arc<AtomicBool>,
 }
@@ -76,6 +78,7 @@ impl Server {
                 let changed = self.odgm.catalog().set_node_state(NodeId(set.node), set.state()).await;
                 Answer::HostSet(Revision { revision: changed? })
             }
+            Op::ReadEvents(read) => Answer::Events(self.events.read(&read, deadline).await?),
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
             | Op::ReadObject(_)
@@ -183,6 +186,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
+        Op::ReadEvents(read) => ("watch", read.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
         // whoever asked on a caller's behalf names the operation
         Op::Grid(_) => ("", String::new()),

@@ -42,6 +42,21 @@ pub const PAGE_ITEMS_DEFAULT: usize = 100;
 /// Bytes of one page of fields: the page ends early, after at least one item.
 pub const PAGE_BYTES_MAX: usize = MIB;
 
+/// What a guest may emit in one turn; one more is `write-limit`.
+pub const EMITS_MAX: usize = 256;
+/// Topics and payloads that a guest may emit in one turn; more is `write-limit`.
+pub const EMIT_BYTES_MAX: usize = 256 * KIB;
+/// Fields that an event names; of those beyond it tells the number.
+pub const EVENT_CHANGES_MAX: usize = 1000;
+/// Events that a partition keeps to be read again; the oldest go, a block of them at a time.
+pub const EVENT_LOG_EVENTS_MAX: u64 = 65_536;
+/// Bytes of the events that a partition keeps; past it the oldest go.
+pub const EVENT_LOG_BYTES_MAX: u64 = 8 * MIB as u64;
+/// Bytes of one page of events: the page ends early, after at least one event.
+pub const EVENT_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// How long a reader of events may have a host wait for one; longer is this long.
+pub const EVENT_WAIT_MS_MAX: u64 = 30_000;
+
 /// Deadline of a call unless the caller sets one.
 pub const DEADLINE_MS_DEFAULT: u64 = 10_000;
 /// The longest deadline that a caller may set; longer is `invalid`.
@@ -99,6 +114,10 @@ const _: () = {
     assert!(COMPONENT_BYTES_MAX.is_multiple_of(COMPONENT_CHUNK_BYTES));
     assert!(CPU_MS.cap <= WALL_MS.cap && WALL_MS.cap <= DEADLINE_MS_MAX);
     assert!(PAGE_ITEMS_DEFAULT <= PAGE_ITEMS_MAX);
+    // the largest events do not push each other out
+    let event_bytes_max = EMIT_BYTES_MAX + EVENT_CHANGES_MAX * (FIELD_KEY_BYTES_MAX + 16) + KIB;
+    assert!(event_bytes_max as u64 * 8 <= EVENT_LOG_BYTES_MAX);
+    assert!(EVENT_WAIT_MS_MAX < DEADLINE_MS_MAX);
     let mut i = 0;
     while i < SETTINGS.len() {
         assert!(SETTINGS[i].default <= SETTINGS[i].cap);

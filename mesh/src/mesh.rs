@@ -104,6 +104,11 @@ impl Mesh {
         self.announce(Route::Catalog, revision.encode_to_vec());
     }
 
+    /// The Zenoh session; none in a process that is alone.
+    pub(crate) fn session(&self) -> Option<&zenoh::Session> {
+        self.member.link.as_ref().map(|link| &link.session)
+    }
+
     fn announce(&self, route: impl Fn(NodeId) -> Route, message: Vec<u8>) {
         if let (Some(link), Some(node)) = (&self.member.link, self.member.node)
             && let Err(error) = link.send(route(node), message)

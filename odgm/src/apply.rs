@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use oprc_mesh::wire::Tag;
 
 use crate::error::OdgmError;
+use crate::events::{Step, Told, note};
 use crate::keeping::{Expiry, Keeper, Kept};
 use crate::record::{ClockRecord, CommitBatch, CommitRecord, KnownRecord};
 use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Known, Rejection};
@@ -26,6 +27,8 @@ pub(crate) trait View {
     fn revision(&self, class: u64) -> Result<u64, OdgmError>;
     /// What is kept of a call.
     fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError>;
+    /// Whether the object has the field in this home.
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError>;
 }
 
 /// One write to the partition's state.
@@ -75,6 +78,8 @@ pub(crate) enum Effect<'a> {
     /// Nothing is kept of a call any more.
     Forget(Expiry),
     SetClock(ClockRecord),
+    /// What the commit did, to be numbered and logged.
+    Tell(Box<Told>),
 }
 
 /// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.
@@ -92,7 +97,10 @@ pub(crate) fn apply_batch<'a>(
         let fresh = (index << INCARNATION_PLACE_BITS) | place;
         let from = effects.len();
         replies.push(apply(&overlay, &mut keeper, commit, term, fresh, &mut effects)?);
-        overlay.absorb(&effects[from..]);
+        // nobody looks after the last one
+        if place + 1 < batch.commits.len() as u64 {
+            overlay.absorb(&effects[from..]);
+        }
     }
     keeper.finish(view, batch.commits.len(), &mut effects)?;
     Ok((effects, replies))
@@ -131,9 +139,13 @@ fn apply<'a>(
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
     let next = next_head(change, head, fresh);
+    let told = note(Step { commit, change, before: head, after: next }, |home, key| {
+        view.has_field(commit.class, &commit.object, home, key)
+    })?;
     if change != Change::Keep {
         write_object(commit, head, next, effects);
     }
+    effects.extend(told.map(|told| Effect::Tell(Box::new(told))));
     let tag = next.map(|head| head.tag);
     if let Some(outcome) = &commit.outcome {
         effects.push(keeper.remember(commit, KnownRecord { outcome: outcome.clone(), tag }, fresh));
@@ -146,8 +158,8 @@ fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let created = Head { tag: Tag { incarnation: fresh, version: 1 }, home: fresh };
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
-        (Change::Delete, _) | (Change::Keep, None) => None,
-        (Change::Keep, Some(head)) => Some(head),
+        (Change::Delete, _) => None,
+        (Change::Keep, head) => head,
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),
         (Change::Replace, Some(head)) => Some(Head { tag: follow(head), home: fresh }),
@@ -186,6 +198,8 @@ fn write_object<'a>(
 struct Overlay<'v, 'a, V> {
     below: &'v V,
     heads: HashMap<(u64, &'a str), Option<Head>>,
+    // by home, which no two objects share, and key
+    fields: HashMap<(u64, &'a str), bool>,
     // filled on reads as well: most commits of a batch ask for the same few classes
     revisions: RefCell<HashMap<u64, u64>>,
     known: HashMap<(u64, &'a str, &'a str), KnownRecord>,
@@ -193,7 +207,13 @@ struct Overlay<'v, 'a, V> {
 
 impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
     fn new(below: &'v V) -> Self {
-        Self { below, heads: HashMap::new(), revisions: RefCell::default(), known: HashMap::new() }
+        Self {
+            below,
+            heads: HashMap::new(),
+            fields: HashMap::new(),
+            revisions: RefCell::default(),
+            known: HashMap::new(),
+        }
     }
 
     fn absorb(&mut self, effects: &[Effect<'a>]) {
@@ -211,11 +231,13 @@ impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
                 Effect::Remember { class, object, invocation, known, .. } => {
                     self.known.insert((*class, *object, *invocation), known.clone());
                 }
-                Effect::SetField { .. }
-                | Effect::DropField { .. }
-                | Effect::DeadHome { .. }
-                | Effect::Forget(_)
-                | Effect::SetClock(_) => {}
+                Effect::SetField { home, key, .. } => {
+                    self.fields.insert((*home, *key), true);
+                }
+                Effect::DropField { home, key, .. } => {
+                    self.fields.insert((*home, *key), false);
+                }
+                Effect::DeadHome { .. } | Effect::Tell(_) | Effect::Forget(_) | Effect::SetClock(_) => {}
             }
         }
     }
@@ -227,6 +249,13 @@ impl<V: View> View for Overlay<'_, '_, V> {
             return Ok(*head);
         }
         self.below.head(class, object)
+    }
+
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError> {
+        match self.fields.get(&(home, key)) {
+            Some(there) => Ok(*there),
+            None => self.below.has_field(class, object, home, key),
+        }
     }
 
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {

@@ -22,6 +22,7 @@ struct Model {
     known: BTreeMap<(u64, String, String), KnownRecord>,
     expiries: BTreeMap<(u64, u64), ExpiryRecord>,
     clock: ClockRecord,
+    told: Vec<Told>,
 }
 
 impl View for Model {
@@ -35,6 +36,10 @@ impl View for Model {
 
     fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
         Ok(self.known.get(&(class, object.to_owned(), invocation.to_owned())).cloned())
+    }
+
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError> {
+        Ok(self.fields.contains_key(&(class, object.to_owned(), home, key.to_owned())))
     }
 }
 
@@ -70,6 +75,7 @@ impl Model {
                     self.fields.remove(&(class, object.to_owned(), home, key.to_owned()));
                 }
                 Effect::DeadHome { home, .. } => self.dead.push(home),
+                Effect::Tell(told) => self.told.push(*told),
                 Effect::SetRevision { class, revision } => {
                     self.revisions.insert(class, revision);
                 }

@@ -20,6 +20,10 @@
 //! | `group, generation, 0, 0x04` | the group's time, and how much it keeps of calls |
 //! | `group, generation, 0, 0x05, class, object, invocation` | a call that took effect |
 //! | `group, generation, 0, 0x06, expiry u64, number u64` | when one of those is forgotten |
+//! | `group, generation, 0, 0x04 / 0x05 / 0x06 ...` | kept free for dedup records, inbox and outbox |
+//! | `group, generation, 0, 0x0c, number` | an event |
+//! | `group, generation, 0, 0x0d` | where the event log stands |
+//! | `group, generation, 0, 0x0d, number` | a full block of events, which begins after that number |
 //! | `group, generation, 0, 0x10, kind, name` | a catalog record (group 0 only) |
 //! | `group, generation, class, object, 0x01` | an object's head |
 //! | `group, generation, class, object, 0x02, home, field` | a field |
@@ -47,6 +51,8 @@ const OWN_DEAD: u8 = 0x03;
 const OWN_CLOCK: u8 = 0x04;
 const OWN_KNOWN: u8 = 0x05;
 const OWN_EXPIRY: u8 = 0x06;
+const OWN_EVENT: u8 = 0x0c;
+const OWN_EVENT_LOG: u8 = 0x0d;
 const OWN_CATALOG: u8 = 0x10;
 
 const OBJECT_HEAD: u8 = 0x01;
@@ -195,6 +201,30 @@ impl Space {
         key
     }
 
+    /// What all events begin with.
+    pub(crate) fn events(self) -> Vec<u8> {
+        self.own(OWN_EVENT)
+    }
+
+    /// An event.
+    pub(crate) fn event(self, seq: u64) -> Vec<u8> {
+        let mut key = self.events();
+        key.extend_from_slice(&seq.to_be_bytes());
+        key
+    }
+
+    /// Where the event log stands.
+    pub(crate) fn event_log(self) -> Vec<u8> {
+        self.own(OWN_EVENT_LOG)
+    }
+
+    /// A full block of events.
+    pub(crate) fn event_block(self, after: u64) -> Vec<u8> {
+        let mut key = self.event_log();
+        key.extend_from_slice(&after.to_be_bytes());
+        key
+    }
+
     /// What all catalog records begin with; kind and name follow.
     pub(crate) fn catalog(self) -> Vec<u8> {
         self.own(OWN_CATALOG)
@@ -240,6 +270,9 @@ pub(crate) enum StateKey {
     Clock,
     Known { class: u64, object: String, invocation: String },
     Expiry { at_ms: u64, number: u64 },
+    Event { seq: u64 },
+    EventLog,
+    EventBlock { after: u64 },
     Catalog { name: Vec<u8> },
     Head { class: u64, object: String },
     Field { class: u64, object: String, home: u64, field: String },
@@ -268,6 +301,9 @@ impl StateKey {
                 Self::Known { class, object, invocation }
             }
             OWN_EXPIRY => Self::Expiry { at_ms: number(rest)?, number: number(rest)? },
+            OWN_EVENT => Self::Event { seq: number(rest)? },
+            OWN_EVENT_LOG if rest.is_empty() => Self::EventLog,
+            OWN_EVENT_LOG => Self::EventBlock { after: number(rest)? },
             OWN_CATALOG => Self::Catalog { name: std::mem::take(rest).to_vec() },
             _ => return None,
         })

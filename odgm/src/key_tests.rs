@@ -23,6 +23,9 @@ fn any_key() -> impl Strategy<Value = StateKey> {
             invocation
         }),
         any::<(u64, u64)>().prop_map(|(at_ms, number)| StateKey::Expiry { at_ms, number }),
+        any::<u64>().prop_map(|seq| StateKey::Event { seq }),
+        Just(StateKey::EventLog),
+        any::<u64>().prop_map(|after| StateKey::EventBlock { after }),
         proptest::collection::vec(any::<u8>(), 0..8).prop_map(|name| StateKey::Catalog { name }),
         (class.clone(), any::<String>()).prop_map(|(class, object)| StateKey::Head { class, object }),
         (class, any::<String>(), any::<u64>(), any::<String>())
@@ -38,6 +41,9 @@ fn build(space: Space, key: &StateKey) -> Vec<u8> {
         StateKey::Clock => space.clock(),
         StateKey::Known { class, object, invocation } => space.known(*class, object, invocation),
         StateKey::Expiry { at_ms, number } => space.expiry(*at_ms, *number),
+        StateKey::Event { seq } => space.event(*seq),
+        StateKey::EventLog => space.event_log(),
+        StateKey::EventBlock { after } => space.event_block(*after),
         StateKey::Catalog { name } => [space.catalog(), name.clone()].concat(),
         StateKey::Head { class, object } => space.head(*class, object),
         StateKey::Field { class, object, home, field } => space.field(*class, object, *home, field),
@@ -119,6 +125,10 @@ fn assigned_bytes_never_change() {
         hex(space.dead_home(3, "a", 5)),
         begin.clone() + "0000000000000000" + "03" + "0000000000000003" + "610000" + "0000000000000005"
     );
+    let own = begin.clone() + "0000000000000000";
+    assert_eq!(hex(space.event(7)), own.clone() + "0c" + "0000000000000007");
+    assert_eq!(hex(space.event_log()), own.clone() + "0d");
+    assert_eq!(hex(space.event_block(7)), own + "0d" + "0000000000000007");
     assert_eq!(hex(space.catalog()), begin + "0000000000000000" + "10");
     assert_eq!(log_vote(1)[8..], [0xff; 8]);
     assert_eq!(log_purged(1)[8..], (u64::MAX - 1).to_be_bytes());

@@ -27,6 +27,7 @@ fn set(partition: &Partition, object: &str, base: Tag, value: u64) -> Commit {
         writes: vec![FieldWrite { key: "value".into(), value }],
         invocation: String::new(),
         outcome: None,
+        emitted: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oprc_mesh::outcome::{Effect, Problem};
-use oprc_mesh::wire::{Consistency, ReplicaStatus};
+use oprc_mesh::wire::{Consistency, EventPage, ReplicaStatus};
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,7 @@ use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, not_leader, of_read};
 use crate::proposer::{Proposer, WAITING_COMMITS_MAX, Waiting};
 use crate::raft::{Group, Standing};
-use crate::store::Reader;
+use crate::store::{EventsOf, Reader};
 use crate::types::{Commit, CommitReply};
 
 /// One partition's replica on this host.
@@ -133,6 +133,20 @@ impl Partition {
             return Err(not_decided(&self.poison).with_effect(Effect::NotRun));
         }
         answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)))
+    }
+
+    /// Follows the number of the newest event here: what can be read with [`Self::read_events`].
+    pub fn follow_events(&self) -> watch::Receiver<u64> {
+        self.group.state().follow_events()
+    }
+
+    /// A page of the events that are wanted after a number, as this replica has them: all of them are committed, also where
+    /// it is behind.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn read_events(&self, wanted: EventsOf<'_>, after: u64) -> Result<EventPage, OdgmError> {
+        self.group.state().read_events(wanted, after)
     }
 
     /// How far this replica is.

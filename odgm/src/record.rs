@@ -3,7 +3,7 @@
 //! other replicas apply would make them differ.
 
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 
 use crate::types::{Change, Commit, Outcome};
 
@@ -124,6 +124,8 @@ pub(crate) struct CommitRecord {
     pub(crate) invocation: String,
     #[prost(message, optional, tag = "9")]
     pub(crate) outcome: Option<Outcome>,
+    #[prost(message, repeated, tag = "16")]
+    pub(crate) emitted: Vec<Emitted>,
 }
 
 /// A call that took effect, under its class, object and invocation id.
@@ -170,7 +172,9 @@ impl CommitRecord {
         let field =
             |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
         let outcome = self.outcome.as_ref().map_or(0, prost::Message::encoded_len);
+        let emitted = |emitted: &Emitted| emitted.topic.len() + emitted.payload.len() + 8;
         self.writes.iter().map(field).sum::<usize>()
+            + self.emitted.iter().map(emitted).sum::<usize>()
             + self.object.len()
             + self.invocation.len()
             + outcome
@@ -190,6 +194,7 @@ impl From<Commit> for CommitRecord {
             writes: commit.writes,
             invocation: commit.invocation,
             outcome: commit.outcome,
+            emitted: commit.emitted,
         }
     }
 }

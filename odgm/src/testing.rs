@@ -118,6 +118,7 @@ pub(crate) fn commit(
         writes: writes.iter().map(write).collect(),
         invocation: "test".into(),
         outcome: None,
+        emitted: Vec::new(),
     }
 }
 
@@ -127,8 +128,11 @@ pub(crate) fn apply_at(group: &GroupState, index: u64, commits: &[CommitRecord])
     let (effects, replies) = apply_batch(group, &entry, 1, index).unwrap();
     let mut batch = WriteBatch::default();
     group.put(&mut batch, &effects);
+    let mut bounds = group.event_bounds().unwrap();
+    group.append_events(&mut batch, &mut bounds, &effects).unwrap();
     let applied = Some(LogIdRecord { term: 1, index });
     group.write(batch, &StateRecord { format: 1, applied, ..StateRecord::default() }).unwrap();
+    group.show_events(bounds.last);
     replies
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use oprc_mesh::catalog::{ClassSettings, Method};
 use oprc_mesh::id::{ClassName, Digest, ObjectId};
 use oprc_mesh::outcome::Problem;
-use oprc_mesh::wire::{FieldWrite, Invoked, Tag, Written};
+use oprc_mesh::wire::{Emitted, FieldWrite, Invoked, Tag, Written};
 
 /// Commits that one Raft entry carries, at the most. An object created in an entry takes its incarnation from the
 /// entry's index and its place in it, so this is also the number of places.
@@ -33,6 +33,8 @@ pub struct Commit {
     pub invocation: String,
     /// What is kept of the call, if it must not take effect twice.
     pub outcome: Option<Outcome>,
+    /// What the guest emitted, for the commit's event.
+    pub emitted: Vec<Emitted>,
 }
 
 /// What is kept of a call under its invocation id, and given to whoever tries it again.
@@ -87,7 +89,7 @@ pub enum Change {
     Delete = 2,
     /// The object goes and is created anew with the writes: a new incarnation, at version 1.
     Recreate = 3,
-    /// Nothing happens to it: only the outcome is kept.
+    /// Nothing: it stays at its version, or absent. For a turn of which only the outcome, or what it emitted, is left.
     Keep = 4,
 }
 

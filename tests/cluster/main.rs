@@ -6,6 +6,7 @@
 
 mod catalog_leader;
 mod exactly_once;
+mod events;
 mod faults;
 mod fresh_reads;
 mod linearizable;

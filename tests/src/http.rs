@@ -69,6 +69,11 @@ impl Http {
         Self(Arc::new(Inner { address: self.0.address, idle: Mutex::default(), shared: Some(sender) }))
     }
 
+    /// Where it connects to.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
     /// A request with any method; `path` goes out as it is.
     ///
     /// # Panics

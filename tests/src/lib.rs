@@ -12,6 +12,7 @@
 mod binary;
 mod class;
 mod cluster;
+mod events;
 pub mod guests;
 mod http;
 mod ledger;
@@ -33,6 +34,7 @@ mod server;
 pub use binary::{oprc, root};
 pub use class::{Class, Object, encode, multipart, unique};
 pub use cluster::{Cluster, Plan};
+pub use events::{Block, Events, brief};
 pub use http::{Call, Http, Ingress, Lost};
 pub use ledger::Ledger;
 pub use links::Party;

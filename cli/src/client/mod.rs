@@ -1,11 +1,13 @@
 //! The client of a gateway's REST interface: addresses in, bytes and headers out, problems decoded. It knows nothing of
 //! what the commands are for.
 
+mod sse;
 mod upload;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -13,16 +15,21 @@ use serde::de::DeserializeOwned;
 use crate::failure::Failure;
 use crate::problem::Problem;
 
+pub(crate) use sse::{Block, Parser};
 pub(crate) use upload::Upload;
 
 /// JSON's media type.
 pub(crate) const JSON: &str = "application/json";
+/// The media type of streams of events.
+const EVENTS: &str = "text/event-stream";
 /// The media type of bytes that are only bytes.
 pub(crate) const OCTETS: &str = "application/octet-stream";
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server answers every call by the call's own deadline; this only ends a wait for a server that has vanished.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
+/// A stream shows every 15 s that it is alive; one that is silent for so long is not.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 /// An upload is also compiled before it is answered.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(15);
 
@@ -53,10 +60,18 @@ impl Answer {
 impl Client {
     /// A client of `server`. Nothing is sent yet.
     pub(crate) fn new(server: &Url) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
+        Self::build(server, reqwest::Client::builder().timeout(ANSWER_TIMEOUT))
+    }
+
+    /// A client whose answers go on for as long as something comes.
+    pub(crate) fn streaming(server: &Url) -> Result<Self, Failure> {
+        Self::build(server, reqwest::Client::builder().read_timeout(SILENCE_TIMEOUT))
+    }
+
+    fn build(server: &Url, builder: reqwest::ClientBuilder) -> Result<Self, Failure> {
+        let http = builder
             .no_proxy() // a grid stands on this machine or in its network
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
             .user_agent(concat!("oprc/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|source| Failure::Transport { server: server.clone(), source })?;
@@ -78,6 +93,35 @@ impl Client {
         self.send(self.request(Method::GET, path).query(query)).await
     }
 
+    /// A GET whose answer goes on: its pieces as they come.
+    pub(crate) async fn stream(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<impl Stream<Item = Result<Bytes, String>> + Unpin + use<>, Failure> {
+        let request = self.request_as(Method::GET, path, EVENTS).query(query);
+        let response = request.send().await.map_err(|source| self.lost(source))?;
+        if response.status().is_success() {
+            let innermost = |error: reqwest::Error| {
+                let mut cause: &dyn std::error::Error = &error;
+                while let Some(inner) = cause.source() {
+                    cause = inner;
+                }
+                cause.to_string()
+            };
+            return Ok(response.bytes_stream().map_err(innermost));
+        }
+        self.refused(response).await
+    }
+
+    /// Takes what matters out of an answer's JSON, without copying it.
+    pub(crate) fn understand_borrowed<'t, T: serde::Deserialize<'t>>(
+        &self,
+        json: &'t str,
+    ) -> Result<T, Failure> {
+        serde_json::from_str(json).map_err(|error| self.misunderstood(&error.to_string()))
+    }
+
     /// Takes what matters out of an answer's JSON.
     pub(crate) fn understand<T: DeserializeOwned>(&self, json: &[u8]) -> Result<T, Failure> {
         serde_json::from_slice(json).map_err(|error| self.misunderstood(&error.to_string()))
@@ -97,9 +141,19 @@ impl Client {
         if status.is_success() {
             return Ok(Answer { status, headers, body });
         }
-        match Problem::parse(&body) {
-            Some(problem) => Err(Failure::Problem(Box::new(problem))),
-            None => Err(self.misunderstood(&format!("status {status} without a problem document"))),
+        Err(self.problem(status, &body))
+    }
+
+    async fn refused<T>(&self, response: reqwest::Response) -> Result<T, Failure> {
+        let status = response.status();
+        let body = response.bytes().await.map_err(|source| self.lost(source))?;
+        Err(self.problem(status, &body))
+    }
+
+    fn problem(&self, status: StatusCode, body: &[u8]) -> Failure {
+        match Problem::parse(body) {
+            Some(problem) => Failure::Problem(Box::new(problem)),
+            None => self.misunderstood(&format!("status {status} without a problem document")),
         }
     }
 
@@ -113,7 +167,7 @@ impl Client {
         }
     }
 
-    fn misunderstood(&self, detail: &str) -> Failure {
+    pub(crate) fn misunderstood(&self, detail: &str) -> Failure {
         let detail = format!("something that this client does not understand ({detail})");
         Failure::Protocol { server: self.server.clone(), detail }
     }

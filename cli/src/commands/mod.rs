@@ -10,3 +10,4 @@ pub(crate) mod node;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod status;
+pub(crate) mod watch;

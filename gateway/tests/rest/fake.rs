@@ -12,12 +12,13 @@ use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Field, FieldPage, FieldRead, Form, Invoke,
-    Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition,
-    PutChunk, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
+    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Emitted, Event, EventPage, Field, FieldPage,
+    FieldRead, Form, Invoke, Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage,
+    Op, Precondition, PutChunk, ReadEvents, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject,
+    Written,
 };
 use oprc_mesh::{Handler, Mesh};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub(crate) const NODE: NodeId = NodeId(0xa1);
@@ -43,6 +44,8 @@ pub(crate) struct Fake {
     pub(crate) page_max: AtomicU64,
     /// A new catalog is kept from the gateway's directory: it has to ask.
     pub(crate) silent: AtomicBool,
+    /// What partition 1 has told.
+    pub(crate) told: watch::Sender<Vec<Event>>,
     /// Operations are not kept in `seen`.
     pub(crate) forgetful: AtomicBool,
 }
@@ -83,6 +86,7 @@ impl Fake {
             gate: Semaphore::new(0),
             page_max: AtomicU64::new(u64::MAX),
             silent: false.into(),
+            told: watch::Sender::default(),
             forgetful: false.into(),
         }
     }
@@ -228,6 +232,34 @@ impl Fake {
         Ok(Answer::Fields(FieldPage { tag, items, more: rest.next().is_some(), stale_ms }))
     }
 
+    /// Waits for events, as the real one does, but without an end.
+    async fn read_events(&self, read: &ReadEvents) -> EventPage {
+        let of = |told: &Vec<Event>| if read.group == 1 { told.clone() } else { Vec::new() };
+        let mut told = self.told.subscribe();
+        let Some(after) = read.after else {
+            let upto = of(&told.borrow()).len() as u64;
+            return EventPage { upto, ..EventPage::default() };
+        };
+        loop {
+            let mut items: Vec<Event> = of(&told.borrow_and_update());
+            items.retain(|event| event.seq > after);
+            if let Some(last) = items.last() {
+                return EventPage { upto: last.seq, items, ..EventPage::default() };
+            }
+            told.changed().await.unwrap();
+        }
+    }
+
+    /// Tells an event of an object of partition 1.
+    pub(crate) fn tell(&self, object: &str, payload: Bytes) {
+        self.told.send_modify(|told| {
+            let seq = told.len() as u64 + 1;
+            let (tag, emitted) =
+                (Tag { incarnation: 1, version: seq }, Emitted { topic: "t".into(), payload });
+            told.push(Event { seq, object: object.into(), tag, emitted: vec![emitted], ..Event::default() });
+        });
+    }
+
     fn list_objects(&self, list: &ListObjects) -> Answer {
         let class = list.class.parse().unwrap();
         let view = self.view();
@@ -325,6 +357,7 @@ impl Fake {
             Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
             Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
             Op::ReadStatus(_) => Answer::Status(self.status()),
+            Op::ReadEvents(read) => Answer::Events(self.read_events(&read).await),
             Op::ReadChunk(_) | Op::FetchComponent(_) => {
                 return Err(Problem::new(Code::Internal, "no gateway asks for that"));
             }

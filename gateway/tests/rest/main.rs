@@ -8,6 +8,7 @@ mod classes;
 mod cluster;
 mod consistency;
 mod deploys;
+mod events;
 mod fake;
 mod fields;
 mod hosts;

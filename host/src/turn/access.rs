@@ -7,9 +7,11 @@ use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{Field, FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, Field, Tag};
 use oprc_odgm::{Change, Head, Reader};
 
+use super::commit::Work;
+use super::emits::Emits;
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
 use crate::wasm::{ObjectAccess, OtherObjects};
@@ -44,11 +46,12 @@ pub(crate) struct TurnAccess {
     mode: Mode,
     limits: ClassLimits,
     overlay: Overlay,
+    emits: Emits,
 }
 
 impl TurnAccess {
     pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
-        Self { others, bound, mode, limits, overlay: Overlay::default() }
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits: Emits::default() }
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -56,10 +59,15 @@ impl TurnAccess {
         self.head().map(|head| head.tag).unwrap_or_default()
     }
 
-    /// What the turn wants to commit; none when it wrote nothing.
-    pub(crate) fn into_change(self) -> Option<(Change, Vec<FieldWrite>)> {
+    /// What the turn wants to commit; none when it wrote and emitted nothing.
+    pub(crate) fn into_work(self) -> Option<Work> {
         let exists = self.head().is_some();
-        self.overlay.into_change(exists)
+        let emitted = self.emits.into_items();
+        match self.overlay.into_change(exists) {
+            None if emitted.is_empty() => None,
+            None => Some(Work { change: Change::Keep, writes: Vec::new(), emitted }),
+            Some((change, writes)) => Some(Work { change, writes, emitted }),
+        }
     }
 
     fn head(&self) -> Option<&Head> {
@@ -158,6 +166,11 @@ impl ObjectAccess for TurnAccess {
         self.writable("clear")?;
         self.overlay.clear();
         Ok(())
+    }
+
+    fn emit(&mut self, emitted: Emitted) -> Result<(), Problem> {
+        self.writable("emit")?;
+        self.emits.add(emitted)
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -2,7 +2,7 @@
 
 use oprc_mesh::id::ObjectId;
 use oprc_mesh::outcome::Problem;
-use oprc_mesh::wire::{FieldWrite, Tag};
+use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 use oprc_odgm::{Change, Commit, CommitReply, Known, Outcome, Partition, Rejection};
 
 /// What a turn was computed from: the fence that its commit carries.
@@ -11,6 +11,13 @@ pub(crate) struct Fence {
     pub(crate) class: u64,
     pub(crate) revision: u64,
     pub(crate) base: Tag,
+}
+
+/// What a turn wants to have committed.
+pub(crate) struct Work {
+    pub(crate) change: Change,
+    pub(crate) writes: Vec<FieldWrite>,
+    pub(crate) emitted: Vec<Emitted>,
 }
 
 /// What came of a proposal.
@@ -28,7 +35,7 @@ pub(crate) async fn commit(
     partition: &Partition,
     fence: Fence,
     object: ObjectId,
-    (change, writes): (Change, Vec<FieldWrite>),
+    work: Work,
     (invocation, outcome): (&str, Option<Outcome>),
 ) -> Result<Committed, Problem> {
     let commit = Commit {
@@ -37,10 +44,11 @@ pub(crate) async fn commit(
         revision: fence.revision,
         object,
         base: fence.base,
-        change,
-        writes,
+        change: work.change,
+        writes: work.writes,
         invocation: invocation.to_owned(),
         outcome,
+        emitted: work.emitted,
     };
     match partition.commit(commit).await? {
         CommitReply::Committed(tag) => Ok(Committed::Done(tag)),

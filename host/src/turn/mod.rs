@@ -2,6 +2,7 @@
 
 mod access;
 mod commit;
+mod emits;
 mod mailbox;
 mod once;
 mod others;

@@ -14,7 +14,7 @@ use oprc_odgm::{Change, Odgm, Partition, Reader, Rejection, Told};
 use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
-use super::commit::{Committed, Fence, commit};
+use super::commit::{Committed, Fence, Work, commit};
 use super::mailbox::Mailboxes;
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
@@ -200,14 +200,15 @@ impl Turns {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
-        let change = if outcome.is_ok() { access.into_change() } else { None };
+        let work = if outcome.is_ok() { access.into_work() } else { None };
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
         let kept = id.as_ref().filter(|id| id.keyed);
-        let change = match (change, &outcome) {
-            (Some(change), _) => change,
+        let nothing = || Work { change: Change::Keep, writes: Vec::new(), emitted: Vec::new() };
+        let work = match (work, &outcome) {
+            (Some(work), _) => work,
             // nothing is written, and yet the client is to get the same answer again
-            (None, Ok(_)) if kept.is_some() => (Change::Keep, Vec::new()),
-            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => (Change::Keep, Vec::new()),
+            (None, Ok(_)) if kept.is_some() => nothing(),
+            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => nothing(),
             (None, _) => {
                 // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
                 // that was read is one committed state of this term.
@@ -223,7 +224,7 @@ impl Turns {
         };
         let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
         let fence = Fence { term, class: home.class, revision: home.revision, base };
-        match commit(&home.partition, fence, object.clone(), change, (&invoke.invocation, kept)).await? {
+        match commit(&home.partition, fence, object.clone(), work, (&invoke.invocation, kept)).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ran::Done(Invoked { version: Some(version(tag)), ..outcome? }))

@@ -8,7 +8,7 @@ use oprc_mesh::wire::{Consistency, FieldWrite, Precondition, Tag, WriteMode, Wri
 use oprc_odgm::{Change, Head, Reader, Rejection, Told};
 use tokio::time::Instant;
 
-use super::commit::{Committed, Fence, commit};
+use super::commit::{Committed, Fence, Work, commit};
 use super::once::{CallId, written_again};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
@@ -71,7 +71,8 @@ impl Turns {
         let told = Told::Written(Written { created, ..Written::default() });
         let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
-        match commit(&home.partition, fence, object.clone(), (change, writes), (&write.invocation, kept)).await? {
+        let work = Work { change, writes, emitted: Vec::new() };
+        match commit(&home.partition, fence, object.clone(), work, (&write.invocation, kept)).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ok(Written { tag, created, ..Written::default() }))

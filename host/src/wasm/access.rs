@@ -38,6 +38,8 @@ pub(crate) trait ObjectAccess: Any + Send {
     ) -> Result<(Vec<wire::Field>, bool), TurnError>;
     /// Deletes the object.
     fn clear(&mut self) -> Result<(), TurnError>;
+    /// Tells something with the turn's commit.
+    fn emit(&mut self, emitted: wire::Emitted) -> Result<(), TurnError>;
 
     /// The way to other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;

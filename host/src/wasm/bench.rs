@@ -13,7 +13,7 @@ use oprc_mesh::limits::{
     CALL_DEPTH, COMPONENT_CHUNK_BYTES, CPU_MS, MEMORY_MIB, PAYLOAD_KIB, SENDS, WALL_MS, WRITE_KEYS, WRITE_KIB,
 };
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{Field, Form, ObjectEntry, PutChunk};
+use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
 use super::access::{ObjectAccess, OtherObjects, TurnError};
@@ -104,13 +104,14 @@ pub(super) struct Fields {
     pub(super) map: BTreeMap<String, Bytes>,
     pub(super) readonly: bool,
     pub(super) version: u64,
+    pub(super) emitted: Vec<Emitted>,
 }
 
 impl Default for Fields {
     fn default() -> Self {
         let object = ClassName::parse("Bench").ok().zip(ObjectId::parse("object").ok());
         let map = BTreeMap::from([("count".to_owned(), Bytes::from_static(b"41"))]);
-        Self { object, map, readonly: false, version: 7 }
+        Self { object, map, readonly: false, version: 7, emitted: Vec::new() }
     }
 }
 
@@ -154,6 +155,12 @@ impl ObjectAccess for Fields {
     fn clear(&mut self) -> Result<(), TurnError> {
         self.writable()?;
         self.map.clear();
+        Ok(())
+    }
+
+    fn emit(&mut self, emitted: Emitted) -> Result<(), TurnError> {
+        self.writable()?;
+        self.emitted.push(emitted);
         Ok(())
     }
 

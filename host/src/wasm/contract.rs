@@ -25,6 +25,7 @@ const NAMED_MAX: usize = 8;
 /// for naming what is not offered at all.
 const OFFERED: &[&str] = &[
     "oprc:odgm/context",
+    "oprc:odgm/events",
     "oprc:odgm/fields",
     "oprc:odgm/objects",
     "oprc:odgm/types",

@@ -5,11 +5,12 @@ use bytes::Bytes;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{FIELD_VALUE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::wire::Emitted;
 use tokio::time::Instant;
 
 use super::access::ObjectAccess;
 use super::bindings::oprc::odgm::types::ObjectRef;
-use super::bindings::oprc::odgm::{context, fields, objects, types};
+use super::bindings::oprc::odgm::{context, events, fields, objects, types};
 use super::state::State;
 
 /// Values that one `get-many` gives, in bytes.
@@ -204,6 +205,18 @@ impl objects::Host for State {
         let items =
             items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });
         Ok(objects::Page { items: items.collect(), more })
+    }
+}
+
+impl events::Host for State {
+    fn emit(&mut self, topic: String, payload: Vec<u8>) -> wasmtime::Result<()> {
+        let operation = "events.emit";
+        let object = self.bound(operation)?;
+        // a topic is formed like a key
+        FieldKey::parse(&topic).map_err(|error| {
+            misuse(operation, &format!("a topic may be {}, and {:?} is not", error.allowed, error.given))
+        })?;
+        Ok(object.emit(Emitted { topic, payload: payload.into() })?)
     }
 }
 

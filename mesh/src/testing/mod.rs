@@ -15,6 +15,8 @@
 
 mod network;
 mod peers;
+mod stranger;
 
 pub use network::{Faults, LocalNetwork};
 pub use peers::LocalPeers;
+pub use stranger::Stranger;

@@ -4,6 +4,7 @@
 
 mod calls;
 mod classes;
+mod events;
 mod grid;
 mod nodes;
 mod objects;
@@ -13,6 +14,7 @@ pub use classes::{
     ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
     Revision, Versions,
 };
+pub use events::{Emitted, Event, EventPage, FieldAction, FieldChange, ObjectAction, ReadEvents};
 pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
@@ -45,7 +47,7 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 44")]
     pub op: Option<Op>,
 }
 
@@ -62,7 +64,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
+    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 44")]
     pub answer: Option<Answer>,
 }
 
@@ -117,6 +119,9 @@ pub enum Op {
     /// Hold a component durably.
     #[prost(message, tag = "31")]
     FetchComponent(FetchComponent),
+    /// Events of one partition's objects of a class.
+    #[prost(message, tag = "44")]
+    ReadEvents(ReadEvents),
 }
 
 /// What each operation gives.
@@ -170,6 +175,9 @@ pub enum Answer {
     /// To [`Op::FetchComponent`]: it is durable there.
     #[prost(message, tag = "31")]
     Fetched(Empty),
+    /// To [`Op::ReadEvents`].
+    #[prost(message, tag = "44")]
+    Events(EventPage),
 }
 
 /// How new what a read sees must be.

@@ -25,7 +25,7 @@ pub struct SetHost {
 }
 
 /// A node leads a group: what leaders announce.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct Leads {
     /// The Raft group.
     #[prost(uint64, tag = "1")]

@@ -34,6 +34,7 @@ async fn commit_to(partition: &Partition, object: &str) -> Result<CommitReply, P
             writes: record.writes,
             invocation: String::new(),
             outcome: None,
+            emitted: Vec::new(),
         })
         .await
 }

@@ -17,6 +17,7 @@ use super::types::{Command, LogId, RaftEntry, Reply, Snapshot, SnapshotMeta, Sto
 use crate::apply::{Effect, apply_batch};
 use crate::catalog::CatalogShared;
 use crate::error::OdgmError;
+use crate::events::BoundsRecord;
 use crate::poison::Poison;
 use crate::record::{CatalogChange, CommitBatch};
 use crate::store::GroupState;
@@ -41,6 +42,8 @@ pub(super) struct StateMachine {
     applied_term: watch::Sender<u64>,
     /// Told of dead homes.
     collect: Arc<Notify>,
+    /// Where the event log stands, with what is applied.
+    events: BoundsRecord,
     built: Arc<AtomicBool>,
 }
 
@@ -61,6 +64,7 @@ impl StateMachine {
             membership,
             applied_term,
             collect: collect.clone(),
+            events: group.event_bounds()?,
             // what is on the disk is durable: a log may have been purged up to there before the restart
             built: Arc::new(AtomicBool::new(applied.is_some())),
         };
@@ -104,14 +108,21 @@ impl StateMachine {
     fn finish(&mut self, batch: WriteBatch, at: LogId) -> Result<(), OdgmError> {
         self.group.write(batch, &codec::state_record(Some(&at), &self.membership))?;
         self.applied = Some(at);
+        self.group.show_events(self.events.last);
         let term = at.leader_id.term;
         self.applied_term.send_if_modified(|known| std::mem::replace(known, term) != term);
         Ok(())
     }
 
-    fn commits(&self, batch: &mut WriteBatch, commits: &CommitBatch, at: &LogId) -> Result<Reply, OdgmError> {
+    fn commits(
+        &mut self,
+        batch: &mut WriteBatch,
+        commits: &CommitBatch,
+        at: &LogId,
+    ) -> Result<Reply, OdgmError> {
         let (effects, replies) = apply_batch(&*self.group, commits, at.leader_id.term, at.index)?;
         self.group.put(batch, &effects);
+        self.group.append_events(batch, &mut self.events, &effects)?;
         if effects.iter().any(|effect| matches!(effect, Effect::DeadHome { .. })) {
             self.collect.notify_one();
         }
@@ -187,6 +198,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        self.events = self.group.event_bounds()?;
+        self.group.show_events(self.events.last);
         self.built.store(true, Ordering::Release);
         self.reload()?;
         Ok(())

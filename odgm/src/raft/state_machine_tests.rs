@@ -13,7 +13,7 @@ use super::snapshot::SnapshotData;
 use super::state_machine::{Machine, StateMachine};
 use super::types::{Command, RaftEntry};
 use crate::record::{CommitBatch, CommitRecord, LogIdRecord};
-use crate::store::Reader;
+use crate::store::{EventsOf, Reader};
 use crate::testing::{Bed, commit, fields, pairs};
 use crate::types::Change;
 
@@ -105,4 +105,26 @@ async fn an_offered_view_is_what_the_next_snapshot_names() {
     }
     // once what the checkpoint had made durable, then what the builder flushed itself
     assert_eq!(indexes, [Some(1), Some(2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_event_log_comes_with_a_snapshot_and_goes_on() {
+    let (source, target) = (Bed::new(), Bed::new());
+    let mut leader = open(&source, 1);
+    apply(&mut leader, 1, create("a", "1")).await;
+    apply(&mut leader, 2, create("b", "2")).await;
+    let built = leader.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    let group = target.group(1);
+    let mut follower =
+        StateMachine::open(&group, Machine::Partition, &target.poison, &Arc::default()).unwrap();
+    apply(&mut follower, 1, create("stray", "1")).await;
+    let newest = group.follow_events();
+    assert_eq!(*newest.borrow(), 1);
+    follower.install_snapshot(&built.meta, built.snapshot).await.unwrap();
+    assert_eq!(*newest.borrow(), 2, "those who wait are told");
+    apply(&mut follower, 3, create("c", "3")).await;
+    let all = EventsOf { class: None, prefix: "", exact: false };
+    let page = group.read_events(all, 0).unwrap();
+    let told: Vec<_> = page.items.iter().map(|event| (event.seq, event.object.as_str())).collect();
+    assert_eq!(told, [(1, "a"), (2, "b"), (3, "c")]);
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::WriteBatch;
+use tokio::sync::watch;
 
 use super::snapshot::OwnedSnapshot;
 use super::state::StateDb;
@@ -31,8 +32,10 @@ pub(crate) struct DeadHome {
 
 /// See the module.
 pub(crate) struct GroupState {
-    db: Arc<StateDb>,
+    pub(super) db: Arc<StateDb>,
     id: u64,
+    /// The number of the newest event that can be read.
+    pub(super) told: watch::Sender<u64>,
     generation: AtomicU64,
     /// The least generation that was never handed out.
     next: Mutex<u64>,
@@ -50,12 +53,14 @@ impl GroupState {
         let state = Self {
             db: db.clone(),
             id,
+            told: watch::Sender::new(0),
             generation: AtomicU64::new(generation),
             next: Mutex::new(generation + 1),
             durable: Mutex::new(None),
             earliest_ms: AtomicU64::new(0),
         };
         state.drop_other_generations()?;
+        state.show_events(state.event_bounds()?.last);
         Ok(state)
     }
 
@@ -256,6 +261,7 @@ impl GroupState {
                 Effect::DropField { class, object, home, key } => {
                     batch.delete(space.field(class, object, home, key));
                 }
+                Effect::Tell(_) => {} // see `append_events`
                 Effect::DeadHome { class, object, home } => {
                     batch.put(space.dead_home(class, object, home), []);
                 }
@@ -315,6 +321,10 @@ impl View for GroupState {
         get::<Head>(&self.db, &self.space().head(class, object), "an object's head")
     }
 
+    fn has_field(&self, class: u64, object: &str, home: u64, key: &str) -> Result<bool, OdgmError> {
+        Ok(self.db.get(&self.space().field(class, object, home, key))?.is_some())
+    }
+
     fn revision(&self, class: u64) -> Result<u64, OdgmError> {
         let record = get::<NumberRecord>(&self.db, &self.space().revision(class), "a class's revision")?;
         Ok(record.map_or(0, |record| record.value))
@@ -333,7 +343,11 @@ fn checked(state: Option<StateRecord>) -> Result<StateRecord, OdgmError> {
     }
 }
 
-fn get<R: Message + Default>(db: &StateDb, key: &[u8], what: &str) -> Result<Option<R>, OdgmError> {
+pub(super) fn get<R: Message + Default>(
+    db: &StateDb,
+    key: &[u8],
+    what: &str,
+) -> Result<Option<R>, OdgmError> {
     db.get(key)?.map(|bytes| decode(&bytes, what)).transpose()
 }
 

@@ -2,6 +2,9 @@
 //! two databases.
 
 mod dir;
+mod events;
+#[cfg(test)]
+mod events_tests;
 mod group;
 mod log;
 mod options;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use oprc_mesh::id::NodeId;
 
 pub(crate) use self::dir::{DataDir, random};
+pub use self::events::EventsOf;
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
 pub use self::reader::Reader;

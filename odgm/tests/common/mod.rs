@@ -58,6 +58,7 @@ pub(crate) fn commit(
         writes,
         invocation: "test".into(),
         outcome: None,
+        emitted: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use oprc::odgm::types::ObjectRef;
-use oprc::odgm::{context, fields, objects};
+use oprc::odgm::{context, events, fields, objects};
 
 wit_bindgen::generate!({ path: ["../../../wit", "wit"], world: "test:prober/prober", generate_all });
 
@@ -52,6 +52,10 @@ fn step(step: Step) -> String {
         Step::Increment((key, delta)) => fields::increment(&key, delta).to_string(),
         Step::Clear(_) => {
             fields::clear();
+            "ok".to_owned()
+        }
+        Step::Emit((topic, payload)) => {
+            events::emit(&topic, payload.as_bytes());
             "ok".to_owned()
         }
     }
@@ -178,6 +182,12 @@ impl Guest for Prober {
 
     fn write_one(key: String, bytes: u32) {
         fields::set(&key, &vec![7; bytes as usize]);
+    }
+
+    fn emit_many(count: u32, bytes: u32) {
+        for _ in 0..count {
+            events::emit("t", &vec![b'x'; bytes as usize]);
+        }
     }
 
     fn touch() -> u32 {

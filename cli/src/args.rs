@@ -2,6 +2,7 @@
 //! from it.
 
 mod cluster;
+mod dead;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::consistency::Consistency;
 use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
+pub(crate) use dead::{DeadArgs, DeadWish};
 
 /// A WebAssembly function host with a built-in state grid
 ///
@@ -91,6 +93,8 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Remove a class, an object, or one field
     Rm(RmArgs),
+    /// Messages that are tried no more: list them, try them again, forget them
+    Dead(DeadArgs),
     /// Show nodes, partitions, leaders and lag
     Status(ClientArgs),
     /// Take a host out of the cluster, or back
@@ -123,6 +127,7 @@ impl Command {
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
             Self::Node(args) => &args.client,
+            Self::Dead(args) => &args.client,
             Self::Bench(args) => &args.client,
             Self::Up(_)
             | Self::Host(_)

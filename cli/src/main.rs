@@ -59,6 +59,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Set(args) => commands::set::run(args).await,
         Command::Ls(args) => commands::ls::run(args).await,
         Command::Rm(args) => commands::rm::run(args).await,
+        Command::Dead(args) => commands::dead::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Node(args) => commands::node::run(args).await,
         Command::Bench(args) => bench::run(args).await,

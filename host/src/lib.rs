@@ -7,9 +7,11 @@
 //! the reply leave.
 
 mod classes;
+mod clock;
 mod deploy;
 mod health;
 mod host;
+mod messages;
 mod serve;
 mod supply;
 mod turn;

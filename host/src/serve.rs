@@ -17,13 +17,14 @@ use oprc_odgm::{Head, Odgm, Reader};
 use tokio::time::Instant;
 
 use crate::deploy::{self, Deployer};
+use crate::messages::dead;
 use crate::turn::{Turns, Wish};
 
 /// See the module.
 pub(crate) struct Server {
     pub(crate) odgm: Arc<Odgm>,
     pub(crate) deployer: Deployer,
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
     /// Set once the host drains.
     pub(crate) draining: Arc<AtomicBool>,
 }
@@ -75,6 +76,10 @@ impl Server {
             Op::SetHost(set) => {
                 let changed = self.odgm.catalog().set_node_state(NodeId(set.node), set.state()).await;
                 Answer::HostSet(Revision { revision: changed? })
+            }
+            Op::ListDeadLetters(list) => Answer::DeadLetters(dead::list(&self.turns, &list).await?),
+            Op::ChangeDeadLetters(change) => {
+                Answer::DeadLettersChanged(dead::change(&self.turns, &change).await?)
             }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
@@ -183,6 +188,8 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
+        Op::ListDeadLetters(list) => ("list dead letters of", list.class.clone()),
+        Op::ChangeDeadLetters(change) => ("change dead letters of", change.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
         // whoever asked on a caller's behalf names the operation
         Op::Grid(_) => ("", String::new()),

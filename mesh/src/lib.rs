@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod settings;
 pub mod testing;
+pub mod triggers;
 pub mod wire;
 
 pub use config::{Handler, MeshConfig, MeshError};

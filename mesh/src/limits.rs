@@ -75,6 +75,11 @@ pub const SENDS: Setting = Setting { key: "sends", default: 1_000, cap: 10_000 }
 /// Depth of a chain of nested calls; past it `invalid`.
 pub const CALL_DEPTH: Setting = Setting { key: "call_depth", default: 16, cap: 64 };
 
+/// How often a message is tried before it becomes a dead letter, unless the manifest says otherwise.
+pub const MESSAGE_ATTEMPTS_DEFAULT: u32 = 8;
+/// The most that a manifest may say; more is `invalid`.
+pub const MESSAGE_ATTEMPTS_MAX: u32 = 100;
+
 /// All settings, for the manifest's check and the reference page.
 pub const SETTINGS: [Setting; 8] =
     [CPU_MS, WALL_MS, MEMORY_MIB, PAYLOAD_KIB, WRITE_KIB, WRITE_KEYS, SENDS, CALL_DEPTH];

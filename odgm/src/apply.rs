@@ -4,8 +4,9 @@
 //! 1. a known invocation id is answered with its stored outcome: its place is here, before anything can reject it
 //!    (the records' key bytes are kept free in [`crate::key`]);
 //! 2. a commit computed in another term is rejected: its leader may have missed what a later one wrote;
-//! 3. a commit computed by an older revision of the class's code is rejected;
-//! 4. a commit computed on another state of the object is rejected.
+//! 3. a commit of a message's turn is rejected when the message was settled before;
+//! 4. a commit computed by an older revision of the class's code is rejected;
+//! 5. a commit computed on another state of the object, or of its timers, is rejected.
 //!
 //! A rejected commit has no effect at all.
 
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 use oprc_mesh::wire::Tag;
 
 use crate::error::OdgmError;
+use crate::mail::Desk;
 use crate::record::CommitRecord;
 use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Rejection};
 
@@ -62,9 +64,11 @@ pub(crate) enum Effect<'a> {
     },
 }
 
-/// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.
+/// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did. What they do to the
+/// partition's messages, they do on `desk`.
 pub(crate) fn apply_batch<'a>(
     view: &impl View,
+    desk: &mut Desk<'_>,
     commits: &'a [CommitRecord],
     term: u64,
     index: u64,
@@ -75,7 +79,7 @@ pub(crate) fn apply_batch<'a>(
     for (place, commit) in (0..).zip(commits) {
         let fresh = (index << INCARNATION_PLACE_BITS) | place;
         let from = effects.len();
-        replies.push(apply(&overlay, commit, term, fresh, &mut effects)?);
+        replies.push(apply(&overlay, desk, commit, term, fresh, &mut effects)?);
         overlay.absorb(&effects[from..]);
     }
     Ok((effects, replies))
@@ -84,6 +88,7 @@ pub(crate) fn apply_batch<'a>(
 /// Applies one commit. `fresh` is a number never used before in the group: a new incarnation or home.
 fn apply<'a>(
     view: &impl View,
+    desk: &mut Desk<'_>,
     commit: &'a CommitRecord,
     term: u64,
     fresh: u64,
@@ -94,21 +99,54 @@ fn apply<'a>(
     if commit.term != term {
         return Ok(CommitReply::Rejected(Rejection::Term { current: term }));
     }
+    if let Some(settle) = &commit.settle
+        && !desk.is_ready(settle.ready)?
+    {
+        return Ok(CommitReply::Rejected(Rejection::Settled));
+    }
     let revision = view.revision(commit.class)?;
     if commit.revision < revision {
         return Ok(CommitReply::Rejected(Rejection::Revision { current: revision }));
     }
     let head = view.head(commit.class, &commit.object)?;
     let current = head.map_or_else(Tag::default, |head| head.tag);
-    if commit.base != current {
+    if commit.base != current || !has_timers(desk, commit)? {
         return Ok(CommitReply::Rejected(Rejection::Base { current }));
     }
     if commit.revision > revision {
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
+    mail(desk, commit)?;
+    if commit.untouched {
+        return Ok(CommitReply::Committed(head.map(|head| head.tag)));
+    }
     let next = next_head(change, head, fresh);
     write_object(commit, head, next, effects);
     Ok(CommitReply::Committed(next.map(|head| head.tag)))
+}
+
+/// Whether every timer is there that the turn was told it cancels: one may have gone off since.
+fn has_timers(desk: &Desk<'_>, commit: &CommitRecord) -> Result<bool, OdgmError> {
+    for name in &commit.cancels {
+        if !desk.has_timer(commit.class, &commit.object, name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the commit does to messages.
+fn mail(desk: &mut Desk<'_>, commit: &CommitRecord) -> Result<(), OdgmError> {
+    for name in &commit.cancels {
+        desk.cancel(commit.class, &commit.object, name)?;
+    }
+    for outgoing in &commit.sends {
+        desk.send(commit.class, outgoing)?;
+    }
+    match &commit.settle {
+        Some(settle) => desk.settle(settle),
+        None => Ok(()),
+    }
 }
 
 /// Where the object stands after `change`; `None` when it is gone.

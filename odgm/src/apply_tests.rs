@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::commit;
+use crate::testing::{NoMail, commit};
 
 /// The state as a plain map.
 #[derive(Default, Debug, Clone, PartialEq)]
@@ -54,7 +54,8 @@ impl Model {
 
     fn apply(&mut self, commits: &[CommitRecord], index: u64) -> Vec<CommitReply> {
         let before = self.clone();
-        let (effects, replies) = apply_batch(&before, commits, 1, index).unwrap();
+        let mut desk = Desk::new(&NoMail, 1, index, 0);
+        let (effects, replies) = apply_batch(&before, &mut desk, commits, 1, index).unwrap();
         self.take(effects);
         replies
     }
@@ -196,7 +197,8 @@ fn a_later_commit_of_an_entry_sees_the_earlier_ones() {
 #[test]
 fn an_unknown_kind_of_change_is_an_error_and_not_skipped() {
     let unknown = CommitRecord { change: 99, ..commit("a", ABSENT, Change::Merge, &[]) };
-    assert!(apply_batch(&Model::default(), &[unknown], 1, 5).is_err());
+    let mut desk = Desk::new(&NoMail, 1, 5, 0);
+    assert!(apply_batch(&Model::default(), &mut desk, &[unknown], 1, 5).is_err());
 }
 
 fn any_commit() -> impl Strategy<Value = CommitRecord> {
@@ -223,7 +225,8 @@ proptest! {
         for (place, commit) in (0..).zip(&commits) {
             let mut effects = Vec::new();
             let before = single.clone();
-            let reply = apply(&before, commit, 1, place, &mut effects).unwrap();
+            let mut desk = Desk::new(&NoMail, 1, place, 0);
+            let reply = apply(&before, &mut desk, commit, 1, place, &mut effects).unwrap();
             single.take(effects);
             prop_assert_eq!(reply, replies[place as usize]);
         }

@@ -17,7 +17,8 @@
 //! | `group, generation, 0, 0x01` | last applied log id and membership |
 //! | `group, generation, 0, 0x02, class` | highest revision applied of the class |
 //! | `group, generation, 0, 0x03, class, object, home` | a dead home: its fields wait for collection |
-//! | `group, generation, 0, 0x04 / 0x05 / 0x06 ...` | kept free for dedup records, inbox and outbox |
+//! | `group, generation, 0, 0x04 / 0x05 / 0x06` | kept free for dedup records |
+//! | `group, generation, 0, 0x04, 0x07 ... 0x0b` | the group's clock and the boxes of messages, see [`crate::mail`] |
 //! | `group, generation, 0, 0x10, kind, name` | a catalog record (group 0 only) |
 //! | `group, generation, class, object, 0x01` | an object's head |
 //! | `group, generation, class, object, 0x02, home, field` | a field |
@@ -42,6 +43,9 @@ const POINTER_GENERATION: u64 = 0;
 const OWN_STATE: u8 = 0x01;
 const OWN_REVISION: u8 = 0x02;
 const OWN_DEAD: u8 = 0x03;
+const OWN_CLOCK: u8 = 0x04;
+const OWN_MAIL_FIRST: u8 = 0x07;
+const OWN_MAIL_LAST: u8 = 0x0b;
 const OWN_CATALOG: u8 = 0x10;
 
 const OBJECT_HEAD: u8 = 0x01;
@@ -157,6 +161,13 @@ impl Space {
         key
     }
 
+    /// A record of the clock or of messages, by its key below the group's own records.
+    pub(crate) fn mail(self, below: &[u8]) -> Vec<u8> {
+        let mut key = self.class(OWN);
+        key.extend_from_slice(below);
+        key
+    }
+
     /// What all catalog records begin with; kind and name follow.
     pub(crate) fn catalog(self) -> Vec<u8> {
         self.own(OWN_CATALOG)
@@ -200,6 +211,7 @@ pub(crate) enum StateKey {
     Revision { class: u64 },
     DeadHome { class: u64, object: String, home: u64 },
     Catalog { name: Vec<u8> },
+    Mail { below: Vec<u8> },
     Head { class: u64, object: String },
     Field { class: u64, object: String, home: u64, field: String },
 }
@@ -221,6 +233,9 @@ impl StateKey {
             OWN_REVISION => Self::Revision { class: number(rest)? },
             OWN_DEAD => Self::DeadHome { class: number(rest)?, object: unescape(rest)?, home: number(rest)? },
             OWN_CATALOG => Self::Catalog { name: std::mem::take(rest).to_vec() },
+            kind @ (OWN_CLOCK | OWN_MAIL_FIRST..=OWN_MAIL_LAST) => {
+                Self::Mail { below: [std::slice::from_ref(&kind), std::mem::take(rest)].concat() }
+            }
             _ => return None,
         })
     }
@@ -258,6 +273,16 @@ pub(crate) fn successor(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
         }
     }
     None
+}
+
+/// Adds text that ends unmistakably to a key, in an order of its own.
+pub(crate) fn end_text(key: &mut Vec<u8>, text: &str) {
+    escape(key, text.as_bytes());
+}
+
+/// Takes such text off the front of a key.
+pub(crate) fn take_text(rest: &mut &[u8]) -> Option<String> {
+    unescape(rest)
 }
 
 fn escape(key: &mut Vec<u8>, text: &[u8]) {

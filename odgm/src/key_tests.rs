@@ -17,6 +17,8 @@ fn any_key() -> impl Strategy<Value = StateKey> {
             home
         }),
         proptest::collection::vec(any::<u8>(), 0..8).prop_map(|name| StateKey::Catalog { name }),
+        (prop_oneof![Just(4_u8), 7..=11_u8], proptest::collection::vec(any::<u8>(), 0..8))
+            .prop_map(|(kind, rest)| StateKey::Mail { below: [vec![kind], rest].concat() }),
         (class.clone(), any::<String>()).prop_map(|(class, object)| StateKey::Head { class, object }),
         (class, any::<String>(), any::<u64>(), any::<String>())
             .prop_map(|(class, object, home, field)| StateKey::Field { class, object, home, field }),
@@ -29,6 +31,7 @@ fn build(space: Space, key: &StateKey) -> Vec<u8> {
         StateKey::Revision { class } => space.revision(*class),
         StateKey::DeadHome { class, object, home } => space.dead_home(*class, object, *home),
         StateKey::Catalog { name } => [space.catalog(), name.clone()].concat(),
+        StateKey::Mail { below } => space.mail(below),
         StateKey::Head { class, object } => space.head(*class, object),
         StateKey::Field { class, object, home, field } => space.field(*class, object, *home, field),
     }

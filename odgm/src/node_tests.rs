@@ -26,6 +26,7 @@ fn set(partition: &Partition, object: &str, base: Tag, value: u64) -> Commit {
         change: Change::Merge,
         writes: vec![FieldWrite { key: "value".into(), value }],
         invocation: String::new(),
+        post: crate::mail::Post::default(),
     }
 }
 

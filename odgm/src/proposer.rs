@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now_ms;
 use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, not_leader, of_proposal};
 use crate::raft::{Command, Group, ProposalError, Reply};
@@ -162,7 +163,7 @@ impl Proposer {
         waiting: Vec<oneshot::Sender<Outcome>>,
         permit: OwnedSemaphorePermit,
     ) {
-        let entry = Command::Commits(Arc::new(CommitBatch { commits }));
+        let entry = Command::Commits(Arc::new(CommitBatch { commits, now_ms: now_ms() }));
         let callers = Arc::new(Callers::new(waiting));
         self.under_way.begin(&callers);
         let answers = Answers { callers, poison: self.poison.clone(), _permit: permit };
@@ -187,7 +188,9 @@ impl Answers {
                     let _ = caller.send(Ok(reply));
                 }
             }
-            Ok(Reply::None | Reply::Catalog(_)) => self.callers.tell(&not_decided(&self.poison)),
+            Ok(Reply::None | Reply::Catalog(_) | Reply::Mail(_)) => {
+                self.callers.tell(&not_decided(&self.poison))
+            }
             Err(error) => self.callers.tell(&of_proposal(error, &self.poison)),
         }
     }

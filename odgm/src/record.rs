@@ -5,6 +5,7 @@
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
 use oprc_mesh::wire::{FieldWrite, Tag};
 
+use crate::mail::{Outgoing, Settle};
 use crate::types::{Change, Commit};
 
 /// The format of every stored record and of the data directory.
@@ -98,6 +99,9 @@ pub(crate) struct NumberRecord {
 pub(crate) struct CommitBatch {
     #[prost(message, repeated, tag = "1")]
     pub(crate) commits: Vec<CommitRecord>,
+    /// The leader's clock when it closed the entry, in milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "2")]
+    pub(crate) now_ms: u64,
 }
 
 /// One commit in the log.
@@ -119,6 +123,15 @@ pub(crate) struct CommitRecord {
     pub(crate) writes: Vec<FieldWrite>,
     #[prost(string, tag = "8")]
     pub(crate) invocation: String,
+    /// See [`crate::Post`] for these four.
+    #[prost(message, repeated, tag = "12")]
+    pub(crate) sends: Vec<Outgoing>,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) cancels: Vec<String>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) settle: Option<Settle>,
+    #[prost(bool, tag = "15")]
+    pub(crate) untouched: bool,
 }
 
 impl CommitRecord {
@@ -126,7 +139,8 @@ impl CommitRecord {
     pub(crate) fn bytes(&self) -> usize {
         let field =
             |write: &FieldWrite| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len) + 8;
-        self.writes.iter().map(field).sum::<usize>() + self.object.len() + self.invocation.len() + 32
+        let sends = self.sends.iter().map(Outgoing::bytes).sum::<usize>();
+        self.writes.iter().map(field).sum::<usize>() + sends + self.object.len() + self.invocation.len() + 32
     }
 }
 
@@ -141,6 +155,10 @@ impl From<Commit> for CommitRecord {
             change: commit.change as i32,
             writes: commit.writes,
             invocation: commit.invocation,
+            sends: commit.post.sends,
+            cancels: commit.post.cancels,
+            settle: commit.post.settle,
+            untouched: commit.post.untouched,
         }
     }
 }

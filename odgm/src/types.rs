@@ -4,6 +4,8 @@ use oprc_mesh::catalog::{ClassSettings, Method};
 use oprc_mesh::id::{ClassName, Digest, ObjectId};
 use oprc_mesh::wire::{FieldWrite, Tag};
 
+use crate::mail::Post;
+
 /// Commits that one Raft entry carries, at the most. An object created in an entry takes its incarnation from the
 /// entry's index and its place in it, so this is also the number of places.
 pub(crate) const ENTRY_COMMITS_MAX: usize = 1 << INCARNATION_PLACE_BITS;
@@ -29,6 +31,8 @@ pub struct Commit {
     pub writes: Vec<FieldWrite>,
     /// Names the call; kept in the log for deduplication.
     pub invocation: String,
+    /// What it does beside the object.
+    pub post: Post,
 }
 
 /// What a commit does to the fields that it does not name, and to the object itself.
@@ -72,6 +76,8 @@ pub enum Rejection {
         /// The highest seen.
         current: u64,
     },
+    /// The message that it settles was settled before: there is nothing to run again.
+    Settled,
 }
 
 /// Where an object stands and where its fields lie.

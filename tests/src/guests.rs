@@ -36,6 +36,11 @@ pub fn prober() -> Bytes {
     built("tests/guests/prober", "prober")
 }
 
+/// Of `tests/guests`: sends messages and notes those that it gets.
+pub fn mailer() -> Bytes {
+    built("tests/guests/mailer", "mailer")
+}
+
 /// Of `tests/guests`: gives back what it is given, for every type.
 pub fn types() -> Bytes {
     built("tests/guests/types", "types")

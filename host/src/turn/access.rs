@@ -10,9 +10,10 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Field, FieldWrite, Tag};
 use oprc_odgm::{Change, Head, Reader};
 
+use super::mail::Mail;
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{ObjectAccess, OtherObjects};
+use crate::wasm::{Letter, ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -44,11 +45,12 @@ pub(crate) struct TurnAccess {
     mode: Mode,
     limits: ClassLimits,
     overlay: Overlay,
+    mail: Mail,
 }
 
 impl TurnAccess {
     pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
-        Self { others, bound, mode, limits, overlay: Overlay::default() }
+        Self { others, bound, mode, limits, overlay: Overlay::default(), mail: Mail::default() }
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -56,10 +58,17 @@ impl TurnAccess {
         self.head().map(|head| head.tag).unwrap_or_default()
     }
 
-    /// What the turn wants to commit; none when it wrote nothing.
-    pub(crate) fn into_change(self) -> Option<(Change, Vec<FieldWrite>)> {
+    /// What the turn wants to commit: its writes, none when it wrote nothing; what it sent; and the names whose message it
+    /// cancelled.
+    pub(crate) fn into_parts(self) -> (Option<(Change, Vec<FieldWrite>)>, Vec<Letter>, Vec<String>) {
         let exists = self.head().is_some();
-        self.overlay.into_change(exists)
+        let (letters, cancels) = self.mail.into_parts();
+        (self.overlay.into_change(exists), letters, cancels)
+    }
+
+    /// How the turn read its object.
+    pub(crate) fn reader(&self) -> Option<(Reader, Option<Head>)> {
+        self.bound.as_ref().map(|bound| (bound.reader.clone(), bound.head))
     }
 
     fn head(&self) -> Option<&Head> {
@@ -158,6 +167,18 @@ impl ObjectAccess for TurnAccess {
         self.writable("clear")?;
         self.overlay.clear();
         Ok(())
+    }
+
+    fn send(&mut self, letter: Letter) -> Result<(), Problem> {
+        self.writable("send")?;
+        self.mail.send(letter, &self.limits)
+    }
+
+    fn cancel(&mut self, key: &FieldKey) -> Result<bool, Problem> {
+        self.writable("cancel")?;
+        let Some(bound) = &self.bound else { return Ok(false) };
+        let committed = || Ok(bound.reader.has_timer(bound.class_id, &bound.object, key.as_str())?);
+        self.mail.cancel(key, committed)
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -3,7 +3,7 @@
 use oprc_mesh::id::ObjectId;
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{FieldWrite, Tag};
-use oprc_odgm::{Change, Commit, CommitReply, Partition, Rejection};
+use oprc_odgm::{Change, Commit, CommitReply, Partition, Post, Rejection};
 
 /// What a turn was computed from: the fence that its commit carries.
 pub(crate) struct Fence {
@@ -27,6 +27,7 @@ pub(crate) async fn commit(
     fence: Fence,
     object: ObjectId,
     (change, writes): (Change, Vec<FieldWrite>),
+    post: Post,
     invocation: &str,
 ) -> Result<Committed, Problem> {
     let commit = Commit {
@@ -38,6 +39,7 @@ pub(crate) async fn commit(
         change,
         writes,
         invocation: invocation.to_owned(),
+        post,
     };
     match partition.commit(commit).await? {
         CommitReply::Committed(tag) => Ok(Committed::Done(tag)),

@@ -2,6 +2,9 @@
 
 mod access;
 mod commit;
+mod deliver;
+mod effects;
+mod mail;
 mod mailbox;
 mod others;
 mod overlay;
@@ -9,7 +12,9 @@ mod read;
 mod run;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod write;
 
+pub(crate) use deliver::{Came, judge};
 pub(crate) use read::Wish;
 pub(crate) use run::Turns;

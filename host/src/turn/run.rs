@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oprc_mesh::Mesh;
-use oprc_mesh::catalog::{Class, ClassLimits};
+use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, commit};
+use super::effects::{Origin, Turned};
 use super::mailbox::Mailboxes;
 use super::others::Others;
 use super::read::ready_to_read;
@@ -42,6 +43,8 @@ pub(super) struct Home {
     pub(super) revision: u64,
     pub(super) limits: ClassLimits,
     pub(super) partition: Arc<Partition>,
+    /// The catalog by which it was found.
+    pub(super) view: Arc<CatalogView>,
 }
 
 impl Home {
@@ -78,6 +81,11 @@ impl Turns {
     pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>) -> Self {
         let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
         Self { odgm, mesh, classes, others, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
+    }
+
+    /// The catalog as this host knows it.
+    pub(crate) fn view(&self) -> Arc<CatalogView> {
+        self.odgm.catalog().view()
     }
 
     /// Turns that committed since start.
@@ -123,18 +131,19 @@ impl Turns {
         } else if invoke.consistency() == Consistency::Stale {
             Err(not_stale(method))
         } else {
-            self.turn(class, object, method, invoke, deadline).await
+            self.turn(class, object, method, invoke, deadline, &Origin::default()).await
         }
     }
 
     /// A mutating method: queued, run, committed; run again when what it was computed from moved.
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         class: &ClassName,
         object: &ObjectId,
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
+        origin: &Origin,
     ) -> Result<Invoked, Problem> {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
@@ -148,7 +157,7 @@ impl Turns {
             let home = self.place(&loaded.class, class, object)?;
             // before any state is read, so that a commit computed from that state carries a term no later than it
             let term = home.partition.leadership()?;
-            match self.run_once(&loaded, &home, term, object, method, invoke, deadline).await? {
+            match self.run_once(&loaded, &home, term, object, method, invoke, deadline, origin).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -176,6 +185,7 @@ impl Turns {
                 Ok(())
             }
             Rejection::Base { .. } => Ok(()),
+            Rejection::Settled => Err(settled()),
         }
     }
 
@@ -189,12 +199,13 @@ impl Turns {
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
+        origin: &Origin,
     ) -> Result<Ran, Problem> {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
-        let change = if outcome.is_ok() { access.into_change() } else { None };
-        let (Ok(output), Some(change)) = (&outcome, change) else {
+        let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
+        let Some((change, post)) = turned.effects(access, &outcome)? else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all that
             // was read is one committed state of this term.
             if !home.stands(term, object, base, invoke.consistency()).await? {
@@ -203,10 +214,10 @@ impl Turns {
             return Ok(Ran::Done(invoked(outcome?, Some(base.version))));
         };
         let fence = Fence { term, class: home.class, revision: home.revision, base };
-        match commit(&home.partition, fence, object.clone(), change, &invoke.invocation).await? {
+        match commit(&home.partition, fence, object.clone(), change, post, &invoke.invocation).await? {
             Committed::Done(tag) => {
                 self.count_commit();
-                Ok(Ran::Done(invoked(output.clone(), Some(tag.map_or(0, |tag| tag.version)))))
+                Ok(Ran::Done(invoked(outcome?, Some(tag.map_or(0, |tag| tag.version)))))
             }
             Committed::Again(rejection) => Ok(Ran::Again(rejection)),
         }
@@ -229,7 +240,7 @@ impl Turns {
 
     /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
     /// all that was acknowledged before the call came, however long this host stands still in between.
-    async fn read(
+    pub(super) async fn read(
         &self,
         class: &ClassName,
         object: &ObjectId,
@@ -249,7 +260,7 @@ impl Turns {
     }
 
     /// A function: no object, no commit.
-    async fn function(
+    pub(super) async fn function(
         &self,
         class: &ClassName,
         method: &MethodName,
@@ -265,23 +276,32 @@ impl Turns {
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
     pub(super) fn home(&self, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        self.place(find(&view, name)?, name, object)
+        self.place_in(&view, find(&view, name)?, name, object)
     }
 
     /// Where `object` of `class` lives now, if this host holds it.
     fn place(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
-        let view = self.odgm.catalog().view();
+        self.place_in(&self.odgm.catalog().view(), class, name, object)
+    }
+
+    fn place_in(
+        &self,
+        view: &Arc<CatalogView>,
+        class: &Class,
+        name: &ClassName,
+        object: &ObjectId,
+    ) -> Result<Home, Problem> {
         let group = view.locate(class, name, object).map(|info| info.group).ok_or_else(|| not_here(None))?;
         let partition = self.held(group)?;
         let (id, revision, limits) = (class.id, class.revision, class.settings.limits);
-        Ok(Home { class: id, revision, limits, partition })
+        Ok(Home { class: id, revision, limits, partition, view: view.clone() })
     }
 
     /// The partition of a group.
     ///
     /// # Errors
     /// `not-leader`, with the leader if it is known, when this host does not hold it.
-    pub(super) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
+    pub(crate) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
         self.odgm.partition(group).ok_or_else(|| not_here(self.mesh.directory().leader(group)))
     }
 }
@@ -332,6 +352,11 @@ fn not_stale(method: &MethodName) -> Problem {
 fn changed() -> Problem {
     Problem::new(Code::StaleClass, "a deploy changed whether the method only reads")
         .with_effect(Effect::NotRun)
+}
+
+/// What the turn was run for is done.
+fn settled() -> Problem {
+    Problem::new(Code::Conflict, "the message was settled before").with_effect(Effect::NotRun)
 }
 
 pub(super) fn moving() -> Problem {

@@ -9,7 +9,9 @@ use oprc_odgm::{Change, Head, Reader, Rejection};
 use tokio::time::Instant;
 
 use super::commit::{Committed, Fence, commit};
+use super::effects::of_write;
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
+use super::triggers::Before;
 
 impl Turns {
     /// Changes an object's fields, or deletes it.
@@ -60,8 +62,11 @@ impl Turns {
             return planned.map(|_| Ok(Written { tag: base, created: false }));
         };
         check_size(&writes, &home.limits)?;
+        let class = ClassName::parse(&write.class)?;
+        let before = Before { reader: &reader, class: home.class, object, head: head.as_ref() };
+        let post = of_write(home, &class, &before, change, &writes)?;
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
-        match commit(&home.partition, fence, object.clone(), (change, writes), "").await? {
+        match commit(&home.partition, fence, object.clone(), (change, writes), post, "").await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ok(Written { tag, created: base.is_none() && tag.is_some() }))

@@ -26,7 +26,9 @@ const NAMED_MAX: usize = 8;
 const OFFERED: &[&str] = &[
     "oprc:odgm/context",
     "oprc:odgm/fields",
+    "oprc:odgm/messages",
     "oprc:odgm/objects",
+    "oprc:odgm/triggers",
     "oprc:odgm/types",
     "wasi:cli/environment",
     "wasi:cli/exit",

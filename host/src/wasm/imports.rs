@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::access::ObjectAccess;
 use super::bindings::oprc::odgm::types::ObjectRef;
-use super::bindings::oprc::odgm::{context, fields, objects, types};
+use super::bindings::oprc::odgm::{context, fields, objects, triggers, types};
 use super::state::State;
 
 /// Values that one `get-many` gives, in bytes.
@@ -17,7 +17,7 @@ const GET_MANY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl State {
     /// The bound object's fields, for `operation`.
-    fn bound(&mut self, operation: &str) -> Result<&mut dyn ObjectAccess, Problem> {
+    pub(super) fn bound(&mut self, operation: &str) -> Result<&mut dyn ObjectAccess, Problem> {
         if self.access.object().is_none() {
             let detail =
                 format!("the function used {operation}, but no object is bound: it was called as a function");
@@ -212,3 +212,5 @@ fn class(name: &str, operation: &str) -> Result<ClassName, Problem> {
 }
 
 impl types::Host for State {}
+
+impl triggers::Host for State {}

@@ -5,6 +5,7 @@
 mod calls;
 mod classes;
 mod grid;
+mod messages;
 mod nodes;
 mod objects;
 
@@ -13,7 +14,13 @@ pub use classes::{
     ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
     Revision, Versions,
 };
-pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
+pub use grid::{
+    Deliver, Delivered, Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose,
+    Proposed,
+};
+pub use messages::{
+    ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
+};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
@@ -45,7 +52,7 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
+    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35")]
     pub op: Option<Op>,
 }
 
@@ -62,7 +69,10 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31")]
+    #[prost(
+        oneof = "Answer",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35"
+    )]
     pub answer: Option<Answer>,
 }
 
@@ -117,6 +127,12 @@ pub enum Op {
     /// Hold a component durably.
     #[prost(message, tag = "31")]
     FetchComponent(FetchComponent),
+    /// One page of one partition's dead letters of a class.
+    #[prost(message, tag = "34")]
+    ListDeadLetters(ListDeadLetters),
+    /// Try dead letters again, or forget them.
+    #[prost(message, tag = "35")]
+    ChangeDeadLetters(ChangeDeadLetters),
 }
 
 /// What each operation gives.
@@ -170,6 +186,12 @@ pub enum Answer {
     /// To [`Op::FetchComponent`]: it is durable there.
     #[prost(message, tag = "31")]
     Fetched(Empty),
+    /// To [`Op::ListDeadLetters`].
+    #[prost(message, tag = "34")]
+    DeadLetters(DeadLetterPage),
+    /// To [`Op::ChangeDeadLetters`].
+    #[prost(message, tag = "35")]
+    DeadLettersChanged(DeadLettersChanged),
 }
 
 /// How new what a read sees must be.

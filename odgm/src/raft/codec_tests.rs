@@ -27,7 +27,7 @@ fn entries() -> Vec<RaftEntry> {
     let payloads = [
         EntryPayload::Blank,
         EntryPayload::Membership(Membership::new_with_defaults(voters, [5])),
-        EntryPayload::Normal(Command::Commits(Arc::new(CommitBatch { commits }))),
+        EntryPayload::Normal(Command::Commits(Arc::new(CommitBatch { commits, now_ms: 7 }))),
         EntryPayload::Normal(Command::Catalog(Arc::new(CatalogChange { command: Some(node) }))),
     ];
     let at = |index| log_id(LogIdRecord { term: 7, index });

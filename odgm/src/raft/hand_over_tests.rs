@@ -33,6 +33,7 @@ async fn commit_to(partition: &Partition, object: &str) -> Result<CommitReply, P
             change: Change::Merge,
             writes: record.writes,
             invocation: String::new(),
+            post: crate::mail::Post::default(),
         })
         .await
 }

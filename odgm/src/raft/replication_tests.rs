@@ -76,7 +76,7 @@ impl Host {
         let mut commit = commit(object, base, Change::Merge, &[("x", Some(value))]);
         commit.term = term;
         let (tell, told) = oneshot::channel();
-        let command = Command::Commits(Arc::new(CommitBatch { commits: vec![commit] }));
+        let command = Command::Commits(Arc::new(CommitBatch { commits: vec![commit], now_ms: 0 }));
         self.group.propose(command, move |outcome| drop(tell.send(outcome))).await?;
         match told.await.map_err(|_| ProposalError::Stopped)?? {
             Reply::Commits(replies) => Ok(replies[0]),

@@ -17,6 +17,7 @@ use super::types::{Command, LogId, RaftEntry, Reply, Snapshot, SnapshotMeta, Sto
 use crate::apply::{Effect, apply_batch};
 use crate::catalog::CatalogShared;
 use crate::error::OdgmError;
+use crate::mail::{Desk, MailCommand, Stirred};
 use crate::poison::Poison;
 use crate::record::{CatalogChange, CommitBatch};
 use crate::store::GroupState;
@@ -42,6 +43,8 @@ pub(super) struct StateMachine {
     /// Told of dead homes.
     collect: Arc<Notify>,
     built: Arc<AtomicBool>,
+    /// Whom the entry at hand gave something to do with messages; told once it is stored.
+    stirred: Stirred,
 }
 
 impl StateMachine {
@@ -63,6 +66,7 @@ impl StateMachine {
             collect: collect.clone(),
             // what is on the disk is durable: a log may have been purged up to there before the restart
             built: Arc::new(AtomicBool::new(applied.is_some())),
+            stirred: Stirred::default(),
         };
         state_machine.reload()?;
         Ok(state_machine)
@@ -92,6 +96,7 @@ impl StateMachine {
             EntryPayload::Normal(Command::Commits(commits)) => {
                 self.commits(&mut batch, commits, &entry.log_id)?
             }
+            EntryPayload::Normal(Command::Mail(step)) => self.mail(&mut batch, step, &entry.log_id)?,
             EntryPayload::Normal(Command::Catalog(change)) => {
                 return self.catalog(batch, change, entry.log_id);
             }
@@ -106,16 +111,34 @@ impl StateMachine {
         self.applied = Some(at);
         let term = at.leader_id.term;
         self.applied_term.send_if_modified(|known| std::mem::replace(known, term) != term);
+        self.group.bell().ring(std::mem::take(&mut self.stirred));
         Ok(())
     }
 
-    fn commits(&self, batch: &mut WriteBatch, commits: &CommitBatch, at: &LogId) -> Result<Reply, OdgmError> {
-        let (effects, replies) = apply_batch(&*self.group, &commits.commits, at.leader_id.term, at.index)?;
-        self.group.put(batch, &effects);
+    fn commits(
+        &mut self,
+        batch: &mut WriteBatch,
+        commits: &CommitBatch,
+        at: &LogId,
+    ) -> Result<Reply, OdgmError> {
+        let group = self.group.clone();
+        let mut desk = Desk::new(&*group, group.space().group, at.index, commits.now_ms);
+        let (effects, replies) =
+            apply_batch(&*group, &mut desk, &commits.commits, at.leader_id.term, at.index)?;
+        group.put(batch, &effects);
+        self.stirred = group.put_mail(batch, desk);
         if effects.iter().any(|effect| matches!(effect, Effect::DeadHome { .. })) {
             self.collect.notify_one();
         }
         Ok(Reply::Commits(replies))
+    }
+
+    fn mail(&mut self, batch: &mut WriteBatch, step: &MailCommand, at: &LogId) -> Result<Reply, OdgmError> {
+        let group = self.group.clone();
+        let mut desk = Desk::new(&*group, group.space().group, at.index, step.now_ms);
+        let reply = desk.step(step, at.leader_id.term)?;
+        self.stirred = group.put_mail(batch, desk);
+        Ok(Reply::Mail(reply))
     }
 
     fn catalog(

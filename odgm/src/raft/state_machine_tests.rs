@@ -22,7 +22,7 @@ fn open(bed: &Bed, group: u64) -> StateMachine {
 }
 
 async fn apply(machine: &mut StateMachine, index: u64, commits: Vec<CommitRecord>) {
-    let command = Command::Commits(Arc::new(CommitBatch { commits }));
+    let command = Command::Commits(Arc::new(CommitBatch { commits, now_ms: 0 }));
     let entry =
         RaftEntry { log_id: log_id(LogIdRecord { term: 1, index }), payload: EntryPayload::Normal(command) };
     machine.apply(futures::stream::iter([Ok((entry, None))])).await.unwrap();

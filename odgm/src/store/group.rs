@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::WriteBatch;
 
+use super::mail::Bell;
 use super::snapshot::OwnedSnapshot;
 use super::state::StateDb;
 use crate::apply::{Effect, View};
@@ -35,6 +36,7 @@ pub(crate) struct GroupState {
     next: Mutex<u64>,
     /// A view that a checkpoint has made durable, for the snapshot that it is about to ask for.
     durable: Mutex<Option<(Arc<OwnedSnapshot>, Space)>>,
+    bell: Bell,
 }
 
 impl GroupState {
@@ -48,6 +50,7 @@ impl GroupState {
             generation: AtomicU64::new(generation),
             next: Mutex::new(generation + 1),
             durable: Mutex::new(None),
+            bell: Bell::default(),
         };
         state.drop_other_generations()?;
         Ok(state)
@@ -55,6 +58,11 @@ impl GroupState {
 
     pub(crate) fn db(&self) -> &Arc<StateDb> {
         &self.db
+    }
+
+    /// Told of messages.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Where the current generation's keys begin.

@@ -4,6 +4,9 @@
 mod dir;
 mod group;
 mod log;
+mod mail;
+#[cfg(test)]
+mod mail_tests;
 mod options;
 mod reader;
 #[cfg(test)]
@@ -18,6 +21,8 @@ use oprc_mesh::id::NodeId;
 pub(crate) use self::dir::{DataDir, random};
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
+pub use self::mail::Inbound;
+pub(crate) use self::mail::kept;
 pub use self::reader::Reader;
 pub(crate) use self::snapshot::OwnedSnapshot;
 pub(crate) use self::state::StateDb;

@@ -1,0 +1,149 @@
+//! What a run of a turn comes to: the object's change, the messages that it and the triggers send, and what becomes of the
+//! message that it was run for. All of it is one commit.
+
+use oprc_mesh::catalog::{Class, TriggerEvent};
+use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::outcome::{Effect, Problem};
+use oprc_mesh::wire::FieldWrite;
+use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
+
+use super::access::TurnAccess;
+use super::deliver::judge;
+use super::mail::Sender;
+use super::run::Home;
+use super::triggers::{Before, Event, letters, of_fields};
+use crate::wasm::{Letter, Output};
+
+/// Why a turn runs, as far as messages go; by default somebody called.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Origin {
+    /// Triggers that led to it, one through the other.
+    pub(crate) depth: u32,
+    /// The message that it is run for, and how often that has failed.
+    pub(crate) delivery: Option<(ReadyKey, u32)>,
+}
+
+/// A turn that has run.
+pub(super) struct Turned<'a> {
+    pub(super) class: &'a Class,
+    pub(super) name: &'a ClassName,
+    pub(super) home: &'a Home,
+    pub(super) object: &'a ObjectId,
+    pub(super) method: &'a MethodName,
+    pub(super) origin: &'a Origin,
+}
+
+/// What is committed of a turn.
+pub(super) type Effects = ((Change, Vec<FieldWrite>), Post);
+
+impl Turned<'_> {
+    /// What is to be committed; none when there is nothing. Of a turn that failed nothing is but what its triggers send, and
+    /// that the message which it was run for has failed.
+    ///
+    /// # Errors
+    /// The triggers would send too much: then the turn has failed.
+    pub(super) fn effects(
+        &self,
+        access: TurnAccess,
+        outcome: &Result<Output, Problem>,
+    ) -> Result<Option<Effects>, Problem> {
+        let base = access.base();
+        let (change, mut post, version, events) = match outcome {
+            Ok(output) => {
+                let (change, sent, mut events) = self.of_success(access)?;
+                let version = version_after(base.version, change.as_ref().map(|(change, _)| *change));
+                events.push(self.event(TriggerEvent::Complete, output.payload.clone(), None));
+                (change, sent, version, events)
+            }
+            Err(problem) => (None, self.of_failure(problem), base.version, self.failed(problem)),
+        };
+        let fired = letters(self.class, self.name, self.object, version, &events)?;
+        post.sends.extend(fired.into_iter().map(|letter| self.address(letter, true)));
+        if self.origin.delivery.is_some() {
+            crash_point("before-commit");
+        }
+        post.untouched = change.is_none();
+        if change.is_none() && post.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((change.unwrap_or((Change::Merge, Vec::new())), post)))
+    }
+
+    #[allow(clippy::type_complexity, reason = "the parts of one commit, taken apart at once")]
+    fn of_success(
+        &self,
+        access: TurnAccess,
+    ) -> Result<(Option<(Change, Vec<FieldWrite>)>, Post, Vec<Event>), Problem> {
+        let seen = access.reader();
+        let (change, sent, cancels) = access.into_parts();
+        let events = match (&change, &seen) {
+            (Some((change, writes)), Some((reader, head))) => {
+                let before =
+                    Before { reader, class: self.home.class, object: self.object, head: head.as_ref() };
+                of_fields(self.class, &before, *change, writes)?
+            }
+            _ => Vec::new(),
+        };
+        let sends = sent.into_iter().map(|letter| self.address(letter, false)).collect();
+        let consumed = |(ready, _)| Settle { ready, verdict: Verdict::Consumed as i32, ..Settle::default() };
+        let settle = self.origin.delivery.map(consumed);
+        Ok((change, Post { sends, cancels, settle, untouched: false }, events))
+    }
+
+    fn of_failure(&self, problem: &Problem) -> Post {
+        let settle = self
+            .origin
+            .delivery
+            .and_then(|(ready, attempts)| judge(problem, ready, attempts, &self.class.settings));
+        Post { settle, ..Post::default() }
+    }
+
+    /// The event of a method that failed; none when it did not run.
+    fn failed(&self, problem: &Problem) -> Vec<Event> {
+        if problem.effect() == Effect::NotRun {
+            return Vec::new();
+        }
+        let told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };
+        vec![self.event(TriggerEvent::Error, None, Some(told))]
+    }
+
+    fn event(&self, event: TriggerEvent, new: Option<bytes::Bytes>, problem: Option<String>) -> Event {
+        Event { event, subject: self.method.as_str().to_owned(), old: None, new, problem }
+    }
+
+    fn address(&self, letter: Letter, triggered: bool) -> Outgoing {
+        let depth = self.origin.depth + u32::from(triggered);
+        let (class, object, group) = (self.name, self.object, self.home.partition.group());
+        Sender { class, object, group }.address(&self.home.view, letter, depth, triggered)
+    }
+}
+
+/// What the triggers send for a write from outside.
+///
+/// # Errors
+/// They would send too much.
+pub(super) fn of_write(
+    home: &Home,
+    name: &ClassName,
+    before: &Before<'_>,
+    change: Change,
+    writes: &[FieldWrite],
+) -> Result<Post, Problem> {
+    let class = crate::classes::find(&home.view, name)?;
+    let events = of_fields(class, before, change, writes)?;
+    let version = version_after(before.head.map_or(0, |head| head.tag.version), Some(change));
+    let sender = Sender { class: name, object: before.object, group: home.partition.group() };
+    let fired = letters(class, name, before.object, version, &events)?;
+    let sends = fired.into_iter().map(|letter| sender.address(&home.view, letter, 1, true)).collect();
+    Ok(Post { sends, ..Post::default() })
+}
+
+/// The object's version once the change is committed; 0 when it is gone.
+fn version_after(before: u64, change: Option<Change>) -> u64 {
+    match change {
+        None => before,
+        Some(Change::Delete) => 0,
+        Some(Change::Recreate) => 1,
+        Some(Change::Merge | Change::Replace) => before + 1,
+    }
+}

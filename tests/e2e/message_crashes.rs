@@ -38,6 +38,7 @@ fn the_host_dies_at_each_step() {
             for times in [1, 4] {
                 assert!(server.stop().await.success());
                 server.start_host_with(&[("OPRC_TEST_CRASH", &format!("{step}:{times}"))]);
+                server.ready().await;
                 let mut host = server.take_host();
                 send(&class, first, &mut expected).await;
                 first += MESSAGES + 1;
@@ -70,7 +71,7 @@ async fn send(class: &Class, first: u32, expected: &mut BTreeMap<(usize, usize),
         for (method, arguments, numbers) in [
             ("send-to-function", shout, vec![]),
             ("send-many", many, (first..first + MESSAGES).collect::<Vec<_>>()),
-            ("send", later, vec![first + MESSAGES]),
+            ("post", later, vec![first + MESSAGES]),
         ] {
             let call =
                 object(class, from).method(method).json(&arguments).header("x-request-timeout-ms", 2_000);

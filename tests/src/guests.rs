@@ -26,6 +26,16 @@ pub fn kv() -> Bytes {
     built("guest-examples/kv", "kv")
 }
 
+/// Of `guest-examples`: a timer, and a trigger that its manifest has.
+pub fn order() -> Bytes {
+    built("guest-examples/order", "order")
+}
+
+/// Of `guest-examples`: what triggers tell.
+pub fn audit() -> Bytes {
+    built("guest-examples/audit", "audit")
+}
+
 /// Of `guest-examples`: functions without an object.
 pub fn echo() -> Bytes {
     built("guest-examples/echo", "echo")

@@ -1,7 +1,7 @@
 //! Does what `wit/world.wit` says of each function.
 
 use oprc::odgm::messages::{self, Due, Options};
-use oprc::odgm::triggers::{Action, Change};
+use oprc::odgm::triggers::Action;
 use oprc::odgm::types::ObjectRef;
 use oprc::odgm::{context, fields};
 
@@ -26,13 +26,13 @@ fn text(value: Option<Vec<u8>>) -> String {
 }
 
 impl Guest for Mailer {
-    fn send(class: String, id: String, method: String, payload: String, delay: u64, key: Option<String>) {
+    fn post(class: String, id: String, method: String, payload: String, delay: u64, key: Option<String>) {
         let due = if delay == 0 { Due::Now } else { Due::Delay(delay) };
         messages::send(&to(&class, &id), &method, payload.as_bytes(), &Options { due, key });
         fields::increment("sent", 1);
     }
 
-    fn send_at(class: String, id: String, method: String, payload: String, at: u64, key: Option<String>) {
+    fn post_at(class: String, id: String, method: String, payload: String, at: u64, key: Option<String>) {
         messages::send(&to(&class, &id), &method, payload.as_bytes(), &Options { due: Due::At(at), key });
         fields::increment("sent", 1);
     }

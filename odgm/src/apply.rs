@@ -117,11 +117,10 @@ fn apply<'a>(
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
     mail(desk, commit)?;
-    if commit.untouched {
-        return Ok(CommitReply::Committed(head.map(|head| head.tag)));
-    }
     let next = next_head(change, head, fresh);
-    write_object(commit, head, next, effects);
+    if change != Change::Keep {
+        write_object(commit, head, next, effects);
+    }
     Ok(CommitReply::Committed(next.map(|head| head.tag)))
 }
 
@@ -154,6 +153,7 @@ fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let created = Head { tag: Tag { incarnation: fresh, version: 1 }, home: fresh };
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
+        (Change::Keep, head) => head,
         (Change::Delete, _) => None,
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),

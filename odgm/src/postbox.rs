@@ -15,8 +15,8 @@ use crate::partition::Partition;
 use crate::problem::{cut_off, not_decided, not_leader, of_proposal, undecided};
 use crate::raft::{Command, ProposalError, Reply};
 use crate::record::CommitRecord;
-use crate::store::{Inbound, kept};
-use crate::types::CommitReply;
+use crate::store::Inbound;
+use crate::types::{Change, CommitReply};
 
 /// A step may take so long to be decided; then nobody knows.
 const DECIDED_MAX: Duration = Duration::from_secs(8);
@@ -56,8 +56,12 @@ impl Partition {
     /// # Errors
     /// As [`Partition::commit`].
     pub async fn settle(&self, term: u64, settle: Settle) -> Result<CommitReply, Problem> {
-        let settle = Settle { problem: settle.problem.map(kept), ..settle };
-        let record = CommitRecord { term, settle: Some(settle), untouched: true, ..CommitRecord::default() };
+        let record = CommitRecord {
+            term,
+            settle: Some(settle.shortened()),
+            change: Change::Keep as i32,
+            ..CommitRecord::default()
+        };
         self.decide(record).await
     }
 

@@ -189,7 +189,7 @@ impl Answers {
                 }
             }
             Ok(Reply::None | Reply::Catalog(_) | Reply::Mail(_)) => {
-                self.callers.tell(&not_decided(&self.poison))
+                self.callers.tell(&not_decided(&self.poison));
             }
             Err(error) => self.callers.tell(&of_proposal(error, &self.poison)),
         }

@@ -123,15 +123,13 @@ pub(crate) struct CommitRecord {
     pub(crate) writes: Vec<FieldWrite>,
     #[prost(string, tag = "8")]
     pub(crate) invocation: String,
-    /// See [`crate::Post`] for these four.
+    /// See [`crate::Post`] for these three.
     #[prost(message, repeated, tag = "12")]
     pub(crate) sends: Vec<Outgoing>,
     #[prost(string, repeated, tag = "13")]
     pub(crate) cancels: Vec<String>,
     #[prost(message, optional, tag = "14")]
     pub(crate) settle: Option<Settle>,
-    #[prost(bool, tag = "15")]
-    pub(crate) untouched: bool,
 }
 
 impl CommitRecord {
@@ -157,8 +155,7 @@ impl From<Commit> for CommitRecord {
             invocation: commit.invocation,
             sends: commit.post.sends,
             cancels: commit.post.cancels,
-            settle: commit.post.settle,
-            untouched: commit.post.untouched,
+            settle: commit.post.settle.map(Settle::shortened),
         }
     }
 }
@@ -268,6 +265,7 @@ pub(crate) struct CatalogRecord {
 }
 
 /// What the catalog's state consists of.
+#[allow(clippy::large_enum_variant, reason = "few at a time, and moved rather than kept")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum CatalogItem {
     #[prost(message, tag = "1")]

@@ -18,7 +18,7 @@ use crate::apply::apply_batch;
 use crate::config::OdgmConfig;
 use crate::error::OdgmError;
 use crate::log_writer::{CheckpointDue, LogWriter};
-use crate::mail::{Below, Desk};
+use crate::mail::{Below, Desk, Records};
 use crate::poison::Poison;
 use crate::record::{CommitRecord, LogIdRecord, StateRecord};
 use crate::store::{GroupState, Reader, Store};
@@ -107,7 +107,7 @@ impl Below for NoMail {
         Ok(None)
     }
 
-    fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+    fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Records, OdgmError> {
         Ok(Vec::new())
     }
 }

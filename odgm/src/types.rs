@@ -47,6 +47,8 @@ pub enum Change {
     Delete = 2,
     /// The object goes and is created anew with the writes: a new incarnation, at version 1.
     Recreate = 3,
+    /// Nothing: the object stays as it is, without a new version.
+    Keep = 4,
 }
 
 /// How the partition answered a commit.

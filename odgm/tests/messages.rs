@@ -15,7 +15,7 @@ use futures::future::{BoxFuture, join_all};
 use oprc_mesh::Handler;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::testing::LocalNetwork;
-use oprc_mesh::wire::{Answer, Op};
+use oprc_mesh::wire::{Answer, Op, Tag};
 use oprc_odgm::{
     Change, Commit, CommitReply, DeadAction, DeadStep, Joining, Message, Odgm, OdgmConfig, Outgoing,
     Partition, Post, ReadyKey, Rejection, Settle, Verdict,
@@ -152,7 +152,7 @@ async fn timers_wait_for_their_time_and_their_owner_may_think_again() {
     let again = partition.commit(with(&partition, "s", cancel("d"))).await.unwrap();
     assert!(matches!(again, CommitReply::Rejected(Rejection::Base { .. })), "{again:?}");
     let mut seen = BTreeMap::new();
-    run_until(&[host.clone()], 3, &mut seen).await;
+    run_until(std::slice::from_ref(&host), 3, &mut seen).await;
     assert!(now_ms() >= begin + 300, "a timer is never early");
     assert_eq!(seen["s>r"], ["sooner", "replaced", "later"]);
     assert!(!partition.reader().has_timer(1, &common::id("s"), "a").unwrap());
@@ -190,7 +190,7 @@ async fn whoever_settles_a_message_first_decides_and_others_change_nothing() {
     }
     assert_eq!(tag(&partition.reader(), "r").version, 1);
     let mut seen = BTreeMap::new();
-    run_until(&[host.clone()], 1, &mut seen).await;
+    run_until(std::slice::from_ref(&host), 1, &mut seen).await;
     assert_eq!(seen["r>other"], ["from the turn"]);
     timeout(PATIENCE, host.shutdown()).await.unwrap();
 }
@@ -204,21 +204,21 @@ async fn a_commit_of_messages_alone_leaves_the_object_as_it_is() {
     committed(&partition, with(&partition, "s", Post::default())).await;
     let before = tag(&partition.reader(), "s");
     let untouched = |base, sends| Commit {
-        post: Post { sends, untouched: true, ..Post::default() },
-        ..commit(&partition, "s", base, Change::Merge, Vec::new())
+        post: Post { sends, ..Post::default() },
+        ..commit(&partition, "s", base, Change::Keep, Vec::new())
     };
     let reply = partition.commit(untouched(before, vec![outgoing("s", "r", here, "x")])).await.unwrap();
     assert_eq!(reply, CommitReply::Committed(Some(before)));
     assert_eq!(tag(&partition.reader(), "s"), before);
     // it is fenced as any other is
-    let stale = untouched(Default::default(), vec![outgoing("s", "r", here, "y")]);
+    let stale = untouched(Tag::default(), vec![outgoing("s", "r", here, "y")]);
     let reply = partition.commit(stale).await.unwrap();
     assert_eq!(reply, CommitReply::Rejected(Rejection::Base { current: before }));
-    let absent = Commit { object: common::id("nobody"), ..untouched(Default::default(), Vec::new()) };
+    let absent = Commit { object: common::id("nobody"), ..untouched(Tag::default(), Vec::new()) };
     assert_eq!(partition.commit(absent).await.unwrap(), CommitReply::Committed(None));
     assert_eq!(tag(&partition.reader(), "nobody").version, 0);
     let mut seen = BTreeMap::new();
-    run_until(&[host.clone()], 1, &mut seen).await;
+    run_until(std::slice::from_ref(&host), 1, &mut seen).await;
     assert_eq!(seen["s>r"], ["x"]);
     timeout(PATIENCE, host.shutdown()).await.unwrap();
 }
@@ -260,7 +260,7 @@ async fn dead_letters_are_listed_page_by_page() {
     assert_eq!(partition.change_dead_letters(step(0..10, DeadAction::Purge)).await.unwrap(), 10);
     assert_eq!(partition.change_dead_letters(step(0..20, DeadAction::Retry)).await.unwrap(), 10);
     let mut seen = BTreeMap::new();
-    run_until(&[host.clone()], 10, &mut seen).await;
+    run_until(std::slice::from_ref(&host), 10, &mut seen).await;
     assert_eq!(partition.dead_letters("R", None, 99, 1 << 20).unwrap().0.len(), 20);
     timeout(PATIENCE, host.shutdown()).await.unwrap();
 }

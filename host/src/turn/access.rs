@@ -29,6 +29,9 @@ pub(crate) struct Bound {
     pub(crate) head: Option<Head>,
 }
 
+/// What becomes of an object, and the fields that are written.
+pub(crate) type Changed = (Change, Vec<FieldWrite>);
+
 /// Whether a turn may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -60,7 +63,7 @@ impl TurnAccess {
 
     /// What the turn wants to commit: its writes, none when it wrote nothing; what it sent; and the names whose message it
     /// cancelled.
-    pub(crate) fn into_parts(self) -> (Option<(Change, Vec<FieldWrite>)>, Vec<Letter>, Vec<String>) {
+    pub(crate) fn into_parts(self) -> (Option<Changed>, Vec<Letter>, Vec<String>) {
         let exists = self.head().is_some();
         let (letters, cancels) = self.mail.into_parts();
         (self.overlay.into_change(exists), letters, cancels)

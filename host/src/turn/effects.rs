@@ -7,7 +7,7 @@ use oprc_mesh::outcome::{Effect, Problem};
 use oprc_mesh::wire::FieldWrite;
 use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
-use super::access::TurnAccess;
+use super::access::{Changed, TurnAccess};
 use super::deliver::judge;
 use super::mail::Sender;
 use super::run::Home;
@@ -34,7 +34,7 @@ pub(super) struct Turned<'a> {
 }
 
 /// What is committed of a turn.
-pub(super) type Effects = ((Change, Vec<FieldWrite>), Post);
+pub(super) type Effects = (Changed, Post);
 
 impl Turned<'_> {
     /// What is to be committed; none when there is nothing. Of a turn that failed nothing is but what its triggers send, and
@@ -52,7 +52,7 @@ impl Turned<'_> {
             Ok(output) => {
                 let (change, sent, mut events) = self.of_success(access)?;
                 let version = version_after(base.version, change.as_ref().map(|(change, _)| *change));
-                events.push(self.event(TriggerEvent::Complete, output.payload.clone(), None));
+                events.extend(self.event(TriggerEvent::Complete, output.payload.clone(), None));
                 (change, sent, version, events)
             }
             Err(problem) => (None, self.of_failure(problem), base.version, self.failed(problem)),
@@ -62,18 +62,13 @@ impl Turned<'_> {
         if self.origin.delivery.is_some() {
             crash_point("before-commit");
         }
-        post.untouched = change.is_none();
         if change.is_none() && post.is_empty() {
             return Ok(None);
         }
-        Ok(Some((change.unwrap_or((Change::Merge, Vec::new())), post)))
+        Ok(Some((change.unwrap_or((Change::Keep, Vec::new())), post)))
     }
 
-    #[allow(clippy::type_complexity, reason = "the parts of one commit, taken apart at once")]
-    fn of_success(
-        &self,
-        access: TurnAccess,
-    ) -> Result<(Option<(Change, Vec<FieldWrite>)>, Post, Vec<Event>), Problem> {
+    fn of_success(&self, access: TurnAccess) -> Result<(Option<Changed>, Post, Vec<Event>), Problem> {
         let seen = access.reader();
         let (change, sent, cancels) = access.into_parts();
         let events = match (&change, &seen) {
@@ -87,7 +82,7 @@ impl Turned<'_> {
         let sends = sent.into_iter().map(|letter| self.address(letter, false)).collect();
         let consumed = |(ready, _)| Settle { ready, verdict: Verdict::Consumed as i32, ..Settle::default() };
         let settle = self.origin.delivery.map(consumed);
-        Ok((change, Post { sends, cancels, settle, untouched: false }, events))
+        Ok((change, Post { sends, cancels, settle }, events))
     }
 
     fn of_failure(&self, problem: &Problem) -> Post {
@@ -104,11 +99,13 @@ impl Turned<'_> {
             return Vec::new();
         }
         let told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };
-        vec![self.event(TriggerEvent::Error, None, Some(told))]
+        self.event(TriggerEvent::Error, None, Some(told)).into_iter().collect()
     }
 
-    fn event(&self, event: TriggerEvent, new: Option<bytes::Bytes>, problem: Option<String>) -> Event {
-        Event { event, subject: self.method.as_str().to_owned(), old: None, new, problem }
+    /// An event of the method, if some trigger listens to such.
+    fn event(&self, kind: TriggerEvent, new: Option<bytes::Bytes>, problem: Option<String>) -> Option<Event> {
+        let heard = self.class.settings.triggers.iter().any(|trigger| trigger.listens_to(kind));
+        heard.then(|| Event { kind, subject: self.method.as_str().to_owned(), old: None, new, problem })
     }
 
     fn address(&self, letter: Letter, triggered: bool) -> Outgoing {
@@ -141,7 +138,7 @@ pub(super) fn of_write(
 /// The object's version once the change is committed; 0 when it is gone.
 fn version_after(before: u64, change: Option<Change>) -> u64 {
     match change {
-        None => before,
+        None | Some(Change::Keep) => before,
         Some(Change::Delete) => 0,
         Some(Change::Recreate) => 1,
         Some(Change::Merge | Change::Replace) => before + 1,

@@ -23,7 +23,7 @@ const VALUES_BYTES_MAX: usize = 512 * 1024;
 /// What happened to a field or a method, as triggers see it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Event {
-    pub(super) event: TriggerEvent,
+    pub(super) kind: TriggerEvent,
     /// The field's key, or the method's name.
     pub(super) subject: String,
     pub(super) old: Option<Bytes>,
@@ -69,7 +69,7 @@ pub(super) fn of_fields(
     }
     let wanted = |key: &str| triggers.iter().any(|trigger| fires(trigger, key));
     let mut old = match change {
-        Change::Merge => BTreeMap::new(),
+        Change::Keep | Change::Merge => BTreeMap::new(),
         Change::Replace | Change::Delete | Change::Recreate => before.matching(&triggers, class)?,
     };
     let mut events = Vec::new();
@@ -78,14 +78,14 @@ pub(super) fn of_fields(
             Change::Merge => before.field(&write.key)?,
             _ => old.remove(&write.key),
         };
-        let event = match (&was, &write.value) {
+        let kind = match (&was, &write.value) {
             (None, Some(_)) => TriggerEvent::Create,
             (Some(_), Some(_)) => TriggerEvent::Update,
             (Some(_), None) => TriggerEvent::Delete,
             (None, None) => continue, // deleting what is not there is no event
         };
         events.push(Event {
-            event,
+            kind,
             subject: write.key.clone(),
             old: was,
             new: write.value.clone(),
@@ -93,7 +93,7 @@ pub(super) fn of_fields(
         });
     }
     let gone = |(key, was)| Event {
-        event: TriggerEvent::Delete,
+        kind: TriggerEvent::Delete,
         subject: key,
         old: Some(was),
         new: None,
@@ -167,7 +167,7 @@ pub(super) fn letters(
     let (mut letters, mut bytes) = (Vec::new(), 0);
     for event in events {
         let triggers = class.settings.triggers.iter();
-        for trigger in triggers.filter(|trigger| trigger.fires_on(event.event, &event.subject)) {
+        for trigger in triggers.filter(|trigger| trigger.fires_on(event.kind, &event.subject)) {
             let letter = letter(trigger, name, object, version, event)?;
             bytes += letter.payload.len();
             letters.push(letter);
@@ -186,14 +186,14 @@ fn letter(
     version: u64,
     event: &Event,
 ) -> Result<Letter, Problem> {
-    let of_field = event.event.is_of_field();
+    let of_field = event.kind.is_of_field();
     let size = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
     let values = trigger.values && size(&event.old) + size(&event.new) <= VALUES_BYTES_MAX;
     let value = |value: &Option<Bytes>| value.as_ref().filter(|_| values).map(|bytes| STANDARD.encode(bytes));
     let told = Told {
         class: name.as_str(),
         object: object.as_str(),
-        action: event.event.as_str(),
+        action: event.kind.as_str(),
         key: Some(event.subject.as_str()).filter(|_| of_field),
         method: Some(event.subject.as_str()).filter(|_| !of_field),
         version,

@@ -21,7 +21,7 @@ fn trigger(on: &str, subject: &str, values: bool, object: &str) -> String {
 fn event(event: TriggerEvent, subject: &str, old: Option<&'static str>, new: Option<&'static str>) -> Event {
     let bytes = |text: &'static str| Bytes::from_static(text.as_bytes());
     let (old, new) = (old.map(bytes), new.map(bytes));
-    Event { event, subject: subject.into(), old, new, problem: None }
+    Event { kind: event, subject: subject.into(), old, new, problem: None }
 }
 
 fn fired(class: &Class, events: &[Event]) -> Result<Vec<(Option<String>, Value)>, Problem> {

@@ -20,7 +20,7 @@ impl Host for State {
     ) -> wasmtime::Result<()> {
         let operation = "messages.send";
         let object = ObjectId::parse(&to.id).map_err(|error| misuse(operation, &error.to_string()))?;
-        let letter = letter(operation, &to.class, Some(object), &method, payload, options)?;
+        let letter = letter(operation, &to.class, Some(object), &method, payload, &options)?;
         Ok(self.bound(operation)?.send(letter)?)
     }
 
@@ -32,7 +32,7 @@ impl Host for State {
         options: Options,
     ) -> wasmtime::Result<()> {
         let operation = "messages.send-to-function";
-        let letter = letter(operation, &class, None, &function, payload, options)?;
+        let letter = letter(operation, &class, None, &function, payload, &options)?;
         Ok(self.bound(operation)?.send(letter)?)
     }
 
@@ -49,7 +49,7 @@ fn letter(
     object: Option<ObjectId>,
     method: &str,
     payload: Vec<u8>,
-    options: Options,
+    options: &Options,
 ) -> Result<Letter, Problem> {
     let wrong = |error: oprc_mesh::id::IdError| misuse(operation, &error.to_string());
     if payload.len() > FIELD_VALUE_BYTES_MAX {

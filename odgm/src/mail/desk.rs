@@ -9,12 +9,15 @@ use super::record::{
 };
 use crate::error::OdgmError;
 
+/// Records with their keys.
+pub(crate) type Records = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What is stored of a partition's boxes. Keys are those of [`super::keys`].
 pub(crate) trait Below {
     /// One record.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, OdgmError>;
     /// Up to `limit` records in key order, from `from` on, as long as their keys begin with `within`.
-    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError>;
+    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Records, OdgmError>;
 }
 
 /// Whom an entry gave something to do.
@@ -60,7 +63,7 @@ impl<'b> Desk<'b> {
         if let Some(now) = self.now {
             return Ok(now);
         }
-        let stored = self.number(keys::clock())?;
+        let stored = self.number(&keys::clock())?;
         let now = stored.max(self.proposed_ms);
         if now > stored {
             self.set_number(keys::clock(), now);
@@ -105,17 +108,17 @@ impl<'b> Desk<'b> {
             let at = ReadyKey { at_ms: outgoing.due_ms.max(now), ..name };
             return self.set_timer(class, at, outgoing);
         }
-        self.route(outgoing.message, outgoing.to_group)
+        self.route(&outgoing.message, outgoing.to_group)
     }
 
     /// Brings a message that is due on its way.
-    pub(super) fn route(&mut self, message: Message, to_group: u64) -> Result<(), OdgmError> {
+    pub(super) fn route(&mut self, message: &Message, to_group: u64) -> Result<(), OdgmError> {
         if to_group == self.group {
             return self.arrive(message);
         }
         let mut out: OutRecord = self.get(&keys::filled(to_group))?.unwrap_or_default();
         out.last += 1;
-        self.put(keys::outbox(to_group, out.last), &message);
+        self.put(keys::outbox(to_group, out.last), message);
         self.put(keys::filled(to_group), &out);
         self.stirred.out = true;
         Ok(())
@@ -123,11 +126,11 @@ impl<'b> Desk<'b> {
 
     /// Takes what follows on the mark, and nothing else; gives the new mark.
     fn take(&mut self, take: &Take) -> Result<u64, OdgmError> {
-        let before = self.number(keys::taken(take.from_group))?;
+        let before = self.number(&keys::taken(take.from_group))?;
         let mut mark = before;
         for (number, message) in (take.first..).zip(&take.messages) {
             if number == mark + 1 {
-                self.arrive(message.clone())?;
+                self.arrive(message)?;
                 mark = number;
             }
         }
@@ -156,7 +159,7 @@ impl<'b> Desk<'b> {
         let out: OutRecord = self.get(&keys::filled(trim.to_group))?.unwrap_or_default();
         for number in out.trimmed + 1..=trim.upto.min(out.last) {
             if let Some(message) = self.get(&keys::outbox(trim.to_group, number))? {
-                self.arrive(message)?;
+                self.arrive(&message)?;
             }
         }
         self.trim(trim)
@@ -169,7 +172,7 @@ impl<'b> Desk<'b> {
             let Some(DeadRecord { message, .. }) = self.get(&key)? else { continue };
             self.drop(key);
             if step.action() == DeadAction::Retry {
-                self.arrive(message)?;
+                self.arrive(&message)?;
             }
             done += 1;
         }
@@ -200,8 +203,8 @@ impl<'b> Desk<'b> {
         self.changes.insert(key, None);
     }
 
-    pub(super) fn number(&self, key: Vec<u8>) -> Result<u64, OdgmError> {
-        Ok(self.get::<Number>(&key)?.map_or(0, |number| number.value))
+    pub(super) fn number(&self, key: &[u8]) -> Result<u64, OdgmError> {
+        Ok(self.get::<Number>(key)?.map_or(0, |number| number.value))
     }
 
     pub(super) fn set_number(&mut self, key: Vec<u8>, value: u64) {
@@ -209,12 +212,7 @@ impl<'b> Desk<'b> {
     }
 
     /// As [`Below::scan`]; of what this entry has changed only what is gone is seen.
-    pub(super) fn scan(
-        &self,
-        from: &[u8],
-        within: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+    pub(super) fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Records, OdgmError> {
         let mut found = self.below.scan(from, within, limit)?;
         found.retain(|(key, _)| !matches!(self.changes.get(key), Some(None)));
         Ok(found)

@@ -8,10 +8,10 @@ use crate::error::OdgmError;
 
 impl Desk<'_> {
     /// Takes a message into its lane.
-    pub(super) fn arrive(&mut self, message: Message) -> Result<(), OdgmError> {
-        let lane = keys::lane(&message);
+    pub(super) fn arrive(&mut self, message: &Message) -> Result<(), OdgmError> {
+        let lane = keys::lane(message);
         let mut ends: LaneRecord = self.get(&keys::ends_of(&lane))?.unwrap_or_default();
-        self.put(keys::in_lane(&lane, ends.next), &message);
+        self.put(keys::in_lane(&lane, ends.next), message);
         if ends.head == ends.next {
             self.make_ready(lane.clone(), ends.next)?;
         }
@@ -54,7 +54,7 @@ impl Desk<'_> {
             Verdict::Forward => {
                 let message = self.first(&ready)?;
                 self.advance(&ready)?;
-                return self.route(message, settle.to_group);
+                return self.route(&message, settle.to_group);
             }
         }
         self.advance(&ready)

@@ -18,7 +18,7 @@ mod sim_tests;
 mod tests;
 mod timers;
 
-pub(crate) use self::desk::{Below, Desk, Stirred};
+pub(crate) use self::desk::{Below, Desk, Records, Stirred};
 pub(crate) use self::keys::{
     clock, dead_after, dead_letters_of, filled, in_lane, outbox, outbox_for, outboxes, parse_dead,
     parse_outbox_of, parse_ready, parse_timer, readies, ready, timer_named, timers, timers_from,

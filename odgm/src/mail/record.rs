@@ -4,6 +4,8 @@ use oprc_mesh::outcome::Problem;
 
 /// What a message takes up beside what it holds, about.
 const OVERHEAD_BYTES: usize = 64;
+/// A text of a problem that is kept with a dead letter.
+const PROBLEM_TEXT_BYTES_MAX: usize = 4096;
 
 /// A message to an object, or to a function.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -151,6 +153,21 @@ pub struct Settle {
     pub to_group: u64,
 }
 
+impl Settle {
+    /// The same without what is long in its problem: a dead letter is kept for people.
+    pub(crate) fn shortened(mut self) -> Self {
+        if let Some(problem) = &mut self.problem {
+            for text in [&mut problem.detail, &mut problem.error, &mut problem.backtrace] {
+                if text.len() > PROBLEM_TEXT_BYTES_MAX {
+                    text.truncate(text.floor_char_boundary(PROBLEM_TEXT_BYTES_MAX));
+                    text.push_str(" ...");
+                }
+            }
+        }
+        self
+    }
+}
+
 /// See [`Settle`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
@@ -176,8 +193,6 @@ pub struct Post {
     pub cancels: Vec<String>,
     /// The message that the turn was run for.
     pub settle: Option<Settle>,
-    /// The object itself stays as it is: there is no change, and no new version.
-    pub untouched: bool,
 }
 
 impl Post {

@@ -15,7 +15,7 @@ const OBJECTS: u64 = 4;
 const BATCH: usize = 3;
 
 /// What happens next; numbers choose among what there is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     /// An object sends, at once or later, in one entry.
     Send { from: u64, to: u64, delay: u64, count: u8 },

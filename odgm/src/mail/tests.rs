@@ -23,7 +23,7 @@ impl Below for Boxes {
         Ok(self.stored.get(key).cloned())
     }
 
-    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Records, OdgmError> {
         let rest = self.stored.range(from.to_vec()..).take_while(|(key, _)| key.starts_with(within));
         Ok(rest.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }

@@ -13,7 +13,7 @@ const TICK_BYTES_MAX: usize = 4 * 1024 * 1024;
 impl Desk<'_> {
     /// Whether timers wait for the message's lane.
     pub(super) fn has_timers(&self, message: &Message) -> Result<bool, OdgmError> {
-        Ok(self.number(keys::timers_of(&keys::lane(message)))? > 0)
+        Ok(self.number(&keys::timers_of(&keys::lane(message)))? > 0)
     }
 
     /// Whether the sender has a timer of that name.
@@ -31,7 +31,7 @@ impl Desk<'_> {
             self.put(keys::timer_named(class, &outgoing.message.from_object, key), &at);
         }
         let waiting = keys::timers_of(&keys::lane(&outgoing.message));
-        let count = self.number(waiting.clone())?;
+        let count = self.number(&waiting)?;
         self.set_number(waiting, count + 1);
         self.put(keys::timer(at), &TimerRecord { outgoing, class });
         self.stirred.timers = true;
@@ -53,7 +53,7 @@ impl Desk<'_> {
             self.drop(keys::timer_named(class, &outgoing.message.from_object, key));
         }
         let waiting = keys::timers_of(&keys::lane(&outgoing.message));
-        match self.number(waiting.clone())? {
+        match self.number(&waiting)? {
             0 | 1 => self.drop(waiting),
             count => self.set_number(waiting, count - 1),
         }
@@ -75,7 +75,7 @@ impl Desk<'_> {
             let record =
                 TimerRecord::decode(&*record).map_err(|error| OdgmError::corrupt("a timer", error))?;
             self.remove_timer(at)?;
-            self.route(record.outgoing.message, record.outgoing.to_group)?;
+            self.route(&record.outgoing.message, record.outgoing.to_group)?;
             moved += 1;
         }
         Ok(moved)

@@ -1,7 +1,6 @@
 //! A group's messages in the state database: what the pure [`crate::mail`] sees and writes, and pages of them for those
 //! who carry and run them.
 
-use oprc_mesh::outcome::Problem;
 use rocksdb::{ReadOptions, WriteBatch};
 use tokio::sync::Notify;
 
@@ -9,9 +8,9 @@ use super::group::{GroupState, decode};
 use crate::error::OdgmError;
 use crate::key::successor;
 use crate::mail::{
-    Below, DeadKey, DeadRecord, Desk, Message, OutRecord, ReadyKey, ReadyRecord, Stirred, clock, dead_after,
-    dead_letters_of, in_lane, outbox, outbox_for, outboxes, parse_dead, parse_outbox_of, parse_ready,
-    parse_timer, readies, ready, timers, timers_from,
+    Below, DeadKey, DeadRecord, Desk, Message, OutRecord, ReadyKey, ReadyRecord, Records, Stirred, clock,
+    dead_after, dead_letters_of, in_lane, outbox, outbox_for, outboxes, parse_dead, parse_outbox_of,
+    parse_ready, parse_timer, readies, ready, timers, timers_from,
 };
 use crate::record::NumberRecord;
 
@@ -56,7 +55,7 @@ impl Below for GroupState {
         Ok(self.db().get(&self.space().mail(key))?.map(|bytes| bytes.to_vec()))
     }
 
-    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, OdgmError> {
+    fn scan(&self, from: &[u8], within: &[u8], limit: usize) -> Result<Records, OdgmError> {
         let space = self.space();
         let skip = space.mail(&[]).len();
         let mut options = ReadOptions::default();
@@ -215,21 +214,3 @@ fn past(key: DeadKey) -> Option<DeadKey> {
         None => key.index.checked_add(1).map(|index| DeadKey { index, nth: 0 }),
     }
 }
-
-/// A problem as it is kept with a dead letter: without what is long.
-pub(crate) fn kept(mut problem: Problem) -> Problem {
-    for text in [&mut problem.detail, &mut problem.error, &mut problem.backtrace] {
-        if text.len() > KEPT_BYTES_MAX {
-            let mut end = KEPT_BYTES_MAX;
-            while !text.is_char_boundary(end) {
-                end -= 1;
-            }
-            text.truncate(end);
-            text.push_str(" ...");
-        }
-    }
-    problem
-}
-
-/// A text of a problem that is kept.
-const KEPT_BYTES_MAX: usize = 4096;

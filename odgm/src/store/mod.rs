@@ -22,7 +22,6 @@ pub(crate) use self::dir::{DataDir, random};
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
 pub use self::mail::Inbound;
-pub(crate) use self::mail::kept;
 pub use self::reader::Reader;
 pub(crate) use self::snapshot::OwnedSnapshot;
 pub(crate) use self::state::StateDb;

@@ -14,6 +14,9 @@ use super::run::Home;
 use super::triggers::{Before, Event, letters, of_fields};
 use crate::wasm::{Letter, Output};
 
+/// Why a method failed, as its triggers tell it, at the most.
+const TOLD_BYTES_MAX: usize = 64 * 1024;
+
 /// Why a turn runs, as far as messages go; by default somebody called.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Origin {
@@ -98,7 +101,8 @@ impl Turned<'_> {
         if problem.effect() == Effect::NotRun {
             return Vec::new();
         }
-        let told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };
+        let mut told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };
+        told.truncate(told.floor_char_boundary(TOLD_BYTES_MAX));
         self.event(TriggerEvent::Error, None, Some(told)).into_iter().collect()
     }
 

@@ -2,6 +2,7 @@
 //! from it.
 
 mod cluster;
+mod dead;
 mod watch;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::consistency::Consistency;
 use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
+pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Show events of an object or a class as they come
     Watch(WatchArgs),
+    /// Messages that are tried no more: list them, try them again, forget them
+    Dead(DeadArgs),
     /// Show nodes, partitions, leaders and lag
     Status(ClientArgs),
     /// Take a host out of the cluster, or back
@@ -128,6 +132,7 @@ impl Command {
             Self::Rm(args) => &args.client,
             Self::Watch(args) => &args.client,
             Self::Node(args) => &args.client,
+            Self::Dead(args) => &args.client,
             Self::Bench(args) => &args.client,
             Self::Up(_)
             | Self::Host(_)

@@ -60,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => commands::ls::run(args).await,
         Command::Rm(args) => commands::rm::run(args).await,
         Command::Watch(args) => commands::watch::run(args).await,
+        Command::Dead(args) => commands::dead::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Node(args) => commands::node::run(args).await,
         Command::Bench(args) => bench::run(args).await,

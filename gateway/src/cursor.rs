@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     Object = 2,
     Field = 3,
     Version = 4,
+    DeadLetter = 5,
 }
 
 /// The cursor for what follows after `last`.

@@ -18,7 +18,7 @@ use crate::invoke::Callee;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
-use crate::{classes, cluster, deploy, events, fields, forms, health, invoke, listing, nodes, objects};
+use crate::{classes, cluster, dead, deploy, events, fields, forms, health, invoke, listing, nodes, objects};
 
 /// Of a path that names nothing, so much is shown in the problem.
 const SHOWN_CHARS_MAX: usize = 256;
@@ -106,6 +106,8 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::Class(class), Verb::Put) => deploy::deploy(call, class, body).await,
         (Resource::Class(class), Verb::Delete) => classes::remove(call, class).await,
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
+        (Resource::DeadLetters(class), Verb::Get) => dead::list(call, class).await,
+        (Resource::ChangeDeadLetters(class, wish), Verb::Post) => dead::change(call, class, *wish).await,
         (Resource::Cluster, Verb::Get) => cluster::read(call).await,
         (Resource::Node(node, wish), Verb::Post) => nodes::change(call, *node, *wish).await,
         // the table of operations admits no other pair; a test goes through all of them

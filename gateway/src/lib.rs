@@ -18,6 +18,7 @@ mod cluster;
 mod config;
 mod connection;
 mod cursor;
+mod dead;
 mod deploy;
 mod dispatch;
 mod etag;

@@ -115,7 +115,7 @@ fn decode_form(text: &str) -> Result<Cow<'_, str>, Refusal> {
 /// The parameters of a listing.
 const fn page_parameters(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Version => &["limit", "cursor"],
+        Kind::Version | Kind::DeadLetter => &["limit", "cursor"],
         Kind::Class => &["prefix", "limit", "cursor"],
         Kind::Object | Kind::Field => &["prefix", "limit", "cursor", CONSISTENCY],
     }

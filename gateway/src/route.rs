@@ -17,6 +17,8 @@ pub(crate) enum Target<'a> {
     Object(&'a ClassName, &'a ObjectId),
     /// The leader of a partition of the class's grid, by its group.
     Partition(&'a ClassName, u64),
+    /// The leader of any partition, by its group.
+    Group(u64),
     /// Any replica of the partition that owns the object.
     AnyReplica(&'a ClassName, &'a ObjectId),
     /// Any replica of a partition of the class's grid, by its group.
@@ -54,7 +56,7 @@ impl<'a> Target<'a> {
             | Self::AnyReplica(class, _)
             | Self::AnyReplicaOf(class, _)
             | Self::Function(class) => Some(class),
-            Self::Catalog | Self::Node(_) => None,
+            Self::Catalog | Self::Node(_) | Self::Group(_) => None,
         }
     }
 
@@ -62,7 +64,7 @@ impl<'a> Target<'a> {
     pub(crate) fn is_spread(self) -> bool {
         match self {
             Self::AnyReplica(..) | Self::AnyReplicaOf(..) | Self::Function(_) | Self::Catalog => true,
-            Self::Object(..) | Self::Partition(..) | Self::Node(_) => false,
+            Self::Object(..) | Self::Partition(..) | Self::Group(_) | Self::Node(_) => false,
         }
     }
 }
@@ -113,6 +115,7 @@ pub(crate) fn pick(
         Target::Catalog => {
             leader(CATALOG_GROUP).map_or_else(|| any(None), |node| Pick::Ask(node, Some(CATALOG_GROUP)))
         }
+        Target::Group(group) => view.partition(group).map_or(Pick::Nobody, led),
         Target::Function(_) => any(None),
         Target::Object(name, object) => view.locate(class, name, object).map_or(Pick::Nobody, led),
         Target::Partition(_, group) => numbered(group).map_or(Pick::Nobody, led),
@@ -212,6 +215,8 @@ mod tests {
         assert_eq!(ask(Target::Node(NodeId(9)), 0), Pick::Ask(NodeId(9), None));
         assert_eq!(ask(Target::Partition(&class, 1), 1), Pick::Ask(NodeId(2), Some(1)));
         assert_eq!(ask(Target::Partition(&class, 9), 0), Pick::Nobody);
+        assert_eq!(ask(Target::Group(1), 1), Pick::Ask(NodeId(2), Some(1)));
+        assert_eq!(ask(Target::Group(9), 0), Pick::Nobody);
         for target in
             [Target::Function(&other), Target::Object(&other, &object), Target::Partition(&other, 1)]
         {

@@ -11,6 +11,7 @@ use oprc_mesh::id::{ClassName, FieldKey, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::Code;
 
 use crate::address;
+use crate::dead::DeadWish;
 use crate::nodes::Wish;
 use crate::problem::Refusal;
 
@@ -28,6 +29,8 @@ pub(crate) enum Resource {
     Classes,
     Class(ClassName),
     Versions(ClassName),
+    DeadLetters(ClassName),
+    ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
     Objects(ClassName),
     Object(ClassName, ObjectId),
@@ -106,6 +109,11 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes"] => Resource::Classes,
             ["classes", c] => Resource::Class(class(c)?),
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
+            ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
+            ["classes", c, "dead-letters", wish] => {
+                let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
+                Resource::ChangeDeadLetters(class(c)?, wish)
+            }
             ["cluster"] => Resource::Cluster,
             ["cluster", "nodes", n, wish] => {
                 let wish = Wish::parse(wish).ok_or_else(no_such_path)?;
@@ -135,6 +143,8 @@ impl Resource {
                 &[(Verb::Get, "describe"), (Verb::Put, "deploy"), (Verb::Delete, "remove class")]
             }
             Self::Versions(..) => &[(Verb::Get, "list versions")],
+            Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
+            Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
             Self::Objects(..) => &[(Verb::Get, "list objects")],
             Self::Object(..) => &[
@@ -174,9 +184,12 @@ impl fmt::Display for Resource {
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Invoke => f.write_str("invoke"),
             Self::Classes => f.write_str("classes"),
-            Self::Class(class) | Self::Versions(class) | Self::Objects(class) | Self::ClassEvents(class) => {
-                write!(f, "{class}")
-            }
+            Self::Class(class)
+            | Self::Versions(class)
+            | Self::DeadLetters(class)
+            | Self::ChangeDeadLetters(class, _)
+            | Self::Objects(class)
+            | Self::ClassEvents(class) => write!(f, "{class}"),
             Self::Function(class, function) => write!(f, "{class}.{function}"),
             Self::Object(class, object) | Self::Fields(class, object) | Self::ObjectEvents(class, object) => {
                 write!(f, "{class}/{object}")
@@ -209,6 +222,9 @@ mod tests {
             ("/api/v1/classes", "GET, HEAD"),
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
             ("/api/v1/classes/A/versions", "GET, HEAD"),
+            ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
+            ("/api/v1/classes/A/dead-letters/retry", "POST"),
+            ("/api/v1/classes/A/dead-letters/purge", "POST"),
             ("/api/v1/classes/A/functions/f", "POST"),
             ("/api/v1/classes/A/objects", "GET, HEAD"),
             ("/api/v1/classes/A/objects/b", "GET, HEAD, PUT, PATCH, DELETE"),

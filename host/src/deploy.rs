@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -11,11 +11,13 @@ use futures::stream::FuturesUnordered;
 use oprc_mesh::Peers;
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::triggers::check;
 use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision};
 use oprc_odgm::{NewRevision, Odgm};
 use tokio::time::Instant;
 
 use crate::classes::load;
+use crate::clock::now_ms;
 use crate::supply::Supply;
 use crate::wasm::Runtime;
 
@@ -51,6 +53,7 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
     };
     let methods = module.methods(&deploy.settings.readonly)?;
     let generic = module.is_generic();
+    check(&class, &deploy.settings, &methods, generic)?;
     spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
     let revision =
         NewRevision { class, digest, settings: deploy.settings, methods, generic, deployed_at_ms: now_ms() };
@@ -101,9 +104,4 @@ pub(crate) async fn remove(odgm: &Odgm, remove: RemoveClass) -> Result<Revision,
     let class = ClassName::parse(&remove.class)?;
     let revision = odgm.catalog().remove(&class, remove.purge).await?;
     Ok(Revision { revision })
-}
-
-/// Milliseconds since the Unix epoch, for people; nothing is decided by it.
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

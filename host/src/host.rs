@@ -14,6 +14,7 @@ use crate::classes::Classes;
 use crate::deploy::Deployer;
 use crate::events::{Events, publish};
 use crate::health;
+use crate::messages;
 use crate::serve::Server;
 use crate::supply::Supply;
 use crate::turn::Turns;
@@ -75,11 +76,13 @@ impl Host {
         let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
         let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
-        let turns = Turns::new(odgm.clone(), mesh.clone(), classes.clone());
+        let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes.clone()));
         let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
         let draining = host.draining.clone();
         let ending = host.ending.clone();
         let events = Events { odgm: odgm.clone(), classes: classes.clone(), ending };
+        let executor = messages::run(odgm.clone(), turns.clone(), host.stop.clone());
+        host.tasks.spawn(executor);
         let server = Server { odgm: odgm.clone(), deployer, turns, events, draining };
         if let Some(address) = config.health {
             let (draining, stop) = (host.draining.clone(), host.stop.clone());

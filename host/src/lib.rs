@@ -7,10 +7,12 @@
 //! the reply leave.
 
 mod classes;
+mod clock;
 mod deploy;
 mod events;
 mod health;
 mod host;
+mod messages;
 mod serve;
 mod supply;
 mod turn;

@@ -18,13 +18,14 @@ use tokio::time::Instant;
 
 use crate::deploy::{self, Deployer};
 use crate::events::Events;
+use crate::messages::dead;
 use crate::turn::{Turns, Wish};
 
 /// See the module.
 pub(crate) struct Server {
     pub(crate) odgm: Arc<Odgm>,
     pub(crate) deployer: Deployer,
-    pub(crate) turns: Turns,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) events: Events,
     /// Set once the host drains.
     pub(crate) draining: Arc<AtomicBool>,
@@ -79,6 +80,10 @@ impl Server {
                 Answer::HostSet(Revision { revision: changed? })
             }
             Op::ReadEvents(read) => Answer::Events(self.events.read(&read, deadline).await?),
+            Op::ListDeadLetters(list) => Answer::DeadLetters(dead::list(&self.turns, &list).await?),
+            Op::ChangeDeadLetters(change) => {
+                Answer::DeadLettersChanged(dead::change(&self.turns, &change).await?)
+            }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
             | Op::ReadObject(_)
@@ -187,6 +192,8 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
         Op::ReadEvents(read) => ("watch", read.class.clone()),
+        Op::ListDeadLetters(list) => ("list dead letters of", list.class.clone()),
+        Op::ChangeDeadLetters(change) => ("change dead letters of", change.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
         // whoever asked on a caller's behalf names the operation
         Op::Grid(_) => ("", String::new()),

@@ -156,6 +156,51 @@ pub struct ClassSettings {
     /// A grid of the class's own; absent: the shared grid `default`.
     #[prost(message, optional, tag = "3")]
     pub own_grid: Option<OwnGrid>,
+    /// What calls others when something changes.
+    #[prost(message, repeated, tag = "20")]
+    pub triggers: Vec<Trigger>,
+    /// How often a message is tried before it becomes a dead letter; 0 for the default.
+    #[prost(uint32, tag = "21")]
+    pub message_attempts: u32,
+}
+
+/// Sends a message when something happens to an object of the class.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Trigger {
+    /// What it fires on: either events of fields, or events of methods.
+    #[prost(enumeration = "TriggerEvent", repeated, tag = "1")]
+    pub on: Vec<i32>,
+    /// Which field or method; with a `*` at the end all that begin so.
+    #[prost(string, tag = "2")]
+    pub subject: String,
+    /// The class that is called.
+    #[prost(string, tag = "3")]
+    pub class: String,
+    /// The object that is called; absent for a function, [`crate::triggers::SAME_ID`] for the id of the one that changed.
+    #[prost(string, optional, tag = "4")]
+    pub object: Option<String>,
+    /// The method or function that is called.
+    #[prost(string, tag = "5")]
+    pub method: String,
+    /// The message tells the values as well.
+    #[prost(bool, tag = "6")]
+    pub values: bool,
+}
+
+/// What a trigger fires on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum TriggerEvent {
+    /// A field came into being.
+    Create = 0,
+    /// A field was written that was there.
+    Update = 1,
+    /// A field was deleted that was there.
+    Delete = 2,
+    /// A method returned, and its turn was committed.
+    Complete = 3,
+    /// A method failed.
+    Error = 4,
 }
 
 /// The shape of a grid that one class has to itself.

@@ -34,6 +34,7 @@ mod serve;
 mod session;
 mod settings;
 pub mod testing;
+pub mod triggers;
 mod ways;
 pub mod wire;
 

@@ -92,6 +92,10 @@ pub const CALL_DEPTH: Setting = Setting { key: "call_depth", default: 16, cap: 6
 
 /// For so long the outcome of a call with a client's `Idempotency-Key` is kept, and given to whoever tries it again.
 pub const KEEP_HOURS: Setting = Setting { key: "keep_hours", default: 24, cap: 720 };
+/// How often a message is tried before it becomes a dead letter, unless the manifest says otherwise.
+pub const MESSAGE_ATTEMPTS_DEFAULT: u32 = 8;
+/// The most that a manifest may say; more is `invalid`.
+pub const MESSAGE_ATTEMPTS_MAX: u32 = 100;
 
 /// All settings, for the manifest's check and the reference page.
 pub const SETTINGS: [Setting; 9] =

@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use crate::catalog::{ClassLimits, ClassSettings, OwnGrid};
 use crate::id::{ClassName, MethodName};
-use crate::limits::{GRID_PARTITIONS_MAX, MANIFEST_BYTES_MAX, SETTINGS, Setting};
+use crate::limits::{GRID_PARTITIONS_MAX, MANIFEST_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, SETTINGS, Setting};
 use crate::outcome::{Code, Problem};
+use crate::triggers::{TriggerTable, triggers};
 
 /// The shared grid's name.
 pub const DEFAULT_GRID: &str = "default";
@@ -35,7 +36,7 @@ impl Default for Manifest {
         Self {
             name: None,
             component: None,
-            settings: ClassSettings { readonly: Vec::new(), limits: class_limits(limits), own_grid: None },
+            settings: ClassSettings { limits: class_limits(limits), ..ClassSettings::default() },
         }
     }
 }
@@ -56,6 +57,16 @@ struct ClassTable {
     readonly: Vec<String>,
     #[serde(default)]
     limits: BTreeMap<String, u64>,
+    #[serde(default)]
+    messages: MessagesTable,
+    #[serde(default)]
+    trigger: Vec<TriggerTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct MessagesTable {
+    attempts: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +102,8 @@ impl Manifest {
                 readonly: readonly(class.readonly)?,
                 limits: limits(&class.limits)?,
                 own_grid: own_grid(class.grid)?,
+                triggers: triggers(class.trigger)?,
+                message_attempts: attempts(class.messages.attempts)?,
             },
         })
     }
@@ -145,6 +158,17 @@ fn class_limits(values: [u64; SETTINGS.len()]) -> ClassLimits {
     ClassLimits { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours }
 }
 
+/// How often a message to the class is tried; 0 stands for the default.
+fn attempts(given: Option<u32>) -> Result<u32, Problem> {
+    match given {
+        None => Ok(0),
+        Some(attempts) if (1..=MESSAGE_ATTEMPTS_MAX).contains(&attempts) => Ok(attempts),
+        Some(attempts) => Err(invalid(format!(
+            "messages.attempts = {attempts} is not allowed; it may be 1 to {MESSAGE_ATTEMPTS_MAX}"
+        ))),
+    }
+}
+
 fn own_grid(setting: Option<GridSetting>) -> Result<Option<OwnGrid>, Problem> {
     match setting {
         None => Ok(None),
@@ -190,11 +214,13 @@ mod tests {
             readonly = ["value", "history", "value"]
             [class.limits]
             cpu_ms = 10000
+            [class.messages]
+            attempts = 3
         "#;
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!(manifest.name.unwrap().as_str(), "Counter");
         assert_eq!(manifest.settings.readonly, ["history", "value"]);
-        assert_eq!(manifest.settings.limits.cpu_ms, 10_000);
+        assert_eq!((manifest.settings.limits.cpu_ms, manifest.settings.message_attempts), (10_000, 3));
         assert_eq!(manifest.settings.own_grid, Some(OwnGrid { partitions: 4, replicas: 1 }));
     }
 
@@ -216,6 +242,15 @@ mod tests {
         assert!(error("[class]\ngrid = { partitions = 257, replicas = 1 }").contains("1 to 256"));
         assert!(error("[class]\nname = \"9\"").contains("class name"));
         assert!(error("[other]").contains("other"));
+        assert!(error("[class.messages]\nattempt = 1").contains("attempt"));
+    }
+
+    #[test]
+    fn a_message_may_be_tried_100_times_and_no_more() {
+        let text = |attempts: u32| format!("[class.messages]\nattempts = {attempts}");
+        assert!(Manifest::parse(&text(1)).is_ok() && Manifest::parse(&text(MESSAGE_ATTEMPTS_MAX)).is_ok());
+        assert!(error(&text(0)).contains("1 to 100"));
+        assert!(error(&text(MESSAGE_ATTEMPTS_MAX + 1)).contains("1 to 100"));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! 1. a known invocation id is answered with its stored outcome, before anything can reject it: a call that took effect
 //!    stays done, whatever came after it;
 //! 2. a commit computed in another term is rejected: its leader may have missed what a later one wrote;
-//! 3. a commit computed by an older revision of the class's code is rejected;
-//! 4. a commit computed on another state of the object is rejected.
+//! 3. a commit of a message's turn is rejected when the message was settled before;
+//! 4. a commit computed by an older revision of the class's code is rejected;
+//! 5. a commit computed on another state of the object, or of its timers, is rejected.
 //!
 //! A rejected commit has no effect at all. What is kept of calls goes by [`crate::keeping`].
 
@@ -17,6 +18,7 @@ use oprc_mesh::wire::Tag;
 use crate::error::OdgmError;
 use crate::events::{Step, Told, note};
 use crate::keeping::{Expiry, Keeper, Kept};
+use crate::mail::Desk;
 use crate::record::{ClockRecord, CommitBatch, CommitRecord, KnownRecord};
 use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Known, Rejection};
 
@@ -82,9 +84,11 @@ pub(crate) enum Effect<'a> {
     Tell(Box<Told>),
 }
 
-/// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did.
+/// Applies the commits of the entry `(term, index)` in order; a later one sees what an earlier one did. What they do to the
+/// partition's messages, they do on `desk`.
 pub(crate) fn apply_batch<'a>(
     view: &(impl View + Kept),
+    desk: &mut Desk<'_>,
     batch: &'a CommitBatch,
     term: u64,
     index: u64,
@@ -96,7 +100,7 @@ pub(crate) fn apply_batch<'a>(
     for (place, commit) in (0..).zip(&batch.commits) {
         let fresh = (index << INCARNATION_PLACE_BITS) | place;
         let from = effects.len();
-        replies.push(apply(&overlay, &mut keeper, commit, term, fresh, &mut effects)?);
+        replies.push(apply(&overlay, (desk, &mut keeper), commit, term, fresh, &mut effects)?);
         // nobody looks after the last one
         if place + 1 < batch.commits.len() as u64 {
             overlay.absorb(&effects[from..]);
@@ -109,7 +113,7 @@ pub(crate) fn apply_batch<'a>(
 /// Applies one commit. `fresh` is a number never used before in the group: a new incarnation or home.
 fn apply<'a>(
     view: &impl View,
-    keeper: &mut Keeper,
+    (desk, keeper): (&mut Desk<'_>, &mut Keeper),
     commit: &'a CommitRecord,
     term: u64,
     fresh: u64,
@@ -126,18 +130,24 @@ fn apply<'a>(
     if commit.term != term {
         return Ok(CommitReply::Rejected(Rejection::Term { current: term }));
     }
+    if let Some(settle) = &commit.settle
+        && !desk.is_ready(settle.ready)?
+    {
+        return Ok(CommitReply::Rejected(Rejection::Settled));
+    }
     let revision = view.revision(commit.class)?;
     if commit.revision < revision {
         return Ok(CommitReply::Rejected(Rejection::Revision { current: revision }));
     }
     let head = view.head(commit.class, &commit.object)?;
     let current = head.map_or_else(Tag::default, |head| head.tag);
-    if commit.base != current {
+    if commit.base != current || !has_timers(desk, commit)? {
         return Ok(CommitReply::Rejected(Rejection::Base { current }));
     }
     if commit.revision > revision {
         effects.push(Effect::SetRevision { class: commit.class, revision: commit.revision });
     }
+    mail(desk, commit)?;
     let next = next_head(change, head, fresh);
     let told = note(Step { commit, change, before: head, after: next }, |home, key| {
         view.has_field(commit.class, &commit.object, home, key)
@@ -153,13 +163,37 @@ fn apply<'a>(
     Ok(CommitReply::Committed(tag))
 }
 
+/// Whether every timer is there that the turn was told it cancels: one may have gone off since.
+fn has_timers(desk: &Desk<'_>, commit: &CommitRecord) -> Result<bool, OdgmError> {
+    for name in &commit.cancels {
+        if !desk.has_timer(commit.class, &commit.object, name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the commit does to messages.
+fn mail(desk: &mut Desk<'_>, commit: &CommitRecord) -> Result<(), OdgmError> {
+    for name in &commit.cancels {
+        desk.cancel(commit.class, &commit.object, name)?;
+    }
+    for outgoing in &commit.sends {
+        desk.send(commit.class, outgoing)?;
+    }
+    match &commit.settle {
+        Some(settle) => desk.settle(settle),
+        None => Ok(()),
+    }
+}
+
 /// Where the object stands after `change`; `None` when it is gone.
 fn next_head(change: Change, head: Option<Head>, fresh: u64) -> Option<Head> {
     let created = Head { tag: Tag { incarnation: fresh, version: 1 }, home: fresh };
     let follow = |head: Head| Tag { version: head.tag.version + 1, ..head.tag };
     match (change, head) {
-        (Change::Delete, _) => None,
         (Change::Keep, head) => head,
+        (Change::Delete, _) => None,
         (Change::Recreate, _) | (_, None) => Some(created),
         (Change::Merge, Some(head)) => Some(Head { tag: follow(head), ..head }),
         (Change::Replace, Some(head)) => Some(Head { tag: follow(head), home: fresh }),

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::keeping::{KEPT_BYTES_MAX, KEPT_MAX};
 use crate::record::ExpiryRecord;
-use crate::testing::commit;
-use crate::types::{Outcome, Told};
+use crate::testing::{NoMail, commit};
+use crate::types::{self, Outcome};
 
 /// The state as a plain map.
 #[derive(Default, Debug, Clone, PartialEq)]
@@ -100,7 +100,8 @@ impl Model {
     fn apply_at(&mut self, commits: &[CommitRecord], index: u64, now_ms: u64) -> Vec<CommitReply> {
         let before = self.clone();
         let batch = CommitBatch { commits: commits.to_vec(), now_ms };
-        let (effects, replies) = apply_batch(&before, &batch, 1, index).unwrap();
+        let mut desk = Desk::new(&NoMail, 1, index, now_ms);
+        let (effects, replies) = apply_batch(&before, &mut desk, &batch, 1, index).unwrap();
         self.take(effects);
         replies
     }
@@ -243,7 +244,8 @@ fn a_later_commit_of_an_entry_sees_the_earlier_ones() {
 fn an_unknown_kind_of_change_is_an_error_and_not_skipped() {
     let unknown = CommitRecord { change: 99, ..commit("a", ABSENT, Change::Merge, &[]) };
     let batch = CommitBatch { commits: vec![unknown], now_ms: 0 };
-    assert!(apply_batch(&Model::default(), &batch, 1, 5).is_err());
+    let mut desk = Desk::new(&NoMail, 1, 5, 0);
+    assert!(apply_batch(&Model::default(), &mut desk, &batch, 1, 5).is_err());
 }
 
 fn any_commit() -> impl Strategy<Value = CommitRecord> {
@@ -261,7 +263,7 @@ fn any_commit() -> impl Strategy<Value = CommitRecord> {
 }
 
 fn keep(fingerprint: &'static str, keep_ms: u64) -> Option<Outcome> {
-    Some(Outcome { fingerprint: fingerprint.into(), keep_ms, told: Some(Told::TooLarge(7)) })
+    Some(Outcome { fingerprint: fingerprint.into(), keep_ms, told: Some(types::Told::TooLarge(7)) })
 }
 
 fn call(invocation: &str, base: Tag, change: Change) -> CommitRecord {
@@ -367,7 +369,8 @@ proptest! {
             let mut effects = Vec::new();
             let before = single.clone();
             let mut keeper = Keeper::new(&before, 0).unwrap();
-            let reply = apply(&before, &mut keeper, commit, 1, place, &mut effects).unwrap();
+            let mut desk = Desk::new(&NoMail, 1, place, 0);
+            let reply = apply(&before, (&mut desk, &mut keeper), commit, 1, place, &mut effects).unwrap();
             keeper.finish(&before, 1, &mut effects).unwrap();
             single.take(effects);
             prop_assert_eq!(&reply, &replies[place as usize]);

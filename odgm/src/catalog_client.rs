@@ -258,7 +258,7 @@ impl Catalog {
         };
         match told {
             Ok(Ok(Reply::Catalog(reply))) => reply,
-            Ok(Ok(Reply::None | Reply::Commits(_))) => {
+            Ok(Ok(Reply::None | Reply::Commits(_) | Reply::Mail(_))) => {
                 Err(Problem::new(Code::Internal, "the catalog answered as a partition"))
             }
             Ok(Err(error)) => Err(of_proposal(error, &self.poison)),

@@ -17,13 +17,13 @@
 //! | `group, generation, 0, 0x01` | last applied log id and membership |
 //! | `group, generation, 0, 0x02, class` | highest revision applied of the class |
 //! | `group, generation, 0, 0x03, class, object, home` | a dead home: its fields wait for collection |
-//! | `group, generation, 0, 0x04` | the group's time, and how much it keeps of calls |
+//! | `group, generation, 0, 0x04, 0x07 ... 0x0b` | the group's clock and the boxes of messages, see [`crate::mail`] |
 //! | `group, generation, 0, 0x05, class, object, invocation` | a call that took effect |
 //! | `group, generation, 0, 0x06, expiry u64, number u64` | when one of those is forgotten |
-//! | `group, generation, 0, 0x04 / 0x05 / 0x06 ...` | kept free for dedup records, inbox and outbox |
 //! | `group, generation, 0, 0x0c, number` | an event |
 //! | `group, generation, 0, 0x0d` | where the event log stands |
 //! | `group, generation, 0, 0x0d, number` | a full block of events, which begins after that number |
+//! | `group, generation, 0, 0x0e` | how much is kept of calls, and as of when |
 //! | `group, generation, 0, 0x10, kind, name` | a catalog record (group 0 only) |
 //! | `group, generation, class, object, 0x01` | an object's head |
 //! | `group, generation, class, object, 0x02, home, field` | a field |
@@ -51,8 +51,11 @@ const OWN_DEAD: u8 = 0x03;
 const OWN_CLOCK: u8 = 0x04;
 const OWN_KNOWN: u8 = 0x05;
 const OWN_EXPIRY: u8 = 0x06;
+const OWN_MAIL_FIRST: u8 = 0x07;
+const OWN_MAIL_LAST: u8 = 0x0b;
 const OWN_EVENT: u8 = 0x0c;
 const OWN_EVENT_LOG: u8 = 0x0d;
+const OWN_KEEPING: u8 = 0x0e;
 const OWN_CATALOG: u8 = 0x10;
 
 const OBJECT_HEAD: u8 = 0x01;
@@ -168,9 +171,9 @@ impl Space {
         key
     }
 
-    /// The group's time.
-    pub(crate) fn clock(self) -> Vec<u8> {
-        self.own(OWN_CLOCK)
+    /// How much is kept of calls.
+    pub(crate) fn keeping(self) -> Vec<u8> {
+        self.own(OWN_KEEPING)
     }
 
     /// What all calls of a class that took effect begin with.
@@ -225,6 +228,13 @@ impl Space {
         key
     }
 
+    /// A record of the clock or of messages, by its key below the group's own records.
+    pub(crate) fn mail(self, below: &[u8]) -> Vec<u8> {
+        let mut key = self.class(OWN);
+        key.extend_from_slice(below);
+        key
+    }
+
     /// What all catalog records begin with; kind and name follow.
     pub(crate) fn catalog(self) -> Vec<u8> {
         self.own(OWN_CATALOG)
@@ -267,13 +277,14 @@ pub(crate) enum StateKey {
     State,
     Revision { class: u64 },
     DeadHome { class: u64, object: String, home: u64 },
-    Clock,
+    Keeping,
     Known { class: u64, object: String, invocation: String },
     Expiry { at_ms: u64, number: u64 },
     Event { seq: u64 },
     EventLog,
     EventBlock { after: u64 },
     Catalog { name: Vec<u8> },
+    Mail { below: Vec<u8> },
     Head { class: u64, object: String },
     Field { class: u64, object: String, home: u64, field: String },
 }
@@ -294,7 +305,7 @@ impl StateKey {
             OWN_STATE => Self::State,
             OWN_REVISION => Self::Revision { class: number(rest)? },
             OWN_DEAD => Self::DeadHome { class: number(rest)?, object: unescape(rest)?, home: number(rest)? },
-            OWN_CLOCK => Self::Clock,
+            OWN_KEEPING => Self::Keeping,
             OWN_KNOWN => {
                 let (class, object) = (number(rest)?, unescape(rest)?);
                 let invocation = String::from_utf8(std::mem::take(rest).to_vec()).ok()?;
@@ -305,6 +316,9 @@ impl StateKey {
             OWN_EVENT_LOG if rest.is_empty() => Self::EventLog,
             OWN_EVENT_LOG => Self::EventBlock { after: number(rest)? },
             OWN_CATALOG => Self::Catalog { name: std::mem::take(rest).to_vec() },
+            kind @ (OWN_CLOCK | OWN_MAIL_FIRST..=OWN_MAIL_LAST) => {
+                Self::Mail { below: [std::slice::from_ref(&kind), std::mem::take(rest)].concat() }
+            }
             _ => return None,
         })
     }
@@ -342,6 +356,16 @@ pub(crate) fn successor(mut prefix: Vec<u8>) -> Option<Vec<u8>> {
         }
     }
     None
+}
+
+/// Adds text that ends unmistakably to a key, in an order of its own.
+pub(crate) fn end_text(key: &mut Vec<u8>, text: &str) {
+    escape(key, text.as_bytes());
+}
+
+/// Takes such text off the front of a key.
+pub(crate) fn take_text(rest: &mut &[u8]) -> Option<String> {
+    unescape(rest)
 }
 
 fn escape(key: &mut Vec<u8>, text: &[u8]) {

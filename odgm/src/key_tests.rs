@@ -16,7 +16,7 @@ fn any_key() -> impl Strategy<Value = StateKey> {
             object,
             home
         }),
-        Just(StateKey::Clock),
+        Just(StateKey::Keeping),
         (any::<u64>(), ".{0,8}", ".{0,8}").prop_map(|(class, object, invocation)| StateKey::Known {
             class,
             object,
@@ -27,6 +27,8 @@ fn any_key() -> impl Strategy<Value = StateKey> {
         Just(StateKey::EventLog),
         any::<u64>().prop_map(|after| StateKey::EventBlock { after }),
         proptest::collection::vec(any::<u8>(), 0..8).prop_map(|name| StateKey::Catalog { name }),
+        (prop_oneof![Just(4_u8), 7..=11_u8], proptest::collection::vec(any::<u8>(), 0..8))
+            .prop_map(|(kind, rest)| StateKey::Mail { below: [vec![kind], rest].concat() }),
         (class.clone(), any::<String>()).prop_map(|(class, object)| StateKey::Head { class, object }),
         (class, any::<String>(), any::<u64>(), any::<String>())
             .prop_map(|(class, object, home, field)| StateKey::Field { class, object, home, field }),
@@ -38,13 +40,14 @@ fn build(space: Space, key: &StateKey) -> Vec<u8> {
         StateKey::State => space.state(),
         StateKey::Revision { class } => space.revision(*class),
         StateKey::DeadHome { class, object, home } => space.dead_home(*class, object, *home),
-        StateKey::Clock => space.clock(),
+        StateKey::Keeping => space.keeping(),
         StateKey::Known { class, object, invocation } => space.known(*class, object, invocation),
         StateKey::Expiry { at_ms, number } => space.expiry(*at_ms, *number),
         StateKey::Event { seq } => space.event(*seq),
         StateKey::EventLog => space.event_log(),
         StateKey::EventBlock { after } => space.event_block(*after),
         StateKey::Catalog { name } => [space.catalog(), name.clone()].concat(),
+        StateKey::Mail { below } => space.mail(below),
         StateKey::Head { class, object } => space.head(*class, object),
         StateKey::Field { class, object, home, field } => space.field(*class, object, *home, field),
     }

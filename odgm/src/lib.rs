@@ -14,8 +14,11 @@ mod bootstrap;
 mod catalog;
 mod catalog_client;
 mod checkpoint;
+mod clock;
 mod config;
 mod control;
+mod courier;
+mod crash;
 mod drain;
 mod error;
 mod events;
@@ -25,11 +28,13 @@ mod keeping;
 mod key;
 mod leadership;
 mod log_writer;
+mod mail;
 mod node;
 mod partition;
 mod partitions;
 mod placement;
 mod poison;
+mod postbox;
 mod problem;
 mod proposer;
 mod questions;
@@ -43,8 +48,13 @@ mod under_way;
 
 pub use catalog_client::Catalog;
 pub use config::{Joining, OdgmConfig};
+#[doc(hidden)]
+pub use crash::crash_point;
 pub use error::OdgmError;
+pub use mail::{
+    DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,
+};
 pub use node::{Odgm, Prepared};
 pub use partition::Partition;
-pub use store::{EventsOf, Reader};
+pub use store::{EventsOf, Inbound, Reader};
 pub use types::{Change, Commit, CommitReply, Head, Known, LogStats, NewRevision, Outcome, Rejection, Told};

@@ -21,6 +21,7 @@ use crate::catalog::{CATALOG_GROUP, CatalogShared};
 use crate::catalog_client::Catalog;
 use crate::config::{Joining, OdgmConfig};
 use crate::control::{Driver, Rules, Signals, Steered};
+use crate::courier::{Office, while_leading};
 use crate::drain::{Led, drain};
 use crate::error::OdgmError;
 use crate::identity::Identity;
@@ -274,7 +275,26 @@ impl Odgm {
         self.tasks.spawn(checkpoints);
         self.tasks.spawn(context.exchange.clone().run(stop.clone()));
         self.tasks.spawn(janitor::run(shared.clone(), context.collect.clone(), states, stop.clone()));
+        self.spawn_couriers(shared, asker.clone());
         self.tasks.spawn(follow_catalog(self.partitions.clone(), shared.watch(), asker, stop.clone()));
+    }
+
+    fn spawn_couriers(&self, shared: &Arc<CatalogShared>, asker: Asker) {
+        let partitions = self.partitions.clone();
+        let office = Arc::new(Office { asker, partitions: partitions.clone(), catalog: shared.clone() });
+        let held = move |group| partitions.get(group);
+        let serve = move |partition, _| office.clone().serve(partition);
+        self.tasks.spawn(while_leading(self.leadership(), held, serve, self.stop.clone()));
+    }
+
+    /// Runs `work` for each partition while this host leads it, with the term; it is dropped when the leadership ends.
+    /// Returns after `stop`.
+    pub async fn while_leading<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        work: impl Fn(Arc<Partition>, u64) -> F,
+        stop: CancellationToken,
+    ) {
+        while_leading(self.leadership(), |group| self.partition(group), work, stop).await;
     }
 
     /// This host's id, made once and kept in the data directory.

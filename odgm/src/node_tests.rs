@@ -28,6 +28,7 @@ fn set(partition: &Partition, object: &str, base: Tag, value: u64) -> Commit {
         invocation: String::new(),
         outcome: None,
         emitted: Vec::new(),
+        post: crate::mail::Post::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, not_leader, of_read};
 use crate::proposer::{Proposer, WAITING_COMMITS_MAX, Waiting};
 use crate::raft::{Group, Standing};
+use crate::record::CommitRecord;
 use crate::store::{EventsOf, Reader};
 use crate::types::{Commit, CommitReply};
 
@@ -123,12 +124,17 @@ impl Partition {
     /// # Errors
     /// `not-leader`, `no-quorum` or `unavailable`, each with whether it may have taken effect.
     pub async fn commit(&self, commit: Commit) -> Result<CommitReply, Problem> {
+        self.decide(commit.into()).await
+    }
+
+    /// The same for a commit as it lies in the log.
+    pub(crate) async fn decide(&self, commit: CommitRecord) -> Result<CommitReply, Problem> {
         self.poison.check().map_err(not_run)?;
         if self.group.is_cut_off() {
             return Err(cut_off());
         }
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { commit: commit.into(), reply };
+        let waiting = Waiting { commit, reply };
         if self.commits.send(waiting).await.is_err() {
             return Err(not_decided(&self.poison).with_effect(Effect::NotRun));
         }
@@ -157,6 +163,10 @@ impl Partition {
     /// Lets it serve: the catalog knows that its group has begun.
     pub(crate) fn open(&self) {
         self.open.send_if_modified(|open| !std::mem::replace(open, true));
+    }
+
+    pub(crate) fn poison(&self) -> &Poison {
+        &self.poison
     }
 
     pub(crate) fn raft(&self) -> &Arc<Group> {

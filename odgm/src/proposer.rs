@@ -6,13 +6,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use oprc_mesh::outcome::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now_ms;
 use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, not_leader, of_proposal};
 use crate::raft::{Command, Group, ProposalError, Reply};
@@ -171,11 +172,6 @@ impl Proposer {
     }
 }
 
-/// This host's clock, for the log to take.
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
 /// Whom to answer when the entry is decided. Dropped unanswered, it says that nobody knows.
 struct Answers {
     callers: Arc<Callers>,
@@ -192,7 +188,9 @@ impl Answers {
                     let _ = caller.send(Ok(reply));
                 }
             }
-            Ok(Reply::None | Reply::Catalog(_)) => self.callers.tell(&not_decided(&self.poison)),
+            Ok(Reply::None | Reply::Catalog(_) | Reply::Mail(_)) => {
+                self.callers.tell(&not_decided(&self.poison));
+            }
             Err(error) => self.callers.tell(&of_proposal(error, &self.poison)),
         }
     }

@@ -9,6 +9,7 @@ use oprc_mesh::wire::{Consistency, Enlist, GridAnswer, GridAsk, GridQuestion, Gr
 use tokio::time::{Instant, timeout_at};
 
 use crate::catalog_client::Catalog;
+use crate::courier::receive;
 use crate::identity::Identity;
 use crate::partitions::Partitions;
 use crate::problem::not_leader;
@@ -37,6 +38,7 @@ impl Questions {
             GridQuestion::Propose(propose) => {
                 GridReply::Proposed(self.catalog.answer(&propose, deadline).await?)
             }
+            GridQuestion::Deliver(deliver) => GridReply::Delivered(receive(&self.partitions, deliver).await?),
             GridQuestion::Leave(leave) => GridReply::Leave(self.leave(ask.from, leave, deadline).await?),
         };
         Ok(GridAnswer { reply: Some(reply) })

@@ -5,6 +5,7 @@
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
 use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 
+use crate::mail::{Outgoing, Settle};
 use crate::types::{Change, Commit, Outcome};
 
 /// The format of every stored record and of the data directory.
@@ -124,6 +125,13 @@ pub(crate) struct CommitRecord {
     pub(crate) invocation: String,
     #[prost(message, optional, tag = "9")]
     pub(crate) outcome: Option<Outcome>,
+    /// See [`crate::Post`] for these three.
+    #[prost(message, repeated, tag = "12")]
+    pub(crate) sends: Vec<Outgoing>,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) cancels: Vec<String>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) settle: Option<Settle>,
     #[prost(message, repeated, tag = "16")]
     pub(crate) emitted: Vec<Emitted>,
 }
@@ -152,7 +160,7 @@ pub(crate) struct ExpiryRecord {
     pub(crate) bytes: u64,
 }
 
-/// A group's time, and how much it keeps of calls.
+/// How much a group keeps of calls, and as of when.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub(crate) struct ClockRecord {
     /// The latest time that a leader proposed, in milliseconds since the Unix epoch.
@@ -175,6 +183,7 @@ impl CommitRecord {
         let emitted = |emitted: &Emitted| emitted.topic.len() + emitted.payload.len() + 8;
         self.writes.iter().map(field).sum::<usize>()
             + self.emitted.iter().map(emitted).sum::<usize>()
+            + self.sends.iter().map(Outgoing::bytes).sum::<usize>()
             + self.object.len()
             + self.invocation.len()
             + outcome
@@ -195,6 +204,9 @@ impl From<Commit> for CommitRecord {
             invocation: commit.invocation,
             outcome: commit.outcome,
             emitted: commit.emitted,
+            sends: commit.post.sends,
+            cancels: commit.post.cancels,
+            settle: commit.post.settle.map(Settle::shortened),
         }
     }
 }
@@ -304,6 +316,7 @@ pub(crate) struct CatalogRecord {
 }
 
 /// What the catalog's state consists of.
+#[allow(clippy::large_enum_variant, reason = "few at a time, and moved rather than kept")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum CatalogItem {
     #[prost(message, tag = "1")]

@@ -16,7 +16,9 @@ use tempfile::TempDir;
 
 use crate::apply::apply_batch;
 use crate::config::OdgmConfig;
+use crate::error::OdgmError;
 use crate::log_writer::{CheckpointDue, LogWriter};
+use crate::mail::{Below, Desk, Records};
 use crate::poison::Poison;
 use crate::record::{CommitBatch, CommitRecord, LogIdRecord, StateRecord};
 use crate::store::{GroupState, Reader, Store};
@@ -97,6 +99,19 @@ fn copy(from: &Path, to: Option<&Path>) -> io::Result<BTreeMap<PathBuf, (u64, Sy
     Ok(files)
 }
 
+/// Boxes with nothing in them.
+pub(crate) struct NoMail;
+
+impl Below for NoMail {
+    fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>, OdgmError> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Records, OdgmError> {
+        Ok(Vec::new())
+    }
+}
+
 /// A commit of term 1 and revision 1 to class 1.
 pub(crate) fn commit(
     object: &str,
@@ -117,19 +132,20 @@ pub(crate) fn commit(
         change: change as i32,
         writes: writes.iter().map(write).collect(),
         invocation: "test".into(),
-        outcome: None,
-        emitted: Vec::new(),
+        ..CommitRecord::default()
     }
 }
 
 /// Applies commits as the entry at `index` of term 1.
 pub(crate) fn apply_at(group: &GroupState, index: u64, commits: &[CommitRecord]) -> Vec<CommitReply> {
     let entry = CommitBatch { commits: commits.to_vec(), now_ms: 0 };
-    let (effects, replies) = apply_batch(group, &entry, 1, index).unwrap();
+    let mut desk = Desk::new(group, group.space().group, index, 0);
+    let (effects, replies) = apply_batch(group, &mut desk, &entry, 1, index).unwrap();
     let mut batch = WriteBatch::default();
     group.put(&mut batch, &effects);
     let mut bounds = group.event_bounds().unwrap();
     group.append_events(&mut batch, &mut bounds, &effects).unwrap();
+    group.put_mail(&mut batch, desk);
     let applied = Some(LogIdRecord { term: 1, index });
     group.write(batch, &StateRecord { format: 1, applied, ..StateRecord::default() }).unwrap();
     group.show_events(bounds.last);

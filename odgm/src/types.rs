@@ -6,6 +6,8 @@ use oprc_mesh::id::{ClassName, Digest, ObjectId};
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{Emitted, FieldWrite, Invoked, Tag, Written};
 
+use crate::mail::Post;
+
 /// Commits that one Raft entry carries, at the most. An object created in an entry takes its incarnation from the
 /// entry's index and its place in it, so this is also the number of places.
 pub(crate) const ENTRY_COMMITS_MAX: usize = 1 << INCARNATION_PLACE_BITS;
@@ -35,6 +37,8 @@ pub struct Commit {
     pub outcome: Option<Outcome>,
     /// What the guest emitted, for the commit's event.
     pub emitted: Vec<Emitted>,
+    /// What it does beside the object.
+    pub post: Post,
 }
 
 /// What is kept of a call under its invocation id, and given to whoever tries it again.
@@ -122,6 +126,8 @@ pub enum Rejection {
         /// The highest seen.
         current: u64,
     },
+    /// The message that it settles was settled before: there is nothing to run again.
+    Settled,
 }
 
 /// Where an object stands and where its fields lie.

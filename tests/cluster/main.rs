@@ -12,6 +12,7 @@ mod fresh_reads;
 mod linearizable;
 mod lost_and_doubled;
 mod membership;
+mod messages;
 mod no_quorum;
 mod one_host;
 mod placement;

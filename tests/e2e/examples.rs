@@ -1,10 +1,10 @@
 //! The examples that are shown to newcomers do what their pages say.
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Server, both, guests};
+use oprc_tests::{Class, Server, both, eventually, guests};
 use serde_json::json;
 
-both!(account, account_under_load, kv, kv_raw, echo);
+both!(account, account_under_load, kv, kv_raw, order_and_audit, echo);
 
 /// A refused overdraft leaves the account untouched.
 async fn account(server: Server) {
@@ -22,6 +22,53 @@ async fn account(server: Server) {
     assert_eq!(problem["error"], "too-large");
     class.object("nobody").invoke("withdraw", json!({ "amount": 1 })).await.problem(Code::FunctionError);
     class.object("nobody").get().await.problem(Code::NotFound);
+}
+
+/// An order that is paid stays so, one that is not expires; the log has heard of all of it.
+async fn order_and_audit(server: Server) {
+    let audit = Class::deploy(&server, "Audit", guests::audit(), "").await;
+    let trigger = format!(
+        "[[class.trigger]]\non = [\"create\", \"update\"]\nfield = \"status\"\nvalues = true\n\
+         call = {{ class = \"{}\", object = \"orders\", method = \"record\" }}",
+        audit.name
+    );
+    let class =
+        Class::deploy(&server, "Order", guests::order(), &format!("readonly = [\"status\"]\n{trigger}"))
+            .await;
+    let (paid, late) = (class.object("paid"), class.object("late"));
+    paid.invoke("place", json!({ "item": "tea", "pay-within-ms": 60_000 })).await.expect(204);
+    paid.invoke("pay", json!({})).await.expect(204);
+    late.invoke("place", json!({ "item": "rum", "pay-within-ms": 100 })).await.expect(204);
+    eventually("the late one expires", || async {
+        (late.invoke("status", json!({})).await.expect(200).json() == "expired").then_some(())
+    })
+    .await;
+    late.invoke("pay", json!({})).await.problem(Code::FunctionError);
+    assert_eq!(paid.invoke("status", json!({})).await.expect(200).json(), "paid");
+    let log = audit.object("orders");
+    let fields = eventually("the log has four entries", || async {
+        let reply = log.get().await;
+        let fields = if reply.status == 200 { reply.json()["fields"].take() } else { return None };
+        (fields["entries"] == 4).then_some(fields)
+    })
+    .await;
+    let lines: Vec<_> = (1..=4).map(|n| fields[format!("entry/{n:08}")]["$text"].as_str().unwrap()).collect();
+    let of = |object: &str| lines.iter().filter(|line| line.contains(object)).copied().collect::<Vec<_>>();
+    let name = &class.name;
+    assert_eq!(
+        of("/paid"),
+        [
+            format!("{name}/paid version 1: status from nothing to placed"),
+            format!("{name}/paid version 2: status from placed to paid"),
+        ]
+    );
+    assert_eq!(
+        of("/late"),
+        [
+            format!("{name}/late version 1: status from nothing to placed"),
+            format!("{name}/late version 2: status from placed to expired"),
+        ]
+    );
 }
 
 /// Whatever the order of many withdrawals, no more is taken than was there.

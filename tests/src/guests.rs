@@ -26,6 +26,16 @@ pub fn kv() -> Bytes {
     built("guest-examples/kv", "kv")
 }
 
+/// Of `guest-examples`: a timer, and a trigger that its manifest has.
+pub fn order() -> Bytes {
+    built("guest-examples/order", "order")
+}
+
+/// Of `guest-examples`: what triggers tell.
+pub fn audit() -> Bytes {
+    built("guest-examples/audit", "audit")
+}
+
 /// Of `guest-examples`: functions without an object.
 pub fn echo() -> Bytes {
     built("guest-examples/echo", "echo")
@@ -34,6 +44,11 @@ pub fn echo() -> Bytes {
 /// Of `tests/guests`: does on request whatever a test wants to see withstood.
 pub fn prober() -> Bytes {
     built("tests/guests/prober", "prober")
+}
+
+/// Of `tests/guests`: sends messages and notes those that it gets.
+pub fn mailer() -> Bytes {
+    built("tests/guests/mailer", "mailer")
 }
 
 /// Of `tests/guests`: gives back what it is given, for every type.

@@ -23,7 +23,15 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn(name: &str, args: &[String], log: &Path) -> Self {
-        Self::spawn_within(None, name, args, log)
+        Self::spawn_with(&[], name, args, log)
+    }
+
+    /// The same with something in its environment.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_with(env: &[(&str, &str)], name: &str, args: &[String], log: &Path) -> Self {
+        Self::spawn_as(None, env, name, args, log)
     }
 
     /// The same in the network namespace of the process `namespace`, if there is one.
@@ -31,6 +39,16 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn_within(namespace: Option<u32>, name: &str, args: &[String], log: &Path) -> Self {
+        Self::spawn_as(namespace, &[], name, args, log)
+    }
+
+    fn spawn_as(
+        namespace: Option<u32>,
+        env: &[(&str, &str)],
+        name: &str,
+        args: &[String],
+        log: &Path,
+    ) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("the log file opens");
         let mut command = match namespace {
             Some(pid) => {
@@ -42,6 +60,7 @@ impl Process {
         };
         // with SIGXFSZ ignored, writing past a limit on files (see `Process::limit_files`) fails instead of killing
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(oprc()).args(args).stdin(Stdio::null());
+        command.envs(env.iter().copied());
         command.stdout(file.try_clone().expect("a file descriptor can be cloned")).stderr(file);
         let child =
             spawn(command).unwrap_or_else(|error| panic!("oprc {} does not start: {error}", args.join(" ")));

@@ -87,10 +87,15 @@ impl Server {
 
     /// Starts the host (embedded: everything) unless it runs.
     pub fn start_host(&self) {
+        self.start_host_with(&[]);
+    }
+
+    /// The same with something in its environment.
+    pub fn start_host_with(&self, env: &[(&str, &str)]) {
         let mut processes = self.processes();
         if processes.host.is_none() {
             let args = self.host_args();
-            processes.host = Some(Process::spawn("host", &args, &self.log_path("host")));
+            processes.host = Some(Process::spawn_with(env, "host", &args, &self.log_path("host")));
         }
     }
 

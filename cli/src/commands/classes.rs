@@ -132,7 +132,7 @@ fn show(client: &Client, format: Format, page: &Page) -> Result<(), Failure> {
 }
 
 /// How long ago something was, by this machine's clock.
-fn age(at_ms: u64) -> String {
+pub(crate) fn age(at_ms: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     span(now.as_secs().saturating_sub(at_ms / 1_000))
 }

@@ -1,6 +1,7 @@
 //! The client commands, one file each: what is asked of the server and how the answer is shown.
 
 pub(crate) mod classes;
+pub(crate) mod dead;
 pub(crate) mod deploy;
 pub(crate) mod get;
 pub(crate) mod input;

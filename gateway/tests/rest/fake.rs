@@ -12,9 +12,10 @@ use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Consistency, Deployed, Emitted, Event, EventPage, Field, FieldPage,
-    FieldRead, Form, Invoke, Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage,
-    Op, Precondition, PutChunk, ReadEvents, ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject,
+    Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, Deployed, Emitted, Event,
+    EventPage, Field, FieldPage, FieldRead, Form, Invoke, Invoked, ListFields, ListObjects, NodeStatus, Object,
+    ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents, ReplicaStatus, Revision, Tag, Versions,
+    WriteMode, WriteObject,
     Written,
 };
 use oprc_mesh::{Handler, Mesh};
@@ -356,6 +357,8 @@ impl Fake {
             Op::ReadCatalog(_) => Answer::Catalog(CatalogRead { view: self.view(), leads: Vec::new() }),
             Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
             Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
+            Op::ListDeadLetters(_) => Answer::DeadLetters(DeadLetterPage::default()),
+            Op::ChangeDeadLetters(_) => Answer::DeadLettersChanged(DeadLettersChanged { count: 2 }),
             Op::ReadStatus(_) => Answer::Status(self.status()),
             Op::ReadEvents(read) => Answer::Events(self.read_events(&read).await),
             Op::ReadChunk(_) | Op::FetchComponent(_) => {

@@ -7,14 +7,14 @@ use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
-use oprc_mesh::wire::{Emitted, Field, Tag};
+use oprc_mesh::wire::{Emitted, Field, FieldWrite, Tag};
 use oprc_odgm::{Change, Head, Reader};
 
-use super::commit::Work;
 use super::emits::Emits;
+use super::mail::Mail;
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{ObjectAccess, OtherObjects};
+use crate::wasm::{Letter, ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -28,6 +28,17 @@ pub(crate) struct Bound {
     pub(crate) reader: Reader,
     /// Where the object stood when the turn began; none when it did not exist.
     pub(crate) head: Option<Head>,
+}
+
+/// What becomes of an object, and the fields that are written.
+pub(crate) type Changed = (Change, Vec<FieldWrite>);
+
+/// What a turn has done; see [`TurnAccess::into_parts`].
+pub(crate) struct Parts {
+    pub(crate) change: Option<Changed>,
+    pub(crate) emitted: Vec<Emitted>,
+    pub(crate) letters: Vec<Letter>,
+    pub(crate) cancels: Vec<String>,
 }
 
 /// Whether a turn may write.
@@ -47,11 +58,13 @@ pub(crate) struct TurnAccess {
     limits: ClassLimits,
     overlay: Overlay,
     emits: Emits,
+    mail: Mail,
 }
 
 impl TurnAccess {
     pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
-        Self { others, bound, mode, limits, overlay: Overlay::default(), emits: Emits::default() }
+        let (emits, mail) = (Emits::default(), Mail::default());
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail }
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -59,15 +72,17 @@ impl TurnAccess {
         self.head().map(|head| head.tag).unwrap_or_default()
     }
 
-    /// What the turn wants to commit; none when it wrote and emitted nothing.
-    pub(crate) fn into_work(self) -> Option<Work> {
+    /// What the turn wants to commit: its writes, none when it wrote nothing; what it emitted and what it sent; and the names
+    /// whose message it cancelled.
+    pub(crate) fn into_parts(self) -> Parts {
         let exists = self.head().is_some();
-        let emitted = self.emits.into_items();
-        match self.overlay.into_change(exists) {
-            None if emitted.is_empty() => None,
-            None => Some(Work { change: Change::Keep, writes: Vec::new(), emitted }),
-            Some((change, writes)) => Some(Work { change, writes, emitted }),
-        }
+        let (letters, cancels) = self.mail.into_parts();
+        Parts { change: self.overlay.into_change(exists), emitted: self.emits.into_items(), letters, cancels }
+    }
+
+    /// How the turn read its object.
+    pub(crate) fn reader(&self) -> Option<(Reader, Option<Head>)> {
+        self.bound.as_ref().map(|bound| (bound.reader.clone(), bound.head))
     }
 
     fn head(&self) -> Option<&Head> {
@@ -171,6 +186,18 @@ impl ObjectAccess for TurnAccess {
     fn emit(&mut self, emitted: Emitted) -> Result<(), Problem> {
         self.writable("emit")?;
         self.emits.add(emitted)
+    }
+
+    fn send(&mut self, letter: Letter) -> Result<(), Problem> {
+        self.writable("send")?;
+        self.mail.send(letter, &self.limits)
+    }
+
+    fn cancel(&mut self, key: &FieldKey) -> Result<bool, Problem> {
+        self.writable("cancel")?;
+        let Some(bound) = &self.bound else { return Ok(false) };
+        let committed = || Ok(bound.reader.has_timer(bound.class_id, &bound.object, key.as_str())?);
+        self.mail.cancel(key, committed)
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -3,7 +3,7 @@
 use oprc_mesh::id::ObjectId;
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
-use oprc_odgm::{Change, Commit, CommitReply, Known, Outcome, Partition, Rejection};
+use oprc_odgm::{Change, Commit, CommitReply, Known, Outcome, Partition, Post, Rejection};
 
 /// What a turn was computed from: the fence that its commit carries.
 pub(crate) struct Fence {
@@ -18,6 +18,15 @@ pub(crate) struct Work {
     pub(crate) change: Change,
     pub(crate) writes: Vec<FieldWrite>,
     pub(crate) emitted: Vec<Emitted>,
+    /// What it does beside the object.
+    pub(crate) post: Post,
+}
+
+impl Work {
+    /// Nothing: the object stays as it is.
+    pub(crate) fn none() -> Self {
+        Self { change: Change::Keep, writes: Vec::new(), emitted: Vec::new(), post: Post::default() }
+    }
 }
 
 /// What came of a proposal.
@@ -49,6 +58,7 @@ pub(crate) async fn commit(
         invocation: invocation.to_owned(),
         outcome,
         emitted: work.emitted,
+        post: work.post,
     };
     match partition.commit(commit).await? {
         CommitReply::Committed(tag) => Ok(Committed::Done(tag)),

@@ -2,7 +2,10 @@
 
 mod access;
 mod commit;
+mod deliver;
+mod effects;
 mod emits;
+mod mail;
 mod mailbox;
 mod once;
 mod others;
@@ -11,7 +14,9 @@ mod read;
 mod run;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod write;
 
+pub(crate) use deliver::{Came, judge};
 pub(crate) use read::Wish;
 pub(crate) use run::Turns;

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oprc_mesh::Mesh;
-use oprc_mesh::catalog::{Class, ClassLimits};
+use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
-use oprc_odgm::{Change, Odgm, Partition, Reader, Rejection, Told};
+use oprc_odgm::{Odgm, Partition, Reader, Rejection, Told};
 use tokio::time::Instant;
 
 use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, Work, commit};
+use super::effects::{Origin, Turned};
 use super::mailbox::Mailboxes;
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
@@ -43,6 +44,8 @@ pub(super) struct Home {
     pub(super) revision: u64,
     pub(super) limits: ClassLimits,
     pub(super) partition: Arc<Partition>,
+    /// The catalog by which it was found.
+    pub(super) view: Arc<CatalogView>,
 }
 
 impl Home {
@@ -79,6 +82,11 @@ impl Turns {
     pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>) -> Self {
         let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
         Self { odgm, mesh, classes, others, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
+    }
+
+    /// The catalog as this host knows it.
+    pub(crate) fn view(&self) -> Arc<CatalogView> {
+        self.odgm.catalog().view()
     }
 
     /// Turns that committed since start.
@@ -124,18 +132,19 @@ impl Turns {
         } else if invoke.consistency() == Consistency::Stale {
             Err(not_stale(method))
         } else {
-            self.turn(class, object, method, invoke, deadline).await
+            self.turn(class, object, method, invoke, deadline, &Origin::default()).await
         }
     }
 
     /// A mutating method: queued, run, committed; run again when what it was computed from moved.
-    async fn turn(
+    pub(super) async fn turn(
         &self,
         class: &ClassName,
         object: &ObjectId,
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
+        origin: &Origin,
     ) -> Result<Invoked, Problem> {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
@@ -149,13 +158,14 @@ impl Turns {
             let home = self.place(&loaded.class, class, object)?;
             // before any state is read, so that a commit computed from that state carries a term no later than it
             let term = home.partition.leadership()?;
-            let id = CallId::of_call(invoke, deadline);
+            // a message takes effect once because its turn's commit uses it up
+            let id = if origin.delivery.is_none() { CallId::of_call(invoke, deadline) } else { None };
             if let Some(id) = &id
                 && let Some(known) = id.known(&home, object)?
             {
                 return invoked_again(known);
             }
-            match self.run_once(&loaded, &home, term, object, method, (invoke, id), deadline).await? {
+            match self.run_once(&loaded, &home, term, object, method, (invoke, id), deadline, origin).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -183,6 +193,7 @@ impl Turns {
                 Ok(())
             }
             Rejection::Base { .. } => Ok(()),
+            Rejection::Settled => Err(settled()),
         }
     }
 
@@ -196,19 +207,20 @@ impl Turns {
         method: &MethodName,
         (invoke, id): (&Invoke, Option<CallId<'_>>),
         deadline: Instant,
+        origin: &Origin,
     ) -> Result<Ran, Problem> {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
-        let work = if outcome.is_ok() { access.into_work() } else { None };
+        let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
+        let work = turned.effects(access, &outcome)?;
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
         let kept = id.as_ref().filter(|id| id.keyed);
-        let nothing = || Work { change: Change::Keep, writes: Vec::new(), emitted: Vec::new() };
         let work = match (work, &outcome) {
             (Some(work), _) => work,
             // nothing is written, and yet the client is to get the same answer again
-            (None, Ok(_)) if kept.is_some() => nothing(),
-            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => nothing(),
+            (None, Ok(_)) if kept.is_some() => Work::none(),
+            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => Work::none(),
             (None, _) => {
                 // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
                 // that was read is one committed state of this term.
@@ -254,7 +266,7 @@ impl Turns {
 
     /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
     /// all that was acknowledged before the call came, however long this host stands still in between.
-    async fn read(
+    pub(super) async fn read(
         &self,
         class: &ClassName,
         object: &ObjectId,
@@ -274,7 +286,7 @@ impl Turns {
     }
 
     /// A function: no object, no commit.
-    async fn function(
+    pub(super) async fn function(
         &self,
         class: &ClassName,
         method: &MethodName,
@@ -290,23 +302,32 @@ impl Turns {
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
     pub(super) fn home(&self, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        self.place(find(&view, name)?, name, object)
+        self.place_in(&view, find(&view, name)?, name, object)
     }
 
     /// Where `object` of `class` lives now, if this host holds it.
     fn place(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
-        let view = self.odgm.catalog().view();
+        self.place_in(&self.odgm.catalog().view(), class, name, object)
+    }
+
+    fn place_in(
+        &self,
+        view: &Arc<CatalogView>,
+        class: &Class,
+        name: &ClassName,
+        object: &ObjectId,
+    ) -> Result<Home, Problem> {
         let group = view.locate(class, name, object).map(|info| info.group).ok_or_else(|| not_here(None))?;
         let partition = self.held(group)?;
         let (id, revision, limits) = (class.id, class.revision, class.settings.limits);
-        Ok(Home { class: id, revision, limits, partition })
+        Ok(Home { class: id, revision, limits, partition, view: view.clone() })
     }
 
     /// The partition of a group.
     ///
     /// # Errors
     /// `not-leader`, with the leader if it is known, when this host does not hold it.
-    pub(super) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
+    pub(crate) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
         self.odgm.partition(group).ok_or_else(|| not_here(self.mesh.directory().leader(group)))
     }
 }
@@ -357,6 +378,11 @@ fn not_stale(method: &MethodName) -> Problem {
 fn changed() -> Problem {
     Problem::new(Code::StaleClass, "a deploy changed whether the method only reads")
         .with_effect(Effect::NotRun)
+}
+
+/// What the turn was run for is done.
+fn settled() -> Problem {
+    Problem::new(Code::Conflict, "the message was settled before").with_effect(Effect::NotRun)
 }
 
 pub(super) fn moving() -> Problem {

@@ -9,8 +9,10 @@ use oprc_odgm::{Change, Head, Reader, Rejection, Told};
 use tokio::time::Instant;
 
 use super::commit::{Committed, Fence, Work, commit};
+use super::effects::of_write;
 use super::once::{CallId, written_again};
 use super::run::{Home, RUNS_MAX, Turns, before, moving};
+use super::triggers::Before;
 
 impl Turns {
     /// Changes an object's fields, or deletes it.
@@ -70,8 +72,11 @@ impl Turns {
         let created = base.is_none() && change != Change::Delete;
         let told = Told::Written(Written { created, ..Written::default() });
         let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
+        let class = ClassName::parse(&write.class)?;
+        let before = Before { reader: &reader, class: home.class, object, head: head.as_ref() };
+        let post = of_write(home, &class, &before, change, &writes)?;
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
-        let work = Work { change, writes, emitted: Vec::new() };
+        let work = Work { change, writes, emitted: Vec::new(), post };
         match commit(&home.partition, fence, object.clone(), work, (&write.invocation, kept)).await? {
             Committed::Done(tag) => {
                 self.count_commit();

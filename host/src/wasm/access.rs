@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire;
 use tokio::time::Instant;
@@ -41,8 +41,30 @@ pub(crate) trait ObjectAccess: Any + Send {
     /// Tells something with the turn's commit.
     fn emit(&mut self, emitted: wire::Emitted) -> Result<(), TurnError>;
 
+    /// Sends a message once the turn is committed.
+    fn send(&mut self, letter: Letter) -> Result<(), TurnError>;
+    /// Cancels the object's message of that name; tells whether there was one that was not due.
+    fn cancel(&mut self, key: &FieldKey) -> Result<bool, TurnError>;
+
     /// The way to other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;
+}
+
+/// A message as a guest sends it, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Letter {
+    /// The receiver's class.
+    pub(crate) class: ClassName,
+    /// The receiver; none for a function.
+    pub(crate) object: Option<ObjectId>,
+    /// The method or function.
+    pub(crate) method: MethodName,
+    /// Its arguments.
+    pub(crate) payload: Bytes,
+    /// When it is due, in milliseconds since the Unix epoch; 0 for at once.
+    pub(crate) due_ms: u64,
+    /// Its name within the sender.
+    pub(crate) key: Option<FieldKey>,
 }
 
 /// Committed reads of any object. They may lie on another host, so these wait, until `until` at the longest.

@@ -16,7 +16,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
-use super::access::{ObjectAccess, OtherObjects, TurnError};
+use super::access::{Letter, ObjectAccess, OtherObjects, TurnError};
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
@@ -162,6 +162,14 @@ impl ObjectAccess for Fields {
         self.writable()?;
         self.emitted.push(emitted);
         Ok(())
+    }
+
+    fn send(&mut self, _: Letter) -> Result<(), TurnError> {
+        self.writable()
+    }
+
+    fn cancel(&mut self, _: &FieldKey) -> Result<bool, TurnError> {
+        self.writable().map(|()| false)
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::access::ObjectAccess;
 use super::bindings::oprc::odgm::types::ObjectRef;
-use super::bindings::oprc::odgm::{context, events, fields, objects, types};
+use super::bindings::oprc::odgm::{context, events, fields, objects, triggers, types};
 use super::state::State;
 
 /// Values that one `get-many` gives, in bytes.
@@ -18,7 +18,7 @@ const GET_MANY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl State {
     /// The bound object's fields, for `operation`.
-    fn bound(&mut self, operation: &str) -> Result<&mut dyn ObjectAccess, Problem> {
+    pub(super) fn bound(&mut self, operation: &str) -> Result<&mut dyn ObjectAccess, Problem> {
         if self.access.object().is_none() {
             let detail =
                 format!("the function used {operation}, but no object is bound: it was called as a function");
@@ -225,3 +225,5 @@ fn class(name: &str, operation: &str) -> Result<ClassName, Problem> {
 }
 
 impl types::Host for State {}
+
+impl triggers::Host for State {}

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod failure;
 mod imports;
+mod messages;
 mod meter;
 mod module;
 mod runtime;
@@ -31,7 +32,7 @@ mod store;
 mod tests;
 mod ticker;
 
-pub(crate) use access::{ObjectAccess, OtherObjects};
+pub(crate) use access::{Letter, ObjectAccess, OtherObjects};
 pub(crate) use call::Call;
 pub(crate) use module::Module;
 pub(crate) use runtime::{Runtime, RuntimeConfig};

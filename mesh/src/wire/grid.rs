@@ -14,7 +14,7 @@ pub struct GridAsk {
     #[prost(uint64, tag = "2")]
     pub cluster: u64,
     /// What is asked.
-    #[prost(oneof = "GridQuestion", tags = "10, 11, 12, 13")]
+    #[prost(oneof = "GridQuestion", tags = "10, 11, 12, 13, 14")]
     pub question: Option<GridQuestion>,
 }
 
@@ -33,13 +33,16 @@ pub enum GridQuestion {
     /// May the asking host forget what it holds of a group? For the group's leader. Answered by [`Leave`] when it may.
     #[prost(message, tag = "13")]
     Leave(Leave),
+    /// Take messages of the asking host's outbox; for the group's leader. Answered by [`Delivered`].
+    #[prost(message, tag = "14")]
+    Deliver(Deliver),
 }
 
 /// The answer to a [`GridAsk`].
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct GridAnswer {
     /// What is answered.
-    #[prost(oneof = "GridReply", tags = "10, 12, 13")]
+    #[prost(oneof = "GridReply", tags = "10, 12, 13, 14")]
     pub reply: Option<GridReply>,
 }
 
@@ -56,6 +59,9 @@ pub enum GridReply {
     /// To [`GridQuestion::Leave`]: it may.
     #[prost(message, tag = "13")]
     Leave(Leave),
+    /// To [`GridQuestion::Deliver`].
+    #[prost(message, tag = "14")]
+    Delivered(Delivered),
 }
 
 /// What a host says of itself while a cluster is founded or joined.
@@ -106,6 +112,31 @@ pub struct Proposed {
     /// What a deployment gave.
     #[prost(message, optional, tag = "2")]
     pub deployed: Option<Deployed>,
+}
+
+/// Messages from one group's outbox to another group.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Deliver {
+    /// Whose outbox it is.
+    #[prost(uint64, tag = "1")]
+    pub from_group: u64,
+    /// Whom they are for.
+    #[prost(uint64, tag = "2")]
+    pub to_group: u64,
+    /// The first one's number; the others follow.
+    #[prost(uint64, tag = "3")]
+    pub first: u64,
+    /// As they lie in the outbox.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub messages: Vec<Bytes>,
+}
+
+/// How far a group has taken what another one has for it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Delivered {
+    /// The last number that was taken: all up to it were.
+    #[prost(uint64, tag = "1")]
+    pub mark: u64,
 }
 
 /// A host has no part in a group any more.

@@ -6,6 +6,7 @@ mod calls;
 mod classes;
 mod events;
 mod grid;
+mod messages;
 mod nodes;
 mod objects;
 
@@ -15,7 +16,13 @@ pub use classes::{
     Revision, Versions,
 };
 pub use events::{Emitted, Event, EventPage, FieldAction, FieldChange, ObjectAction, ReadEvents};
-pub use grid::{Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose, Proposed};
+pub use grid::{
+    Deliver, Delivered, Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose,
+    Proposed,
+};
+pub use messages::{
+    ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
+};
 pub use nodes::{CatalogRead, Leads, NodeStatus, ReplicaStatus, SetHost};
 pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
@@ -47,7 +54,10 @@ pub struct Request {
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
     /// What is asked.
-    #[prost(oneof = "Op", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 44")]
+    #[prost(
+        oneof = "Op",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44"
+    )]
     pub op: Option<Op>,
 }
 
@@ -64,7 +74,10 @@ pub struct Reply {
     #[prost(message, optional, tag = "3")]
     pub problem: Option<Problem>,
     /// What it gave; absent when it failed.
-    #[prost(oneof = "Answer", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 44")]
+    #[prost(
+        oneof = "Answer",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44"
+    )]
     pub answer: Option<Answer>,
 }
 
@@ -122,6 +135,12 @@ pub enum Op {
     /// Events of one partition's objects of a class.
     #[prost(message, tag = "44")]
     ReadEvents(ReadEvents),
+    /// One page of one partition's dead letters of a class.
+    #[prost(message, tag = "34")]
+    ListDeadLetters(ListDeadLetters),
+    /// Try dead letters again, or forget them.
+    #[prost(message, tag = "35")]
+    ChangeDeadLetters(ChangeDeadLetters),
 }
 
 /// What each operation gives.
@@ -178,6 +197,12 @@ pub enum Answer {
     /// To [`Op::ReadEvents`].
     #[prost(message, tag = "44")]
     Events(EventPage),
+    /// To [`Op::ListDeadLetters`].
+    #[prost(message, tag = "34")]
+    DeadLetters(DeadLetterPage),
+    /// To [`Op::ChangeDeadLetters`].
+    #[prost(message, tag = "35")]
+    DeadLettersChanged(DeadLettersChanged),
 }
 
 /// How new what a read sees must be.

@@ -11,6 +11,7 @@ use prost::Message;
 
 use super::types::{Command, LogId, Membership, RaftEntry, RaftVote, StoredMembership};
 use crate::error::OdgmError;
+use crate::mail::MailCommand;
 use crate::record::{
     CatalogChange, CommitBatch, FORMAT, LogIdRecord, MembershipRecord, StateRecord, VoteRecord, VoterSet,
 };
@@ -22,6 +23,7 @@ const KIND_BLANK: u8 = 0;
 const KIND_MEMBERSHIP: u8 = 1;
 const KIND_COMMITS: u8 = 2;
 const KIND_CATALOG: u8 = 3;
+const KIND_MAIL: u8 = 4;
 
 pub(super) fn log_id(record: LogIdRecord) -> LogId {
     let leader = leader_id_std::LeaderId::new(record.term, 0).to_committed();
@@ -80,6 +82,7 @@ pub(super) fn state_record(applied: Option<&LogId>, membership: &StoredMembershi
 pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
     let body: usize = match &entry.payload {
         EntryPayload::Normal(Command::Commits(batch)) => batch.encoded_len(),
+        EntryPayload::Normal(Command::Mail(step)) => step.encoded_len(),
         _ => 64,
     };
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body);
@@ -89,6 +92,7 @@ pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
         EntryPayload::Membership(_) => KIND_MEMBERSHIP,
         EntryPayload::Normal(Command::Commits(_)) => KIND_COMMITS,
         EntryPayload::Normal(Command::Catalog(_)) => KIND_CATALOG,
+        EntryPayload::Normal(Command::Mail(_)) => KIND_MAIL,
     };
     bytes.push(kind);
     bytes.extend_from_slice(&entry.log_id.leader_id.term.to_be_bytes());
@@ -97,6 +101,7 @@ pub(super) fn encode_entry(entry: &RaftEntry) -> Vec<u8> {
         EntryPayload::Membership(members) => bytes.extend(membership_record(members).encode_to_vec()),
         EntryPayload::Normal(Command::Commits(batch)) => batch.encode_raw(&mut bytes),
         EntryPayload::Normal(Command::Catalog(change)) => change.encode_raw(&mut bytes),
+        EntryPayload::Normal(Command::Mail(step)) => step.encode_raw(&mut bytes),
     }
     bytes
 }
@@ -126,6 +131,13 @@ pub(super) fn decode_entry(index: u64, bytes: &bytes::Bytes) -> Result<RaftEntry
                 return Err(corrupt("its catalog command is unknown".into()));
             }
             EntryPayload::Normal(Command::Catalog(Arc::new(change)))
+        }
+        KIND_MAIL => {
+            let step: MailCommand = decode(body).map_err(|e| corrupt(e.to_string()))?;
+            if step.step.is_none() {
+                return Err(corrupt("its step of messages is unknown".into()));
+            }
+            EntryPayload::Normal(Command::Mail(Arc::new(step)))
         }
         unknown => return Err(corrupt(format!("kind {unknown} is unknown to this build"))),
     };

@@ -35,6 +35,7 @@ async fn commit_to(partition: &Partition, object: &str) -> Result<CommitReply, P
             invocation: String::new(),
             outcome: None,
             emitted: Vec::new(),
+            post: crate::mail::Post::default(),
         })
         .await
 }

@@ -18,6 +18,7 @@ use crate::apply::{Effect, apply_batch};
 use crate::catalog::CatalogShared;
 use crate::error::OdgmError;
 use crate::events::BoundsRecord;
+use crate::mail::{Desk, MailCommand, Stirred};
 use crate::poison::Poison;
 use crate::record::{CatalogChange, CommitBatch};
 use crate::store::GroupState;
@@ -45,6 +46,8 @@ pub(super) struct StateMachine {
     /// Where the event log stands, with what is applied.
     events: BoundsRecord,
     built: Arc<AtomicBool>,
+    /// Whom the entry at hand gave something to do with messages; told once it is stored.
+    stirred: Stirred,
 }
 
 impl StateMachine {
@@ -67,6 +70,7 @@ impl StateMachine {
             events: group.event_bounds()?,
             // what is on the disk is durable: a log may have been purged up to there before the restart
             built: Arc::new(AtomicBool::new(applied.is_some())),
+            stirred: Stirred::default(),
         };
         state_machine.reload()?;
         Ok(state_machine)
@@ -96,6 +100,7 @@ impl StateMachine {
             EntryPayload::Normal(Command::Commits(commits)) => {
                 self.commits(&mut batch, commits, &entry.log_id)?
             }
+            EntryPayload::Normal(Command::Mail(step)) => self.mail(&mut batch, step, &entry.log_id)?,
             EntryPayload::Normal(Command::Catalog(change)) => {
                 return self.catalog(batch, change, entry.log_id);
             }
@@ -111,6 +116,7 @@ impl StateMachine {
         self.group.show_events(self.events.last);
         let term = at.leader_id.term;
         self.applied_term.send_if_modified(|known| std::mem::replace(known, term) != term);
+        self.group.bell().ring(std::mem::take(&mut self.stirred));
         Ok(())
     }
 
@@ -120,13 +126,24 @@ impl StateMachine {
         commits: &CommitBatch,
         at: &LogId,
     ) -> Result<Reply, OdgmError> {
-        let (effects, replies) = apply_batch(&*self.group, commits, at.leader_id.term, at.index)?;
-        self.group.put(batch, &effects);
-        self.group.append_events(batch, &mut self.events, &effects)?;
+        let group = self.group.clone();
+        let mut desk = Desk::new(&*group, group.space().group, at.index, commits.now_ms);
+        let (effects, replies) = apply_batch(&*group, &mut desk, commits, at.leader_id.term, at.index)?;
+        group.put(batch, &effects);
+        group.append_events(batch, &mut self.events, &effects)?;
+        self.stirred = group.put_mail(batch, desk);
         if effects.iter().any(|effect| matches!(effect, Effect::DeadHome { .. })) {
             self.collect.notify_one();
         }
         Ok(Reply::Commits(replies))
+    }
+
+    fn mail(&mut self, batch: &mut WriteBatch, step: &MailCommand, at: &LogId) -> Result<Reply, OdgmError> {
+        let group = self.group.clone();
+        let mut desk = Desk::new(&*group, group.space().group, at.index, step.now_ms);
+        let reply = desk.step(step, at.leader_id.term)?;
+        self.stirred = group.put_mail(batch, desk);
+        Ok(Reply::Mail(reply))
     }
 
     fn catalog(

@@ -12,6 +12,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use oprc_mesh::outcome::Problem;
 
 use crate::catalog::CatalogReply;
+use crate::mail::{MailCommand, MailReply};
 use crate::record::{CatalogChange, CommitBatch};
 use crate::types::CommitReply;
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Commits(Arc<CommitBatch>),
     /// A change of the catalog; group 0 only.
     Catalog(Arc<CatalogChange>),
+    /// A step of messages in a partition.
+    Mail(Arc<MailCommand>),
 }
 
 impl fmt::Display for Command {
@@ -30,6 +33,7 @@ impl fmt::Display for Command {
         match self {
             Self::Commits(batch) => write!(f, "{} commits", batch.commits.len()),
             Self::Catalog(_) => f.write_str("a catalog change"),
+            Self::Mail(_) => f.write_str("a step of messages"),
         }
     }
 }
@@ -43,6 +47,8 @@ pub(crate) enum Reply {
     Commits(Vec<CommitReply>),
     /// To a catalog change.
     Catalog(Result<CatalogReply, Problem>),
+    /// To a step of messages.
+    Mail(MailReply),
 }
 
 /// Takes an entry's outcome: called once when it is applied or refused; dropped uncalled when the group stops, and

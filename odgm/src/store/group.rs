@@ -9,6 +9,7 @@ use prost::Message;
 use rocksdb::WriteBatch;
 use tokio::sync::watch;
 
+use super::mail::Bell;
 use super::snapshot::OwnedSnapshot;
 use super::state::StateDb;
 use crate::apply::{Effect, View};
@@ -43,6 +44,7 @@ pub(crate) struct GroupState {
     durable: Mutex<Option<(Arc<OwnedSnapshot>, Space)>>,
     /// See [`Kept::earliest_ms`].
     earliest_ms: AtomicU64,
+    bell: Bell,
 }
 
 impl GroupState {
@@ -58,6 +60,7 @@ impl GroupState {
             next: Mutex::new(generation + 1),
             durable: Mutex::new(None),
             earliest_ms: AtomicU64::new(0),
+            bell: Bell::default(),
         };
         state.drop_other_generations()?;
         state.show_events(state.event_bounds()?.last);
@@ -66,6 +69,11 @@ impl GroupState {
 
     pub(crate) fn db(&self) -> &Arc<StateDb> {
         &self.db
+    }
+
+    /// Told of messages.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Where the current generation's keys begin.
@@ -278,7 +286,7 @@ impl GroupState {
                     batch.delete(space.known(*class, object, invocation));
                     batch.delete(space.expiry(expiry.at_ms, expiry.number));
                 }
-                Effect::SetClock(clock) => batch.put(space.clock(), clock.encode_to_vec()),
+                Effect::SetClock(clock) => batch.put(space.keeping(), clock.encode_to_vec()),
             }
         }
     }
@@ -286,7 +294,7 @@ impl GroupState {
 
 impl Kept for GroupState {
     fn clock(&self) -> Result<ClockRecord, OdgmError> {
-        let clock = get::<ClockRecord>(&self.db, &self.space().clock(), "a group's time")?;
+        let clock = get::<ClockRecord>(&self.db, &self.space().keeping(), "a group's time")?;
         Ok(clock.unwrap_or_default())
     }
 

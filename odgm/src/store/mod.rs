@@ -7,6 +7,9 @@ mod events;
 mod events_tests;
 mod group;
 mod log;
+mod mail;
+#[cfg(test)]
+mod mail_tests;
 mod options;
 mod reader;
 #[cfg(test)]
@@ -22,6 +25,7 @@ pub(crate) use self::dir::{DataDir, random};
 pub use self::events::EventsOf;
 pub(crate) use self::group::{DeadHome, GroupState};
 pub(crate) use self::log::LogDb;
+pub use self::mail::Inbound;
 pub use self::reader::Reader;
 pub(crate) use self::snapshot::OwnedSnapshot;
 pub(crate) use self::state::StateDb;

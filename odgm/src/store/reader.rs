@@ -12,6 +12,7 @@ use super::group::{GroupState, decode};
 use super::snapshot::OwnedSnapshot;
 use crate::error::OdgmError;
 use crate::key::{Space, StateKey, successor};
+use crate::mail::timer_named;
 use crate::record::KnownRecord;
 use crate::types::{Head, Known};
 
@@ -80,6 +81,15 @@ impl Reader {
     ) -> Result<Option<Bytes>, OdgmError> {
         let key = self.space().field(class, object.as_str(), head.home, key.as_str());
         Ok(self.get(&key)?.map(|bytes| Bytes::copy_from_slice(&bytes)))
+    }
+
+    /// Whether the object has a timer of that name.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn has_timer(&self, class: u64, object: &ObjectId, name: &str) -> Result<bool, OdgmError> {
+        let key = self.space().mail(&timer_named(class, object.as_str(), name));
+        Ok(self.get(&key)?.is_some())
     }
 
     /// A page of the object's fields in key order, and whether more follow: those whose keys begin with `prefix` and

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use oprc_mesh::catalog::ClassSettings;
 use oprc_mesh::id::{ClassName, Digest, ObjectId};
 use oprc_mesh::wire::{FieldWrite, Tag};
-use oprc_odgm::{Change, Commit, CommitReply, NewRevision, Odgm, OdgmConfig, Partition, Reader, Rejection};
+use oprc_odgm::{
+    Change, Commit, CommitReply, NewRevision, Odgm, OdgmConfig, Partition, Post, Reader, Rejection,
+};
 
 pub(crate) async fn open(dir: &Path) -> Arc<Odgm> {
     Odgm::open(OdgmConfig::new(dir)).await.unwrap()
@@ -59,6 +61,7 @@ pub(crate) fn commit(
         invocation: "test".into(),
         outcome: None,
         emitted: Vec::new(),
+        post: Post::default(),
     }
 }
 

@@ -1,0 +1,151 @@
+//! A message run as a turn, and what follows when it fails.
+
+use std::time::Duration;
+
+use oprc_mesh::catalog::ClassSettings;
+use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Form, Invoke};
+use oprc_odgm::{Inbound, ReadyKey, Settle, Verdict};
+use tokio::time::Instant;
+
+use super::effects::Origin;
+use super::run::Turns;
+use crate::clock::now_ms;
+
+/// A message may wait for its turn, and run, for so long; then it is tried again.
+const DELIVERY_MAX: Duration = Duration::from_mins(1);
+/// The pause after the first failure; it doubles from there.
+const BACKOFF_MS_MIN: u64 = 200;
+/// The longest pause between two attempts.
+const BACKOFF_MS_MAX: u64 = 5 * 60_000;
+
+/// What came of a message that did not fail.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Came {
+    /// Its turn was committed, and that settled it.
+    Settled,
+    /// It ran and there was nothing to commit: it is to be settled on its own.
+    Ran,
+    /// Its receiver lives in the partition of that group.
+    Elsewhere(u64),
+    /// It is never to be run.
+    Refused(Problem),
+}
+
+impl Turns {
+    /// Runs a message that `group` has taken.
+    ///
+    /// # Errors
+    /// What the run failed with; whether that settled the message is for the caller to look.
+    pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
+        let message = &inbound.message;
+        let class = ClassName::parse(&message.class)?;
+        let method = MethodName::parse(&message.method)?;
+        let loaded = self.classes.resolve(&class).await?;
+        let depth_max = loaded.class.settings.limits.call_depth;
+        if u64::from(message.depth) > depth_max {
+            return Ok(Came::Refused(too_deep(message.depth, depth_max)));
+        }
+        let deadline = Instant::now() + DELIVERY_MAX;
+        let invoke = Invoke {
+            class: message.class.clone(),
+            object: Some(message.object.clone()).filter(|object| !object.is_empty()),
+            method: message.method.clone(),
+            payload: message.payload.clone(),
+            form: message.form,
+            accept: Form::Json as i32,
+            invocation: message.id.clone(),
+            ..Invoke::default()
+        };
+        let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
+            self.function(&class, &method, &invoke, deadline).await?;
+            return Ok(Came::Ran);
+        };
+        let view = self.odgm.catalog().view();
+        let home = view.locate(&loaded.class, &class, &object).map(|info| info.group);
+        if let Some(elsewhere) = home.filter(|home| *home != group) {
+            return Ok(Came::Elsewhere(elsewhere));
+        }
+        if loaded.is_readonly(&method) {
+            self.read(&class, &object, &method, &invoke, deadline).await?;
+            return Ok(Came::Ran);
+        }
+        let origin = Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)) };
+        self.turn(&class, &object, &method, &invoke, deadline, &origin).await?;
+        Ok(Came::Settled)
+    }
+}
+
+/// What becomes of a message whose run failed; none when the failure is not its own and it is simply tried again.
+pub(crate) fn judge(
+    problem: &Problem,
+    ready: ReadyKey,
+    attempts: u32,
+    settings: &ClassSettings,
+) -> Option<Settle> {
+    let settle = |verdict: Verdict| Settle { ready, verdict: verdict as i32, ..Settle::default() };
+    match problem.kind() {
+        Code::NotLeader | Code::NoQuorum | Code::Unavailable | Code::StaleClass => None,
+        Code::Deadline if problem.effect() == Effect::NotRun => None,
+        Code::Overloaded => {
+            let pause = problem.retry_after_ms.max(BACKOFF_MS_MIN);
+            Some(Settle { at_ms: now_ms() + pause, ..settle(Verdict::Postpone) })
+        }
+        _ if attempts + 1 >= attempts_max(settings) => {
+            Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
+        }
+        _ => Some(Settle { at_ms: now_ms() + backoff_ms(attempts), ..settle(Verdict::Retry) }),
+    }
+}
+
+fn attempts_max(settings: &ClassSettings) -> u32 {
+    match settings.message_attempts {
+        0 => MESSAGE_ATTEMPTS_DEFAULT,
+        attempts => attempts,
+    }
+}
+
+/// The pause before the next attempt, after `attempts` earlier failures.
+fn backoff_ms(attempts: u32) -> u64 {
+    let doubled = 1u64.checked_shl(attempts).unwrap_or(u64::MAX);
+    BACKOFF_MS_MIN.saturating_mul(doubled).min(BACKOFF_MS_MAX)
+}
+
+fn too_deep(depth: u32, depth_max: u64) -> Problem {
+    let detail = format!(
+        "{depth} triggers led to this message, one through the other; the class allows call_depth = {depth_max}"
+    );
+    Problem::new(Code::Invalid, detail).with_effect(Effect::NotRun).hint(
+        "triggers that lead back to themselves never end: see that a change which one makes does not fire it",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_its_own_count_and_others_do_not() {
+        let settings = ClassSettings { message_attempts: 3, ..ClassSettings::default() };
+        let verdict = |code, attempts| {
+            let judged = judge(&Problem::new(code, "x"), ReadyKey::default(), attempts, &settings);
+            judged.map(|settle| settle.verdict())
+        };
+        for code in [Code::FunctionError, Code::Trap, Code::CpuLimit, Code::NotFound, Code::Invalid] {
+            assert_eq!((verdict(code, 0), verdict(code, 1)), (Some(Verdict::Retry), Some(Verdict::Retry)));
+            assert_eq!(verdict(code, 2), Some(Verdict::Dead), "{code:?}");
+        }
+        for code in [Code::NotLeader, Code::NoQuorum, Code::Unavailable, Code::StaleClass] {
+            assert_eq!(verdict(code, 99), None, "{code:?}");
+        }
+        assert_eq!(verdict(Code::Overloaded, 99), Some(Verdict::Postpone));
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_bound() {
+        assert_eq!([0, 1, 2, 7].map(backoff_ms), [200, 400, 800, 25_600]);
+        assert_eq!([11, 63, 64, u32::MAX].map(backoff_ms), [BACKOFF_MS_MAX; 4]);
+    }
+}

@@ -12,7 +12,7 @@ use crate::running::{check_problem, problem, start, text};
 #[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let server = start().await;
-    for path in ["", "/nothing", "/classes/Counter/objects/a/fields/b/c", "/classes/Counter/events"] {
+    for path in ["", "/nothing", "/classes/Counter/objects/a/fields/b/c", "/classes/Counter/x"] {
         problem(server.get(path), 404, "not-found").await;
     }
     for path in ["/", "/metrics", "/api/v2/classes"] {

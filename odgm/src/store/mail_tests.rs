@@ -91,12 +91,9 @@ fn timers(group: &GroupState, messages: usize, index: &mut u64) {
     let (mut moved, mut from_ms) = (0, 0);
     while let Some(due) = group.first_timer(from_ms).unwrap() {
         *index += 1;
-        let tick = MailCommand {
-            term: 1,
-            now_ms: u64::MAX / 2,
-            step: Some(MailStep::Tick(Tick { from_ms, limit: 256 })),
-        };
-        entry(group, *index, 0, |desk| match desk.step(&tick, 1).unwrap() {
+        let now_ms = 1_000 + messages as u64; // all of them are due
+        let tick = MailCommand { term: 1, now_ms, step: Some(MailStep::Tick(Tick { from_ms, limit: 256 })) };
+        entry(group, *index, now_ms, |desk| match desk.step(&tick, 1).unwrap() {
             crate::mail::MailReply::Done(count) if (1..=256).contains(&count) => moved += count as usize,
             other => panic!("{other:?}"),
         });

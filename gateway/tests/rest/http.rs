@@ -12,7 +12,7 @@ use crate::running::{check_problem, problem, start, text};
 #[tokio::test]
 async fn what_does_not_exist_is_not_found() {
     let server = start().await;
-    for path in ["", "/nothing", "/classes/Counter/objects/a/fields/b/c", "/classes/Counter/x"] {
+    for path in ["", "/nothing", "/classes/Counter/objects/a/fields/b/c", "/classes/Counter/event"] {
         problem(server.get(path), 404, "not-found").await;
     }
     for path in ["/", "/metrics", "/api/v2/classes"] {
@@ -36,6 +36,8 @@ async fn every_method_that_is_allowed_has_a_handler_and_no_other_is_taken() {
         "/classes/Counter/objects/alice/invoke/echo",
         "/classes/Counter/objects/alice/fields",
         "/classes/Counter/objects/alice/fields/k",
+        "/classes/Counter/objects/alice/events",
+        "/classes/Counter/events",
     ];
     for path in resources {
         let refused = server.request(Method::OPTIONS, path).send().await.unwrap();

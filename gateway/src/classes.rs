@@ -171,7 +171,8 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         text => text.parse().map_err(|_| Refusal::invalid("the cursor is not from this listing"))?,
     };
     let operation = |_| Op::ListVersions(ClassAddress { class: name.as_str().to_owned() });
-    let Answer::Versions(versions) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await?
+    let Answer::Versions(versions) =
+        call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await?
     else {
         return Err(Refusal::misanswered());
     };
@@ -187,7 +188,8 @@ pub(crate) async fn versions(call: &Call<'_>, name: &ClassName) -> Result<Reply,
 pub(crate) async fn remove(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
     let purge = Query::parse(call.query(), &["purge"])?.flag("purge")?;
     let operation = |_| Op::RemoveClass(RemoveClass { class: name.as_str().to_owned(), purge });
-    let Answer::Removed(removed) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Never, operation).await?
+    let Answer::Removed(removed) =
+        call.app.ask(Target::Catalog, call.deadline.at, Repeat::Never, operation).await?
     else {
         return Err(Refusal::misanswered());
     };

@@ -99,7 +99,8 @@ pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::reading(class, object, consistency);
-    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? else {
+    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await?
+    else {
         return Err(Refusal::misanswered());
     };
     let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));

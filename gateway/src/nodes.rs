@@ -66,7 +66,9 @@ pub(crate) async fn change(call: &Call<'_>, node: NodeId, wish: Wish) -> Result<
     let (wanted, state) = wish.state();
     let operation = |_| Op::SetHost(SetHost { node: node.0, state: wanted as i32 });
     // to say it twice changes nothing
-    let Answer::HostSet(set) = call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await? else {
+    let Answer::HostSet(set) =
+        call.app.ask(Target::Catalog, call.deadline.at, Repeat::Harmless, operation).await?
+    else {
         return Err(Refusal::misanswered());
     };
     if !call.app.see(set.revision, None, call.deadline.at).await {

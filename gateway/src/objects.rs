@@ -32,7 +32,8 @@ pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::reading(class, object, consistency);
-    let Answer::Object(found) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? else {
+    let Answer::Object(found) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await?
+    else {
         return Err(Refusal::misanswered());
     };
     conditional(call.headers(), (found.tag, found.stale_ms), || {

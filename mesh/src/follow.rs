@@ -103,8 +103,14 @@ async fn watch_nodes(
             mesh.tasks.spawn_on(closing.run_until_cancelled_owned(attend(member.clone(), guest)), &runtime);
         }
     };
-    let declared =
-        link.session.liveliness().declare_subscriber(tokens).history(true).callback(receive).background().await;
+    let declared = link
+        .session
+        .liveliness()
+        .declare_subscriber(tokens)
+        .history(true)
+        .callback(receive)
+        .background()
+        .await;
     declared.map_err(|source| MeshError::Declare { key: tokens.into(), source })
 }
 

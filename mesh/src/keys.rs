@@ -217,7 +217,8 @@ mod tests {
         for route in [Route::Leads(node), Route::Catalog(node)] {
             assert_eq!(announcement_of(&route.key()), Some(route));
         }
-        let noise = ["oprc/v/cd/f/n/ab/alive/x", "oprc/v/cd/f/v/cd/f/n/ab/u", "oprc/v/cd/f/r/a/b", "oprc/n/ab/u"];
+        let noise =
+            ["oprc/v/cd/f/n/ab/alive/x", "oprc/v/cd/f/v/cd/f/n/ab/u", "oprc/v/cd/f/r/a/b", "oprc/n/ab/u"];
         assert!(noise.into_iter().all(|key| onward_of(key).is_none()));
         let token = alive_by_router(router, node, "me");
         assert_eq!(reached_by_router(&token), Some((router, node, "me")));
@@ -228,6 +229,8 @@ mod tests {
         assert_eq!(space_of("oprc/n/1/u"), Some(("", "oprc/n/1/u")));
         assert_eq!(space_of("red/oprc/v/1/f/n/2/u"), Some(("red/", "oprc/v/1/f/n/2/u")));
         assert_eq!(space_of("oprc/oprc/n/1/u"), Some(("oprc/", "oprc/n/1/u")));
-        assert!(["", "oprc/", "oprc/x/1", "red/blue/oprc/n/1"].into_iter().all(|key| space_of(key).is_none()));
+        assert!(
+            ["", "oprc/", "oprc/x/1", "red/blue/oprc/n/1"].into_iter().all(|key| space_of(key).is_none())
+        );
     }
 }

@@ -154,8 +154,19 @@ pub fn limits(given: &BTreeMap<String, u64>) -> Result<ClassLimits, Problem> {
 
 /// Takes one value per entry of [`SETTINGS`], in its order.
 fn class_limits(values: [u64; SETTINGS.len()]) -> ClassLimits {
-    let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] = values;
-    ClassLimits { cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours }
+    let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] =
+        values;
+    ClassLimits {
+        cpu_ms,
+        wall_ms,
+        memory_mib,
+        payload_kib,
+        write_kib,
+        write_keys,
+        sends,
+        call_depth,
+        keep_hours,
+    }
 }
 
 /// How often a message to the class is tried; 0 stands for the default.

@@ -55,7 +55,8 @@ impl Mesh {
         if let Some(link) = &self.member.link {
             // the subscribers come before the token, so that whoever sees the node alive reaches it
             let server = Server::new(Arc::downgrade(&self.member), handler);
-            link.receive(Route::Calls(node).key(), move |origin, message| server.accept(origin, message)).await?;
+            link.receive(Route::Calls(node).key(), move |origin, message| server.accept(origin, message))
+                .await?;
             link.show_alive(alive_key(node, &self.member.inbox)).await?;
         }
         self.member.directory.learn_node(node);

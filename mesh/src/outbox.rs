@@ -148,9 +148,7 @@ impl Outbox {
 /// What the frames of a route say of who sent them, and the key that the receiver knows.
 fn stamp(own: NodeId, route: &Route) -> (Origin, String) {
     match route {
-        Route::Onward(onward) => {
-            (Origin { from: onward.from, via: Some(onward.router) }, onward.to.key())
-        }
+        Route::Onward(onward) => (Origin { from: onward.from, via: Some(onward.router) }, onward.to.key()),
         _ => (Origin { from: own, via: None }, route.key()),
     }
 }

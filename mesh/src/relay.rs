@@ -3,6 +3,7 @@
 //! sends it on. It reads no message and keeps the order of each sender's.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -97,10 +98,10 @@ async fn keep_tokens(session: Session, mut changes: mpsc::UnboundedReceiver<(Str
     while let Some((key, there)) = changes.recv().await {
         if !there {
             tokens.remove(&key); // dropped, it is taken back
-        } else if !tokens.contains_key(&key) {
-            match session.liveliness().declare_token(key.clone()).await {
-                Ok(token) => drop(tokens.insert(key, token)),
-                Err(error) => tracing::warn!(key, %error, "a host cannot be shown"),
+        } else if let Entry::Vacant(entry) = tokens.entry(key) {
+            match session.liveliness().declare_token(entry.key().clone()).await {
+                Ok(token) => drop(entry.insert(token)),
+                Err(error) => tracing::warn!(key = entry.key(), %error, "a host cannot be shown"),
             }
         }
     }

@@ -180,13 +180,20 @@ fn settle(problem: Problem, step: Step) -> Problem {
     let harmless = step.repeat == Repeat::Harmless;
     match problem.kind() {
         // an answer of its own says all, but for what was tried before it
-        Code::NotLeader | Code::StaleClass | Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Overloaded
+        Code::NotLeader
+        | Code::StaleClass
+        | Code::Unavailable
+        | Code::NoQuorum
+        | Code::Deadline
+        | Code::Overloaded
             if step.open =>
         {
             problem.with_effect(Effect::Unknown)
         }
         Code::NotLeader | Code::StaleClass => problem.with_effect(Effect::NotRun),
-        Code::Unavailable | Code::NoQuorum | Code::Deadline if harmless => problem.with_effect(Effect::NotRun),
+        Code::Unavailable | Code::NoQuorum | Code::Deadline if harmless => {
+            problem.with_effect(Effect::NotRun)
+        }
         Code::Unavailable | Code::NoQuorum | Code::Deadline | Code::Internal
             if problem.effect() == Effect::Unsaid && !harmless =>
         {
@@ -206,7 +213,15 @@ mod tests {
     const REPEATS: [Repeat; 3] = [Repeat::Never, Repeat::Harmless, Repeat::Once];
 
     fn step(repeat: Repeat, misses: u32) -> Step {
-        Step { repeat, open: false, fixed: false, leaderless: false, misses, looked: Duration::ZERO, left: SOON }
+        Step {
+            repeat,
+            open: false,
+            fixed: false,
+            leaderless: false,
+            misses,
+            looked: Duration::ZERO,
+            left: SOON,
+        }
     }
 
     fn failed(code: Code, effect: Effect) -> Miss {
@@ -234,7 +249,9 @@ mod tests {
                         | (Code::Unavailable | Code::NoQuorum, NotRun, _) => None,
                         (Code::Deadline, _, Repeat::Harmless) => Some(NotRun),
                         (Code::Unavailable | Code::NoQuorum, ..)
-                        | (Code::Deadline | Code::Internal, Unsaid, Repeat::Never | Repeat::Once) => Some(Unknown),
+                        | (Code::Deadline | Code::Internal, Unsaid, Repeat::Never | Repeat::Once) => {
+                            Some(Unknown)
+                        }
                         _ => Some(effect),
                     };
                     assert_eq!(told, expected, "{code:?} {effect:?} {repeat:?}");
@@ -250,7 +267,10 @@ mod tests {
             Miss::Failed(NodeId(1), problem)
         };
         for misses in 0..HINTS_MAX {
-            assert_eq!(decide(step(Repeat::Never, misses), moved(2)), Next::Again(Duration::ZERO, Some(NodeId(2))));
+            assert_eq!(
+                decide(step(Repeat::Never, misses), moved(2)),
+                Next::Again(Duration::ZERO, Some(NodeId(2)))
+            );
         }
         assert!(
             matches!(decide(step(Repeat::Never, HINTS_MAX), moved(2)), Next::Again(pause, None) if !pause.is_zero())
@@ -348,7 +368,9 @@ mod tests {
         let again = tries.next_at(first, failed(Code::NotLeader, Effect::NotRun), Repeat::Never);
         assert!(matches!(again, Next::Again(..)));
         let last = first + Duration::from_millis(LOOKING_MS_MAX);
-        let Next::Answer(problem) = tries.next_at(last, Miss::Nobody, Repeat::Never) else { panic!("it goes on") };
+        let Next::Answer(problem) = tries.next_at(last, Miss::Nobody, Repeat::Never) else {
+            panic!("it goes on")
+        };
         assert_eq!((problem.kind(), tries.misses()), (Code::NoQuorum, 2));
     }
 }

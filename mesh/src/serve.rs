@@ -78,7 +78,8 @@ impl Server {
             Ok(request) => request,
             Err(error) => return tracing::warn!(%error, bytes, "dropped a malformed request"),
         };
-        let back = Back { way: Way::back(origin.via), inbox: request.reply_to, correlation: request.correlation };
+        let back =
+            Back { way: Way::back(origin.via), inbox: request.reply_to, correlation: request.correlation };
         if member.closing.is_cancelled() {
             let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
             return back.reply(&member, Err(problem));

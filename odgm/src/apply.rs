@@ -73,7 +73,7 @@ pub(crate) enum Effect<'a> {
         class: u64,
         object: &'a str,
         invocation: &'a str,
-        known: KnownRecord,
+        known: Box<KnownRecord>,
         /// When it may be forgotten.
         expiry: Expiry,
     },
@@ -106,7 +106,9 @@ pub(crate) fn apply_batch<'a>(
             overlay.absorb(&effects[from..]);
         }
     }
-    keeper.finish(view, batch.commits.len(), &mut effects)?;
+    let (forgotten, clock) = keeper.finish(view, batch.commits.len())?;
+    effects.extend(forgotten.into_iter().map(Effect::Forget));
+    effects.extend(clock.map(Effect::SetClock));
     Ok((effects, replies))
 }
 
@@ -158,7 +160,11 @@ fn apply<'a>(
     effects.extend(told.map(|told| Effect::Tell(Box::new(told))));
     let tag = next.map(|head| head.tag);
     if let Some(outcome) = &commit.outcome {
-        effects.push(keeper.remember(commit, KnownRecord { outcome: outcome.clone(), tag }, fresh));
+        let known = KnownRecord { outcome: outcome.clone(), tag };
+        let expiry = keeper.remember(commit, &known, fresh);
+        let CommitRecord { class, object, invocation, .. } = commit;
+        let known = Box::new(known);
+        effects.push(Effect::Remember { class: *class, object, invocation, known, expiry });
     }
     Ok(CommitReply::Committed(tag))
 }
@@ -263,7 +269,7 @@ impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
                     self.revisions.get_mut().insert(*class, *revision);
                 }
                 Effect::Remember { class, object, invocation, known, .. } => {
-                    self.known.insert((*class, *object, *invocation), known.clone());
+                    self.known.insert((*class, *object, *invocation), KnownRecord::clone(known));
                 }
                 Effect::SetField { home, key, .. } => {
                     self.fields.insert((*home, *key), true);

@@ -54,7 +54,13 @@ impl Kept for Model {
 
     fn expiring(&self, limit: usize) -> Result<Vec<Expiry>, OdgmError> {
         let all = self.expiries.iter().take(limit);
-        Ok(all.map(|((at_ms, number), record)| Expiry { at_ms: *at_ms, number: *number, record: record.clone() }).collect())
+        Ok(all
+            .map(|((at_ms, number), record)| Expiry {
+                at_ms: *at_ms,
+                number: *number,
+                record: record.clone(),
+            })
+            .collect())
     }
 }
 
@@ -80,7 +86,7 @@ impl Model {
                     self.revisions.insert(class, revision);
                 }
                 Effect::Remember { class, object, invocation, known, expiry } => {
-                    self.known.insert((class, object.to_owned(), invocation.to_owned()), known);
+                    self.known.insert((class, object.to_owned(), invocation.to_owned()), *known);
                     self.expiries.insert((expiry.at_ms, expiry.number), expiry.record);
                 }
                 Effect::Forget(expiry) => {
@@ -267,7 +273,11 @@ fn keep(fingerprint: &'static str, keep_ms: u64) -> Option<Outcome> {
 }
 
 fn call(invocation: &str, base: Tag, change: Change) -> CommitRecord {
-    CommitRecord { invocation: invocation.into(), outcome: keep("f", 100), ..commit("a", base, change, &[("x", Some("1"))]) }
+    CommitRecord {
+        invocation: invocation.into(),
+        outcome: keep("f", 100),
+        ..commit("a", base, change, &[("x", Some("1"))])
+    }
 }
 
 fn is_known(reply: &CommitReply, tag: Tag) -> bool {
@@ -371,7 +381,9 @@ proptest! {
             let mut keeper = Keeper::new(&before, 0).unwrap();
             let mut desk = Desk::new(&NoMail, 1, place, 0);
             let reply = apply(&before, (&mut desk, &mut keeper), commit, 1, place, &mut effects).unwrap();
-            keeper.finish(&before, 1, &mut effects).unwrap();
+            let (forgotten, clock) = keeper.finish(&before, 1).unwrap();
+            effects.extend(forgotten.into_iter().map(Effect::Forget));
+            effects.extend(clock.map(Effect::SetClock));
             single.take(effects);
             prop_assert_eq!(&reply, &replies[place as usize]);
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::{Asker, strange};
-use crate::catalog::{CatalogReply, CatalogShared};
+use crate::catalog::{CatalogReply, CatalogShared, CatalogState};
 use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, of_proposal};
 use crate::raft::{Command, Group, Reply};
@@ -141,7 +141,7 @@ impl Catalog {
     /// It could not be given one in time; those that it has it keeps.
     pub(crate) async fn equip(&self, node: NodeId) -> Result<(), Problem> {
         let deadline = Instant::now() + Duration::from_millis(EQUIP_MS);
-        for digest in self.shared.with(|state| state.components()) {
+        for digest in self.shared.with(CatalogState::components) {
             self.asker.supply(node, digest, deadline).await?;
         }
         Ok(())

@@ -4,7 +4,6 @@
 
 use prost::Message as _;
 
-use crate::apply::Effect;
 use crate::error::OdgmError;
 use crate::record::{ClockRecord, CommitRecord, ExpiryRecord, KnownRecord};
 
@@ -45,13 +44,8 @@ impl Keeper {
         Ok(Self { before, clock: ClockRecord { now_ms: now_ms.max(before.now_ms), ..before } })
     }
 
-    /// A call takes effect.
-    pub(crate) fn remember<'a>(
-        &mut self,
-        commit: &'a CommitRecord,
-        known: KnownRecord,
-        number: u64,
-    ) -> Effect<'a> {
+    /// A call takes effect; gives when it is to be forgotten.
+    pub(crate) fn remember(&mut self, commit: &CommitRecord, known: &KnownRecord, number: u64) -> Expiry {
         let CommitRecord { class, object, invocation, .. } = commit;
         let bytes = (known.encoded_len() + 2 * (object.len() + invocation.len()) + 64) as u64;
         self.clock.kept += 1;
@@ -59,17 +53,16 @@ impl Keeper {
         let at_ms = self.clock.now_ms.saturating_add(known.outcome.keep_ms);
         let record =
             ExpiryRecord { class: *class, object: object.clone(), invocation: invocation.clone(), bytes };
-        let expiry = Expiry { at_ms, number, record };
-        Effect::Remember { class: *class, object, invocation, known, expiry }
+        Expiry { at_ms, number, record }
     }
 
-    /// Forgets what is due, after an entry of so many commits.
+    /// What is to be forgotten after an entry of so many commits, and what is kept then, if that has changed.
     pub(crate) fn finish(
         mut self,
         kept: &impl Kept,
         commits: usize,
-        effects: &mut Vec<Effect<'_>>,
-    ) -> Result<(), OdgmError> {
+    ) -> Result<(Vec<Expiry>, Option<ClockRecord>), OdgmError> {
+        let mut forgotten = Vec::new();
         if self.is_full() || self.clock.now_ms >= kept.earliest_ms() {
             for expiry in kept.expiring(2 * commits + FORGOTTEN_MIN)? {
                 if expiry.at_ms > self.clock.now_ms && !self.is_full() {
@@ -77,13 +70,10 @@ impl Keeper {
                 }
                 self.clock.kept = self.clock.kept.saturating_sub(1);
                 self.clock.kept_bytes = self.clock.kept_bytes.saturating_sub(expiry.record.bytes);
-                effects.push(Effect::Forget(expiry));
+                forgotten.push(expiry);
             }
         }
-        if self.clock != self.before {
-            effects.push(Effect::SetClock(self.clock));
-        }
-        Ok(())
+        Ok((forgotten, (self.clock != self.before).then_some(self.clock)))
     }
 
     fn is_full(&self) -> bool {

@@ -52,7 +52,8 @@ async fn kill_leaders_while_clients_call(name: &str, calls: usize, kills: usize)
     }
     for kill in 1..=kills {
         let due = calls * kill / (kills + 1);
-        within(PATIENCE, "calls go on", || async { (answered.load(Ordering::SeqCst) >= due).then_some(()) }).await;
+        within(PATIENCE, "calls go on", || async { (answered.load(Ordering::SeqCst) >= due).then_some(()) })
+            .await;
         let host = cluster.leader_of(&class.name, &format!("o{}", rng.random_range(0..OBJECTS))).await;
         cluster.kill(Party::Host(host));
         tokio::time::sleep(Duration::from_millis(rng.random_range(0..2_000))).await;

@@ -5,8 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod catalog_leader;
-mod exactly_once;
 mod events;
+mod events_many;
+mod exactly_once;
 mod faults;
 mod fresh_reads;
 mod linearizable;

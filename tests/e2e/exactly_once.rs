@@ -83,7 +83,10 @@ async fn another_call_under_the_key(server: Server) {
     assert_eq!(object.fields().await, json!({ "n": 5 }));
     keyed(object.put(&json!({ "n": 1 })), "b").send().await.expect(200);
     keyed(object.put(&json!({ "n": 2 })), "b").send().await.problem(Code::IdempotencyMismatch);
-    keyed(object.put(&json!({ "n": 1 })).header("if-match", "*"), "b").send().await.problem(Code::IdempotencyMismatch);
+    keyed(object.put(&json!({ "n": 1 })).header("if-match", "*"), "b")
+        .send()
+        .await
+        .problem(Code::IdempotencyMismatch);
 }
 
 async fn a_retry_waits_for_the_first(server: Server) {

@@ -15,7 +15,6 @@ mod create_only;
 mod deadlines;
 mod durable;
 mod events;
-mod events_many;
 mod events_resume;
 mod exact_counts;
 mod exactly_once;

@@ -101,7 +101,11 @@ impl Ledger {
     /// # Panics
     /// When they differ.
     pub async fn check(&self) {
-        assert_eq!(cluster(&self.class).await, self.cluster, "another cluster than when the ledger was opened");
+        assert_eq!(
+            cluster(&self.class).await,
+            self.cluster,
+            "another cluster than when the ledger was opened"
+        );
         for (number, known) in self.book.iter().enumerate() {
             let (fields, version) = contents(&self.class, &format!("o{number}")).await;
             known.lock().unwrap().compare(number, &fields, version);

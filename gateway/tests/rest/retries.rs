@@ -55,7 +55,8 @@ async fn what_takes_effect_once_is_tried_again_under_its_id() {
     let request = server.request(Method::PUT, "/classes/Counter/objects/alice").body(r#"{"fields":{}}"#);
     text(request, 201).await;
     // and when it stays open, that is what is told, whatever was said last
-    let refusals = std::iter::once(unknown(Code::Unavailable)).chain((0..10_000).map(|_| not_run(Code::Unavailable)));
+    let refusals =
+        std::iter::once(unknown(Code::Unavailable)).chain((0..10_000).map(|_| not_run(Code::Unavailable)));
     server.fake.fail_with(refusals);
     let request = server.post(ECHO, "5").header("X-Request-Timeout-Ms", "500");
     assert_eq!(problem(request, 503, "unavailable").await["outcome"], "unknown");

@@ -78,8 +78,10 @@ impl<'a> CallId<'a> {
         if known.outcome.fingerprint == self.fingerprint {
             return Ok(known);
         }
-        let detail =
-            format!("another call, or the same with another payload, was made under the key {:?}", self.invocation);
+        let detail = format!(
+            "another call, or the same with another payload, was made under the key {:?}",
+            self.invocation
+        );
         Err(Problem::new(Code::IdempotencyMismatch, detail)
             .with_effect(Effect::NotRun)
             .hint("take a new key for each call, and the same one only to try the very same call again"))
@@ -184,16 +186,23 @@ mod tests {
 
     fn known(told: Told, invoke: &Invoke) -> Known {
         let id = CallId::of_call(invoke, Instant::now()).unwrap();
-        Known { outcome: id.outcome(told, &ClassLimits::default()), tag: Some(Tag { incarnation: 1, version: 3 }) }
+        Known {
+            outcome: id.outcome(told, &ClassLimits::default()),
+            tag: Some(Tag { incarnation: 1, version: 3 }),
+        }
     }
 
     #[test]
     fn the_same_key_with_anything_else_is_another_call() {
         let call = invoke(b"1");
         let kept = known(told_of(&Invoked::default()), &call);
-        let check = |other: &Invoke| CallId::of_call(other, Instant::now()).unwrap().check(kept.clone()).map(drop);
+        let check =
+            |other: &Invoke| CallId::of_call(other, Instant::now()).unwrap().check(kept.clone()).map(drop);
         assert!(check(&call).is_ok());
-        assert!(check(&Invoke { revision: 9, ..call.clone() }).is_ok(), "a deploy in between makes no other call");
+        assert!(
+            check(&Invoke { revision: 9, ..call.clone() }).is_ok(),
+            "a deploy in between makes no other call"
+        );
         for other in [
             Invoke { method: "m".into(), ..call.clone() },
             Invoke { form: 1, ..call.clone() },
@@ -209,7 +218,8 @@ mod tests {
     fn what_was_told_is_told_again_with_where_the_object_stood() {
         let call = invoke(b"");
         let payload = Some(Bytes::from_static(b"7"));
-        let again = invoked_again(known(told_of(&Invoked { payload: payload.clone(), ..Invoked::default() }), &call));
+        let again =
+            invoked_again(known(told_of(&Invoked { payload: payload.clone(), ..Invoked::default() }), &call));
         assert_eq!(again, Ok(Invoked { payload, version: Some(3), replayed: true, ..Invoked::default() }));
         let failed = Problem::new(Code::FunctionError, "no");
         let again = invoked_again(known(Told::Failed(failed.clone()), &call)).unwrap_err();
@@ -228,7 +238,8 @@ mod tests {
         assert_eq!(told(most).unwrap().payload.unwrap().len(), most);
         let problem = told(RESULT_KEPT_BYTES_MAX).unwrap_err();
         assert_eq!((problem.kind(), problem.replayed), (Code::PayloadTooLarge, true));
-        let failed = Problem { error: "x".repeat(RESULT_KEPT_BYTES_MAX), ..Problem::new(Code::FunctionError, "no") };
+        let failed =
+            Problem { error: "x".repeat(RESULT_KEPT_BYTES_MAX), ..Problem::new(Code::FunctionError, "no") };
         let again = invoked_again(known(Told::Failed(failed), &call)).unwrap_err();
         assert_eq!((again.kind(), again.error.as_str()), (Code::FunctionError, "null"));
     }

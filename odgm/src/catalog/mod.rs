@@ -19,6 +19,7 @@ mod state;
 
 pub(crate) use self::keys::{CatalogEffect, CatalogKey};
 pub(crate) use self::shared::CatalogShared;
+pub(crate) use self::state::CatalogState;
 
 use oprc_mesh::wire::Deployed;
 

@@ -98,7 +98,11 @@ impl CatalogState {
 
     /// The components of all deployments, each once.
     pub(crate) fn components(&self) -> BTreeSet<bytes::Bytes> {
-        self.classes.values().flat_map(|entry| &entry.versions).map(|version| version.digest.clone()).collect()
+        self.classes
+            .values()
+            .flat_map(|entry| &entry.versions)
+            .map(|version| version.digest.clone())
+            .collect()
     }
 
     /// What the rest of the house sees: sorted by name and id, without removed classes.

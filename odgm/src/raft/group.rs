@@ -1,8 +1,8 @@
 //! One running Raft group.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::Raft;
@@ -92,8 +92,7 @@ impl Group {
         let (pristine, forgotten) = (log.is_pristine(), log.forgotten());
         let failed = |operation| move |error: &dyn std::fmt::Display| OdgmError::raft(operation, id, error);
         let authority = Arc::<OnceLock<Authority>>::default();
-        let network =
-            Network { exchange: context.exchange.clone(), group: id, authority: authority.clone() };
+        let network = Network { exchange: context.exchange.clone(), group: id, authority: authority.clone() };
         let raft = Raft::new(node, config(id)?, network, log, state_machine)
             .await
             .map_err(|error| failed("start the log")(&error))?;

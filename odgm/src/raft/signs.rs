@@ -77,7 +77,10 @@ mod tests {
         two.hear(1, Some(one.own()));
         two.hear(1, None);
         assert_eq!(two.seen(1), Some(first));
-        assert!(one.given(first).is_some_and(|when| when <= Instant::now() && when + Duration::from_secs(1) > given));
+        assert!(
+            one.given(first)
+                .is_some_and(|when| when <= Instant::now() && when + Duration::from_secs(1) > given)
+        );
         assert_eq!(two.given(first), None, "it is another process's");
     }
 

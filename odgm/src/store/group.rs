@@ -15,8 +15,8 @@ use super::state::StateDb;
 use crate::apply::{Effect, View};
 use crate::catalog::{CatalogEffect, CatalogKey};
 use crate::error::OdgmError;
-use crate::key::{OWN, Space, StateKey, parse_class, successor};
 use crate::keeping::{Expiry, Kept};
+use crate::key::{OWN, Space, StateKey, parse_class, successor};
 use crate::record::{
     CatalogRecord, ClockRecord, ExpiryRecord, FORMAT, KnownRecord, NumberRecord, StateRecord,
 };
@@ -339,7 +339,11 @@ impl View for GroupState {
     }
 
     fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
-        get::<KnownRecord>(&self.db, &self.space().known(class, object, invocation), "a call that took effect")
+        get::<KnownRecord>(
+            &self.db,
+            &self.space().known(class, object, invocation),
+            "a call that took effect",
+        )
     }
 }
 

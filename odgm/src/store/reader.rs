@@ -57,14 +57,10 @@ impl Reader {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn known(
-        &self,
-        class: u64,
-        object: &ObjectId,
-        invocation: &str,
-    ) -> Result<Option<Known>, OdgmError> {
+    pub fn known(&self, class: u64, object: &ObjectId, invocation: &str) -> Result<Option<Known>, OdgmError> {
         let stored = self.get(&self.space().known(class, object.as_str(), invocation))?;
-        let record = stored.map(|bytes| decode::<KnownRecord>(&bytes, "a call that took effect")).transpose()?;
+        let record =
+            stored.map(|bytes| decode::<KnownRecord>(&bytes, "a call that took effect")).transpose()?;
         Ok(record.map(|KnownRecord { outcome, tag }| Known { outcome, tag }))
     }
 

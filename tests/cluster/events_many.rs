@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use oprc_mesh::limits::EMIT_BYTES_MAX;
-use oprc_tests::{Class, Events, Kind, Server, guests, run, within};
+use oprc_tests::{Class, Events, Kind, Server, guests, within};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::alone;
 
 /// As many as a gateway takes by default, if this process may have so many connections.
 const READERS_MAX: usize = 10_000;
@@ -61,7 +63,7 @@ async fn counting(server: &Server, path: String, seen: Arc<AtomicUsize>, ready: 
 
 #[test]
 fn each_gets_everything_and_one_that_reads_nothing_delays_nobody() {
-    run(async {
+    alone(async {
         let readers = READERS_MAX.min(room());
         let server = Server::start(Kind::Apart).await;
         let _shown = server.show_logs_on_panic();
@@ -102,7 +104,7 @@ fn each_gets_everything_and_one_that_reads_nothing_delays_nobody() {
 #[test]
 fn a_slow_reader_is_cut_off_with_a_reason() {
     for kind in [Kind::Embedded, Kind::Apart] {
-        run(async {
+        alone(async {
             let server = Server::start(kind).await;
             let _shown = server.show_logs_on_panic();
             let class = Class::deploy(&server, "Slow", guests::prober(), "").await;

@@ -17,7 +17,7 @@ const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// See the module.
 pub(crate) struct Hubs {
-    hubs: Mutex<HashMap<ClassName, Arc<Hub>>>,
+    open: Mutex<HashMap<ClassName, Arc<Hub>>>,
     readers: AtomicUsize,
     readers_max: usize,
     budget: Arc<Budget>,
@@ -37,7 +37,7 @@ pub(crate) struct Seat(Arc<Hubs>);
 impl Hubs {
     pub(crate) fn new(readers_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            hubs: Mutex::default(),
+            open: Mutex::default(),
             readers: AtomicUsize::new(0),
             readers_max,
             budget: Budget::new(HELD_BYTES_MAX),
@@ -58,7 +58,7 @@ impl Hubs {
     /// The hub of a class, whose grid has these partitions; and whether it is new. One that is over, or of another class of
     /// that name, is left to those who hold it.
     pub(crate) fn hold(self: &Arc<Self>, class: &ClassName, number: u64, groups: &[u64]) -> (Hold, bool) {
-        let mut hubs = self.hubs.lock();
+        let mut hubs = self.open.lock();
         let known = hubs.get(class).filter(|hub| hub.is_of(number, groups)).cloned();
         let is_new = known.is_none();
         let hub = known.unwrap_or_else(|| {
@@ -79,7 +79,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut hubs = self.hubs.hubs.lock(); // kept, so that nobody takes hold in between
+        let mut hubs = self.hubs.open.lock(); // kept, so that nobody takes hold in between
         if self.hub.holds.fetch_sub(1, Ordering::Relaxed) > 1 {
             return;
         }

@@ -101,12 +101,11 @@ impl Queue {
             return drop(self.cut_off(inner));
         }
         inner.bytes += bytes;
-        match &mut inner.later {
-            Some(later) => later.push_back(chunk.clone()),
-            None => {
-                inner.ready.push_back(chunk.clone());
-                inner.wake();
-            }
+        if let Some(later) = &mut inner.later {
+            later.push_back(chunk.clone());
+        } else {
+            inner.ready.push_back(chunk.clone());
+            inner.wake();
         }
     }
 

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn object() -> String {
     let class = "Counter".parse().unwrap();
     let first = |id: &String| u32::from(slot(&class, &id.parse().unwrap())) < 4_096 / PARTITIONS;
-    (0..).map(|n| format!("o{n}")).find(first).unwrap()
+    (0..1_000).map(|n| format!("o{n}")).find(first).unwrap()
 }
 
 fn path(object: &str) -> String {

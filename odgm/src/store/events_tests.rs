@@ -99,6 +99,7 @@ fn each_commit_tells_what_it_did_and_it_survives_a_crash() {
 
 #[test]
 fn commits_of_one_entry_see_each_other() {
+    use FieldAction::{Create, Delete, Update};
     let bed = Bed::new();
     let group = bed.group(1);
     let incarnation = 1 << crate::types::INCARNATION_PLACE_BITS;
@@ -117,7 +118,6 @@ fn commits_of_one_entry_see_each_other() {
         .iter()
         .flat_map(|event| event.changes.iter().map(|change| (&*change.key, change.action())))
         .collect();
-    use FieldAction::{Create, Delete, Update};
     assert_eq!(fields, [("k", Delete), ("n", Create), ("k", Create), ("n", Update)]);
 }
 

@@ -61,7 +61,8 @@ async fn kill_leaders_while_clients_call(name: &str, calls: usize, kills: usize)
         cluster.settled(3).await;
     }
     clients.join_all().await;
-    check(&cluster, &class, &answers.lock().unwrap().clone()).await;
+    let answers = answers.lock().unwrap().clone();
+    check(&cluster, &class, &answers).await;
 }
 
 async fn check(cluster: &Cluster, class: &Class, answers: &BTreeMap<(usize, String), Value>) {

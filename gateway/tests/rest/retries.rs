@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::fake::{NODE, not_run, unknown};
 use crate::running::{problem, start, text};
 
+const FUNCTION: &str = "/classes/Counter/functions/echo";
 const ECHO: &str = "/classes/Counter/objects/alice/invoke/echo";
 
 #[tokio::test]
@@ -28,7 +29,6 @@ async fn what_did_not_run_is_tried_again() {
 #[tokio::test]
 async fn a_function_that_may_have_run_is_never_run_again() {
     let server = start().await;
-    const FUNCTION: &str = "/classes/Counter/functions/echo";
     server.fake.fail_with([unknown(Code::Unavailable)]);
     let lost = problem(server.post(FUNCTION, "5"), 503, "unavailable").await;
     assert_eq!(lost["outcome"], "unknown");

@@ -29,8 +29,9 @@ impl<'a> CallId<'a> {
     /// None for a call without an id.
     pub(super) fn of_call(invoke: &'a Invoke, deadline: Instant) -> Option<Self> {
         let Invoke { invocation, keyed, method, payload, form, accept, .. } = invoke;
-        let forms = [*form as u8, *accept as u8];
-        Self::new(invocation, *keyed, deadline, || fingerprint(&[method.as_bytes(), payload, &forms]))
+        Self::new(invocation, *keyed, deadline, || {
+            fingerprint(&[method.as_bytes(), payload, &form.to_le_bytes(), &accept.to_le_bytes()])
+        })
     }
 
     /// None for a write without an id.

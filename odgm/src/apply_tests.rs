@@ -268,27 +268,27 @@ fn any_commit() -> impl Strategy<Value = CommitRecord> {
     )
 }
 
-fn keep(fingerprint: &'static str, keep_ms: u64) -> Option<Outcome> {
-    Some(Outcome { fingerprint: fingerprint.into(), keep_ms, told: Some(types::Told::TooLarge(7)) })
+fn keep(fingerprint: &'static str, keep_ms: u64) -> Outcome {
+    Outcome { fingerprint: fingerprint.into(), keep_ms, told: Some(types::Told::TooLarge(7)) }
 }
 
 fn call(invocation: &str, base: Tag, change: Change) -> CommitRecord {
     CommitRecord {
         invocation: invocation.into(),
-        outcome: keep("f", 100),
+        outcome: Some(keep("f", 100)),
         ..commit("a", base, change, &[("x", Some("1"))])
     }
 }
 
 fn is_known(reply: &CommitReply, tag: Tag) -> bool {
-    matches!(reply, CommitReply::Known(known) if known.tag == Some(tag) && known.outcome == keep("f", 100).unwrap())
+    matches!(reply, CommitReply::Known(known) if known.tag == Some(tag) && known.outcome == keep("f", 100))
 }
 
 #[test]
 fn a_call_takes_effect_once_whatever_came_after_it() {
     let mut model = Model::default();
     let first = call("one", ABSENT, Change::Merge);
-    model.apply(&[first.clone()], 5);
+    model.apply(std::slice::from_ref(&first), 5);
     let after_first = model.tag("a");
     model.apply(&[call("two", after_first, Change::Merge)], 6);
     // another base, an older revision and another term would each be rejected
@@ -316,7 +316,7 @@ fn a_rejected_call_is_not_known_and_a_deleted_object_leaves_its_calls() {
     model.apply(&[call("one", ABSENT, Change::Merge)], 6);
     let at = model.tag("a");
     let delete = CommitRecord { writes: Vec::new(), ..call("gone", at, Change::Delete) };
-    assert_eq!(model.apply(&[delete.clone()], 7), [CommitReply::Committed(None)]);
+    assert_eq!(model.apply(std::slice::from_ref(&delete), 7), [CommitReply::Committed(None)]);
     assert!(matches!(&model.apply(&[delete], 8)[0], CommitReply::Known(known) if known.tag.is_none()));
     assert!(is_known(&model.apply(&[call("one", ABSENT, Change::Merge)], 9)[0], at));
 }

@@ -173,14 +173,13 @@ impl World {
                 let known = |id: &u64| group.voters.contains(id) || group.learners.contains(id);
                 assert!(voters.iter().all(known), "openraft refuses voters that do not follow yet");
                 assert!(voters.iter().filter(|id| alive.contains(id)).count() * 2 > voters.len());
-                let fewest = match states.partition(id) {
+                let fewest = if let Some(info) = states.partition(id) {
                     // fewer than before only as far as the placement asked for it: see `check_place`
-                    Some(info) => info.nodes.len(),
+                    info.nodes.len()
+                } else {
                     // the catalog makes an even number of voters odd
-                    None => {
-                        let lost = leaving(&states, group.voters.iter()) + usize::from(voters.len() % 2 == 1);
-                        group.voters.len().saturating_sub(lost)
-                    }
+                    let lost = leaving(&states, group.voters.iter()) + usize::from(voters.len() % 2 == 1);
+                    group.voters.len().saturating_sub(lost)
                 };
                 assert!(voters.len() >= fewest, "{:?} -> {voters:?}", group.voters);
                 for id in &voters {

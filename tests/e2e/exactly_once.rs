@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Call, Class, Object, Reply, Server, both, guests};
+use oprc_tests::{Call, Class, Kind, Object, Reply, Server, both, guests, run};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -15,7 +15,6 @@ both!(
     failures,
     nothing_written,
     writes_of_fields,
-    through_a_crash,
     of_an_object_each,
     reads_are_not_kept,
     keys_at_their_bounds,
@@ -146,7 +145,20 @@ async fn writes_of_fields(server: Server) {
     twice(|| keyed(object.patch(&json!({ "a": 2 })), "cas").header("if-match", &etag)).await.expect(200);
 }
 
-async fn through_a_crash(server: Server) {
+#[test]
+fn through_a_crash_of_everything() {
+    run(through_a_crash(Kind::Embedded));
+}
+
+#[test]
+fn through_a_crash_of_the_host() {
+    run(through_a_crash(Kind::Apart));
+}
+
+/// On a server of its own: others' calls would be lost with it.
+async fn through_a_crash(kind: Kind) {
+    let server = Server::start(kind).await;
+    let _shown = server.show_logs_on_panic();
     let object = fresh(&server).await;
     let mut acknowledged = Vec::new();
     for round in 0..4 {

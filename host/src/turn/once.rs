@@ -70,14 +70,17 @@ impl<'a> CallId<'a> {
     /// `idempotency-mismatch` when another call took effect under this id.
     pub(super) fn known(&self, home: &Home, object: &ObjectId) -> Result<Option<Known>, Problem> {
         let known = home.partition.reader().known(home.class, object, self.invocation)?;
-        known.map(|known| self.check(known)).transpose()
+        if let Some(known) = &known {
+            self.check(known)?;
+        }
+        Ok(known)
     }
 
     /// # Errors
     /// `idempotency-mismatch` when what is known is another call.
-    pub(super) fn check(&self, known: Known) -> Result<Known, Problem> {
+    pub(super) fn check(&self, known: &Known) -> Result<(), Problem> {
         if known.outcome.fingerprint == self.fingerprint {
-            return Ok(known);
+            return Ok(());
         }
         let detail = format!(
             "another call, or the same with another payload, was made under the key {:?}",
@@ -100,7 +103,7 @@ pub(super) fn told_of(invoked: &Invoked) -> Told {
 /// # Errors
 /// What the call failed with; that its result was too large to be kept.
 pub(super) fn invoked_again(known: Known) -> Result<Invoked, Problem> {
-    let version = Some(known.tag.map_or(0, |tag| tag.version));
+    let version = Some(version(known.tag));
     match known.outcome.told {
         Some(Told::Invoked(invoked)) => Ok(Invoked { version, replayed: true, ..invoked }),
         told => Err(not_told(told)),
@@ -197,8 +200,7 @@ mod tests {
     fn the_same_key_with_anything_else_is_another_call() {
         let call = invoke(b"1");
         let kept = known(told_of(&Invoked::default()), &call);
-        let check =
-            |other: &Invoke| CallId::of_call(other, Instant::now()).unwrap().check(kept.clone()).map(drop);
+        let check = |other: &Invoke| CallId::of_call(other, Instant::now()).unwrap().check(&kept);
         assert!(check(&call).is_ok());
         assert!(
             check(&Invoke { revision: 9, ..call.clone() }).is_ok(),

@@ -149,6 +149,8 @@ impl Turns {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let place = self.mailboxes.enter(home.class, object).await?;
+        // a message takes effect once because its turn's commit uses it up
+        let id = if origin.delivery.is_none() { CallId::of_call(invoke, deadline) } else { None };
         for _ in 0..RUNS_MAX {
             let loaded = self.classes.resolve(class).await?;
             if loaded.is_readonly(method) {
@@ -158,14 +160,13 @@ impl Turns {
             let home = self.place(&loaded.class, class, object)?;
             // before any state is read, so that a commit computed from that state carries a term no later than it
             let term = home.partition.leadership()?;
-            // a message takes effect once because its turn's commit uses it up
-            let id = if origin.delivery.is_none() { CallId::of_call(invoke, deadline) } else { None };
             if let Some(id) = &id
                 && let Some(known) = id.known(&home, object)?
             {
                 return invoked_again(known);
             }
-            match self.run_once(&loaded, &home, term, object, method, (invoke, id), deadline, origin).await? {
+            let call = (invoke, id.as_ref());
+            match self.run_once(&loaded, &home, term, object, method, call, deadline, origin).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -205,7 +206,7 @@ impl Turns {
         term: u64,
         object: &ObjectId,
         method: &MethodName,
-        (invoke, id): (&Invoke, Option<CallId<'_>>),
+        (invoke, id): (&Invoke, Option<&CallId<'_>>),
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Ran, Problem> {
@@ -215,12 +216,12 @@ impl Turns {
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let work = turned.effects(access, &outcome)?;
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
-        let kept = id.as_ref().filter(|id| id.keyed);
+        let keyed = id.is_some_and(|id| id.keyed);
         let work = match (work, &outcome) {
             (Some(work), _) => work,
             // nothing is written, and yet the client is to get the same answer again
-            (None, Ok(_)) if kept.is_some() => Work::none(),
-            (None, Err(problem)) if kept.is_some() && is_outcome(problem) => Work::none(),
+            (None, Ok(_)) if keyed => Work::none(),
+            (None, Err(problem)) if keyed && is_outcome(problem) => Work::none(),
             (None, _) => {
                 // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
                 // that was read is one committed state of this term.
@@ -234,17 +235,14 @@ impl Turns {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
-        let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
+        let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
         let fence = Fence { term, class: home.class, revision: home.revision, base };
-        match commit(&home.partition, fence, object.clone(), work, (&invoke.invocation, kept)).await? {
+        match commit(&home.partition, fence, object.clone(), work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ran::Done(Invoked { version: Some(version(tag)), ..outcome? }))
             }
-            Committed::Before(known) => {
-                let known = id.map_or(Ok(*known.clone()), |id| id.check(*known))?;
-                Ok(Ran::Done(invoked_again(known)?))
-            }
+            Committed::Before(known) => invoked_again(*known).map(Ran::Done),
             Committed::Again(rejection) => Ok(Ran::Again(rejection)),
         }
     }

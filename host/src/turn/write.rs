@@ -28,18 +28,18 @@ impl Turns {
         let home = self.home(&class, &object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let place = self.mailboxes.enter(home.class, &object).await?;
+        let id = CallId::of_write(&write, deadline);
         for _ in 0..RUNS_MAX {
             let home = self.home(&class, &object)?;
             // before any state is read, as in a turn
             let term = home.partition.leadership()?;
             before(deadline)?;
-            let id = CallId::of_write(&write, deadline);
             if let Some(id) = &id
                 && let Some(known) = id.known(&home, &object)?
             {
                 return written_again(known);
             }
-            match self.write_once(&home, term, &object, (&write, id)).await? {
+            match self.write_once(&home, term, &object, (&write, id.as_ref())).await? {
                 Ok(written) => return Ok(written),
                 Err(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -53,7 +53,7 @@ impl Turns {
         home: &Home,
         term: u64,
         object: &ObjectId,
-        (write, id): (&WriteObject, Option<CallId<'_>>),
+        (write, id): (&WriteObject, Option<&CallId<'_>>),
     ) -> Result<Result<Written, Rejection>, Problem> {
         let reader = home.partition.reader();
         let head = reader.head(home.class, object)?;
@@ -71,21 +71,18 @@ impl Turns {
         check_size(&writes, &home.limits)?;
         let created = base.is_none() && change != Change::Delete;
         let told = Told::Written(Written { created, ..Written::default() });
-        let kept = id.as_ref().map(|id| id.outcome(told, &home.limits));
+        let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
         let class = ClassName::parse(&write.class)?;
         let before = Before { reader: &reader, class: home.class, object, head: head.as_ref() };
         let post = of_write(home, &class, &before, change, &writes)?;
         let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
         let work = Work { change, writes, emitted: Vec::new(), post };
-        match commit(&home.partition, fence, object.clone(), work, (&write.invocation, kept)).await? {
+        match commit(&home.partition, fence, object.clone(), work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ok(Written { tag, created, ..Written::default() }))
             }
-            Committed::Before(known) => {
-                let known = id.map_or(Ok(*known.clone()), |id| id.check(*known))?;
-                written_again(known).map(Ok)
-            }
+            Committed::Before(known) => written_again(*known).map(Ok),
             Committed::Again(rejection) => Ok(Err(rejection)),
         }
     }

@@ -20,7 +20,7 @@ use crate::events::{Step, Told, note};
 use crate::keeping::{Expiry, Keeper, Kept};
 use crate::mail::Desk;
 use crate::record::{ClockRecord, CommitBatch, CommitRecord, KnownRecord};
-use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Known, Rejection};
+use crate::types::{Change, CommitReply, Head, INCARNATION_PLACE_BITS, Known, Outcome, Rejection};
 
 /// The committed state, as far as fences need it.
 pub(crate) trait View {
@@ -73,7 +73,9 @@ pub(crate) enum Effect<'a> {
         class: u64,
         object: &'a str,
         invocation: &'a str,
-        known: Box<KnownRecord>,
+        outcome: &'a Outcome,
+        /// Where it left the object.
+        tag: Option<Tag>,
         /// When it may be forgotten.
         expiry: Expiry,
     },
@@ -160,11 +162,9 @@ fn apply<'a>(
     effects.extend(told.map(|told| Effect::Tell(Box::new(told))));
     let tag = next.map(|head| head.tag);
     if let Some(outcome) = &commit.outcome {
-        let known = KnownRecord { outcome: outcome.clone(), tag };
-        let expiry = keeper.remember(commit, &known, fresh);
+        let expiry = keeper.remember(commit, outcome, fresh);
         let CommitRecord { class, object, invocation, .. } = commit;
-        let known = Box::new(known);
-        effects.push(Effect::Remember { class: *class, object, invocation, known, expiry });
+        effects.push(Effect::Remember { class: *class, object, invocation, outcome, tag, expiry });
     }
     Ok(CommitReply::Committed(tag))
 }
@@ -242,7 +242,7 @@ struct Overlay<'v, 'a, V> {
     fields: HashMap<(u64, &'a str), bool>,
     // filled on reads as well: most commits of a batch ask for the same few classes
     revisions: RefCell<HashMap<u64, u64>>,
-    known: HashMap<(u64, &'a str, &'a str), KnownRecord>,
+    known: HashMap<(u64, &'a str, &'a str), (&'a Outcome, Option<Tag>)>,
 }
 
 impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
@@ -268,8 +268,8 @@ impl<'v, 'a, V: View> Overlay<'v, 'a, V> {
                 Effect::SetRevision { class, revision } => {
                     self.revisions.get_mut().insert(*class, *revision);
                 }
-                Effect::Remember { class, object, invocation, known, .. } => {
-                    self.known.insert((*class, *object, *invocation), KnownRecord::clone(known));
+                Effect::Remember { class, object, invocation, outcome, tag, .. } => {
+                    self.known.insert((*class, *object, *invocation), (outcome, *tag));
                 }
                 Effect::SetField { home, key, .. } => {
                     self.fields.insert((*home, *key), true);
@@ -308,8 +308,8 @@ impl<V: View> View for Overlay<'_, '_, V> {
     }
 
     fn known(&self, class: u64, object: &str, invocation: &str) -> Result<Option<KnownRecord>, OdgmError> {
-        if let Some(known) = self.known.get(&(class, object, invocation)) {
-            return Ok(Some(known.clone()));
+        if let Some((outcome, tag)) = self.known.get(&(class, object, invocation)) {
+            return Ok(Some(KnownRecord { outcome: Outcome::clone(outcome), tag: *tag }));
         }
         self.below.known(class, object, invocation)
     }

@@ -85,8 +85,9 @@ impl Model {
                 Effect::SetRevision { class, revision } => {
                     self.revisions.insert(class, revision);
                 }
-                Effect::Remember { class, object, invocation, known, expiry } => {
-                    self.known.insert((class, object.to_owned(), invocation.to_owned()), *known);
+                Effect::Remember { class, object, invocation, outcome, tag, expiry } => {
+                    let known = KnownRecord { outcome: outcome.clone(), tag };
+                    self.known.insert((class, object.to_owned(), invocation.to_owned()), known);
                     self.expiries.insert((expiry.at_ms, expiry.number), expiry.record);
                 }
                 Effect::Forget(expiry) => {

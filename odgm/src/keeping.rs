@@ -5,7 +5,8 @@
 use prost::Message as _;
 
 use crate::error::OdgmError;
-use crate::record::{ClockRecord, CommitRecord, ExpiryRecord, KnownRecord};
+use crate::record::{ClockRecord, CommitRecord, ExpiryRecord};
+use crate::types::Outcome;
 
 /// Calls that a group keeps, at the most ...
 pub(crate) const KEPT_MAX: u64 = 1 << 18;
@@ -45,12 +46,13 @@ impl Keeper {
     }
 
     /// A call takes effect; gives when it is to be forgotten.
-    pub(crate) fn remember(&mut self, commit: &CommitRecord, known: &KnownRecord, number: u64) -> Expiry {
+    pub(crate) fn remember(&mut self, commit: &CommitRecord, outcome: &Outcome, number: u64) -> Expiry {
         let CommitRecord { class, object, invocation, .. } = commit;
-        let bytes = (known.encoded_len() + 2 * (object.len() + invocation.len()) + 64) as u64;
+        // what else the two records take up is not worth encoding them for
+        let bytes = (outcome.encoded_len() + 2 * (object.len() + invocation.len()) + 96) as u64;
         self.clock.kept += 1;
         self.clock.kept_bytes += bytes;
-        let at_ms = self.clock.now_ms.saturating_add(known.outcome.keep_ms);
+        let at_ms = self.clock.now_ms.saturating_add(outcome.keep_ms);
         let record =
             ExpiryRecord { class: *class, object: object.clone(), invocation: invocation.clone(), bytes };
         Expiry { at_ms, number, record }

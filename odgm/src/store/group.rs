@@ -276,7 +276,8 @@ impl GroupState {
                 Effect::SetRevision { class, revision } => {
                     batch.put(space.revision(class), NumberRecord { value: revision }.encode_to_vec());
                 }
-                Effect::Remember { class, object, invocation, ref known, ref expiry } => {
+                Effect::Remember { class, object, invocation, outcome, tag, ref expiry } => {
+                    let known = KnownRecord { outcome: outcome.clone(), tag };
                     batch.put(space.known(class, object, invocation), known.encode_to_vec());
                     batch.put(space.expiry(expiry.at_ms, expiry.number), expiry.record.encode_to_vec());
                     self.earliest_ms.fetch_min(expiry.at_ms, Ordering::AcqRel);

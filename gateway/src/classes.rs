@@ -3,9 +3,10 @@
 use hyper::StatusCode;
 use oprc_mesh::catalog::{Class, ClassLimits, Method, Param};
 use oprc_mesh::id::ClassName;
+use oprc_mesh::limits::SETTINGS;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ClassAddress, Op, RemoveClass};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::call::Call;
 use crate::cursor::{self, Kind};
@@ -46,48 +47,14 @@ struct Description<'a> {
     /// Any method name goes to the component's own handler.
     generic: bool,
     readonly: &'a [String],
-    limits: Limits,
+    #[serde(serialize_with = "by_key")]
+    limits: ClassLimits,
     methods: Vec<MethodShape<'a>>,
 }
 
-#[derive(Serialize)]
-struct Limits {
-    cpu_ms: u64,
-    wall_ms: u64,
-    memory_mib: u64,
-    payload_kib: u64,
-    write_kib: u64,
-    write_keys: u64,
-    sends: u64,
-    call_depth: u64,
-    keep_hours: u64,
-}
-
-impl From<ClassLimits> for Limits {
-    fn from(limits: ClassLimits) -> Self {
-        let ClassLimits {
-            cpu_ms,
-            wall_ms,
-            memory_mib,
-            payload_kib,
-            write_kib,
-            write_keys,
-            sends,
-            call_depth,
-            keep_hours,
-        } = limits;
-        Self {
-            cpu_ms,
-            wall_ms,
-            memory_mib,
-            payload_kib,
-            write_kib,
-            write_keys,
-            sends,
-            call_depth,
-            keep_hours,
-        }
-    }
+/// As the manifest writes them: a number per key.
+fn by_key<S: Serializer>(limits: &ClassLimits, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(SETTINGS.iter().map(|setting| setting.key).zip(limits.values()))
 }
 
 /// A method with its signature, whole and in parts.
@@ -157,7 +124,7 @@ pub(crate) async fn describe(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         grid: &class.grid,
         generic: class.generic,
         readonly: &class.settings.readonly,
-        limits: class.settings.limits.into(),
+        limits: class.settings.limits,
         methods: methods(&class),
     };
     Ok(json(StatusCode::OK, &description)?)

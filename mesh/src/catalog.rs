@@ -3,6 +3,7 @@
 //! disk as protobuf, so tags never change.
 
 use crate::id::{ClassName, NodeId, ObjectId, slot};
+use crate::limits::SETTINGS;
 
 /// One revision of the whole catalog.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -150,7 +151,7 @@ pub struct ClassSettings {
     /// Methods that only read.
     #[prost(string, repeated, tag = "1")]
     pub readonly: Vec<String>,
-    /// One value per entry of [`crate::limits::SETTINGS`], in its order.
+    /// One value per entry of [`SETTINGS`], in its order.
     #[prost(message, required, tag = "2")]
     pub limits: ClassLimits,
     /// A grid of the class's own; absent: the shared grid `default`.
@@ -236,6 +237,40 @@ pub struct ClassLimits {
     pub call_depth: u64,
     #[prost(uint64, tag = "9")]
     pub keep_hours: u64,
+}
+
+impl ClassLimits {
+    /// Takes one value per entry of [`SETTINGS`], in its order.
+    pub const fn of(values: [u64; SETTINGS.len()]) -> Self {
+        let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] =
+            values;
+        Self {
+            cpu_ms,
+            wall_ms,
+            memory_mib,
+            payload_kib,
+            write_kib,
+            write_keys,
+            sends,
+            call_depth,
+            keep_hours,
+        }
+    }
+
+    /// The same back.
+    pub const fn values(&self) -> [u64; SETTINGS.len()] {
+        [
+            self.cpu_ms,
+            self.wall_ms,
+            self.memory_mib,
+            self.payload_kib,
+            self.write_kib,
+            self.write_keys,
+            self.sends,
+            self.call_depth,
+            self.keep_hours,
+        ]
+    }
 }
 
 /// One exported method or function.

@@ -36,7 +36,7 @@ impl Default for Manifest {
         Self {
             name: None,
             component: None,
-            settings: ClassSettings { limits: class_limits(limits), ..ClassSettings::default() },
+            settings: ClassSettings { limits: ClassLimits::of(limits), ..ClassSettings::default() },
         }
     }
 }
@@ -149,24 +149,7 @@ pub fn limits(given: &BTreeMap<String, u64>) -> Result<ClassLimits, Problem> {
             }
         }
     }
-    Ok(class_limits(values))
-}
-
-/// Takes one value per entry of [`SETTINGS`], in its order.
-fn class_limits(values: [u64; SETTINGS.len()]) -> ClassLimits {
-    let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] =
-        values;
-    ClassLimits {
-        cpu_ms,
-        wall_ms,
-        memory_mib,
-        payload_kib,
-        write_kib,
-        write_keys,
-        sends,
-        call_depth,
-        keep_hours,
-    }
+    Ok(ClassLimits::of(values))
 }
 
 /// How often a message to the class is tried; 0 stands for the default.

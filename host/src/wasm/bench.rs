@@ -9,9 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, Digest, FieldKey, MethodName, ObjectId};
-use oprc_mesh::limits::{
-    CALL_DEPTH, COMPONENT_CHUNK_BYTES, CPU_MS, MEMORY_MIB, PAYLOAD_KIB, SENDS, WALL_MS, WRITE_KEYS, WRITE_KIB,
-};
+use oprc_mesh::limits::{COMPONENT_CHUNK_BYTES, SETTINGS};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
@@ -82,17 +80,7 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         invocation: "invocation-1".into(),
         caller: String::new(),
         headers: Vec::new(),
-        limits: ClassLimits {
-            cpu_ms: CPU_MS.default,
-            wall_ms: WALL_MS.default,
-            memory_mib: MEMORY_MIB.default,
-            payload_kib: PAYLOAD_KIB.default,
-            write_kib: WRITE_KIB.default,
-            write_keys: WRITE_KEYS.default,
-            sends: SENDS.default,
-            call_depth: CALL_DEPTH.default,
-            keep_hours: 0,
-        },
+        limits: ClassLimits::of(SETTINGS.map(|setting| setting.default)),
         deadline: Instant::now() + Duration::from_secs(10),
     })
 }

@@ -1,9 +1,8 @@
 //! What names a call. The client's own key lets it try again whatever happened; without one the gateway makes an id, and
 //! tries again by itself within the call's deadline.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::Code;
 use uuid::Builder;
 
@@ -59,8 +58,7 @@ fn unquoted(key: &str) -> &str {
 /// A UUID version 7, so that ids sort by the millisecond. Its random part comes from the thread's own generator: asking
 /// the system for it at every call costs more than routing does.
 fn new_id() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Builder::from_unix_timestamp_millis(since.as_millis() as u64, &rand::random()).into_uuid().to_string()
+    Builder::from_unix_timestamp_millis(now_ms(), &rand::random()).into_uuid().to_string()
 }
 
 #[cfg(test)]

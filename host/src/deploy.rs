@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use oprc_mesh::Peers;
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::triggers::check;
@@ -17,7 +18,6 @@ use oprc_odgm::{NewRevision, Odgm};
 use tokio::time::Instant;
 
 use crate::classes::load;
-use crate::clock::now_ms;
 use crate::supply::Supply;
 use crate::wasm::Runtime;
 

@@ -7,7 +7,6 @@
 //! the reply leave.
 
 mod classes;
-mod clock;
 mod deploy;
 mod events;
 mod health;

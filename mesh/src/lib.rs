@@ -10,6 +10,7 @@
 //! waits for the same receiver, posts, requests or replies, leaves together in one frame.
 
 pub mod catalog;
+pub mod clock;
 mod config;
 mod directory;
 pub mod events;

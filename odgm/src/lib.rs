@@ -14,7 +14,6 @@ mod bootstrap;
 mod catalog;
 mod catalog_client;
 mod checkpoint;
-mod clock;
 mod config;
 mod control;
 mod courier;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::clock::now_ms;
 use crate::error::OdgmError;
 use crate::mail::{
     DeadKey, DeadRecord, DeadStep, MailCommand, MailReply, MailStep, Message, ReadyKey, Settle, Take,

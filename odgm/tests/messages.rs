@@ -7,12 +7,13 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration};
 
 use common::{commit, committed, open, tag, write};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use oprc_mesh::Handler;
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::testing::LocalNetwork;
 use oprc_mesh::wire::{Answer, Op, Tag};
@@ -25,10 +26,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// Nothing here takes so long; a loaded machine is slow.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
-}
 
 fn outgoing(from: &str, to: &str, to_group: u64, said: &str) -> Outgoing {
     let message = Message {

@@ -1,7 +1,8 @@
 //! Durable messages: sent with the turn or not at all, run once and in order per pair, timers, failures, dead letters.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::Code;
 use oprc_tests::{Class, Object, Server, both, eventually, guests};
 use serde_json::{Value, json};
@@ -21,10 +22,6 @@ both!(
 
 async fn deploy(server: &Server, manifest: &str) -> Class {
     Class::deploy(server, "Mail", guests::mailer(), manifest).await
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
 /// The field `count` of an object that may not be there.

@@ -1,7 +1,6 @@
 //! `oprc classes`, `oprc describe`, `oprc versions`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use oprc_mesh::clock::now_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -133,8 +132,7 @@ fn show(client: &Client, format: Format, page: &Page) -> Result<(), Failure> {
 
 /// How long ago something was, by this machine's clock.
 pub(crate) fn age(at_ms: u64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    span(now.as_secs().saturating_sub(at_ms / 1_000))
+    span((now_ms() / 1_000).saturating_sub(at_ms / 1_000))
 }
 
 /// A time in the largest unit of which it is at least two.

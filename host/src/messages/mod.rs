@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use oprc_mesh::catalog::ClassSettings;
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::Problem;
 use oprc_odgm::{Inbound, Odgm, OdgmError, Partition, ReadyKey, Settle, Verdict, crash_point};
 use tokio::sync::Semaphore;
@@ -18,7 +19,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::window::Window;
-use crate::clock::now_ms;
 use crate::turn::{Came, Turns, judge};
 
 /// Messages of one partition that run at once.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oprc_mesh::catalog::ClassSettings;
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 
 use super::effects::Origin;
 use super::run::Turns;
-use crate::clock::now_ms;
 
 /// A message may wait for its turn, and run, for so long; then it is tried again.
 const DELIVERY_MAX: Duration = Duration::from_mins(1);

@@ -1,5 +1,6 @@
 //! The host's side of `oprc:odgm/messages`.
 
+use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
 use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Problem};
@@ -8,7 +9,6 @@ use super::access::Letter;
 use super::bindings::oprc::odgm::messages::{Due, Host, Options};
 use super::bindings::oprc::odgm::types::ObjectRef;
 use super::state::State;
-use crate::clock::now_ms;
 
 impl Host for State {
     fn send(

@@ -146,7 +146,7 @@ impl Courier<'_> {
     fn someone(&self, info: &PartitionInfo) -> Option<NodeId> {
         let alive = self.office.asker.others();
         let holders: Vec<NodeId> = info.hosts().filter(|host| alive.contains(host)).collect();
-        let turn = crate::clock::now_ms() as usize;
+        let turn = oprc_mesh::clock::now_ms() as usize;
         holders.get(turn % holders.len().max(1)).copied()
     }
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::clock::now_ms;
 use crate::error::OdgmError;
 use crate::mail::{MailStep, Tick};
 use crate::partition::Partition;
+use oprc_mesh::clock::now_ms;
 
 /// Timers that one entry sends off.
 const TICK_TIMERS: u32 = 256;

@@ -65,14 +65,7 @@ fn new_id() -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        headers
-    }
+    use crate::testing::headers;
 
     fn of(headers: &HeaderMap) -> Result<CallId, Refusal> {
         CallId::of(headers)

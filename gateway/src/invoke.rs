@@ -181,14 +181,7 @@ fn forwarded(headers: &HeaderMap) -> Result<Vec<Header>, Refusal> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        headers
-    }
+    use crate::testing::headers;
 
     #[test]
     fn a_guest_sees_its_callers_headers_and_no_credentials() {

@@ -41,6 +41,8 @@ mod router;
 mod server;
 mod settings;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 pub use config::GatewayConfig;

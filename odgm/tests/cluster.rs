@@ -8,55 +8,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::hosts::{PATIENCE, leader, start, stop};
 use common::{commit, committed, fields, revision, tag, write};
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
-use oprc_mesh::Handler;
+use futures::future::join_all;
 use oprc_mesh::catalog::{CatalogView, NodeState, PartitionInfo};
 use oprc_mesh::id::NodeId;
-use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::outcome::Code;
 use oprc_mesh::testing::LocalNetwork;
-use oprc_mesh::wire::{Answer, Greeting, GridAsk, GridQuestion, Op};
-use oprc_odgm::{Change, Joining, Odgm, OdgmConfig, OdgmError, Partition};
+use oprc_mesh::wire::{Greeting, GridAsk, GridQuestion};
+use oprc_odgm::{Change, Joining, Odgm, OdgmConfig, OdgmError};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
-
-/// Nothing here takes so long; a loaded machine is slow.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Answers what grids ask each other.
-struct Grid(Arc<Odgm>);
-
-impl Handler for Grid {
-    fn handle(&self, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        async move {
-            match op {
-                Op::Grid(ask) => Ok(Answer::Grid(self.0.answer(ask, deadline).await?)),
-                _ => Err(Problem::new(Code::Invalid, "only grids talk here")),
-            }
-        }
-        .boxed()
-    }
-}
 
 fn config(dir: &Path, joining: Joining) -> OdgmConfig {
     let grace = Duration::from_secs(3);
     OdgmConfig { joining, grace, moves_max: 4, ..OdgmConfig::new(dir) }
-}
-
-/// Starts a host; it may belong to no cluster yet.
-async fn start(network: &LocalNetwork, config: OdgmConfig) -> Arc<Odgm> {
-    let prepared = Odgm::prepare(config).await.unwrap();
-    let peers = network.join(prepared.node_id());
-    let odgm = prepared.start(peers.clone()).await.unwrap();
-    peers.receive_posts(odgm.receiver());
-    peers.serve(Arc::new(Grid(odgm.clone())));
-    odgm
-}
-
-async fn stop(network: &LocalNetwork, odgm: Arc<Odgm>) {
-    network.leave(odgm.node_id());
-    timeout(PATIENCE, odgm.shutdown()).await.unwrap();
 }
 
 async fn ready(odgm: &Odgm) -> Result<(), OdgmError> {
@@ -85,19 +51,6 @@ async fn see(host: &Odgm, what: &str, mut looks: impl FnMut(&CatalogView) -> boo
 
 fn settled(view: &CatalogView) -> bool {
     !view.grids.is_empty() && view.partitions().all(PartitionInfo::is_settled)
-}
-
-/// Waits for the host that leads a group, among these.
-async fn leader(hosts: &[Arc<Odgm>], group: u64) -> Arc<Partition> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let all = hosts.iter().filter_map(|host| host.partition(group));
-        if let Some(leader) = all.into_iter().find(|partition| partition.leadership().is_ok()) {
-            return leader;
-        }
-        assert!(Instant::now() < end, "nobody leads group {group}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 async fn set(hosts: &[Arc<Odgm>], group: u64, value: &str) {

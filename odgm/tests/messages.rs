@@ -5,27 +5,22 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration};
+use std::time::Duration;
 
+use common::hosts::{PATIENCE, leader, start, stop};
 use common::{commit, committed, open, tag, write};
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, join_all};
-use oprc_mesh::Handler;
+use futures::future::join_all;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::testing::LocalNetwork;
-use oprc_mesh::wire::{Answer, Op, Tag};
+use oprc_mesh::wire::Tag;
 use oprc_odgm::{
     Change, Commit, CommitReply, DeadAction, DeadStep, Joining, Message, Odgm, OdgmConfig, Outgoing,
     Partition, Post, ReadyKey, Rejection, Settle, Verdict,
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
-
-/// Nothing here takes so long; a loaded machine is slow.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 fn outgoing(from: &str, to: &str, to_group: u64, said: &str) -> Outgoing {
     let message = Message {
@@ -262,41 +257,14 @@ async fn dead_letters_are_listed_page_by_page() {
     timeout(PATIENCE, host.shutdown()).await.unwrap();
 }
 
-/// Answers what grids ask each other.
-struct Grid(Arc<Odgm>);
-
-impl Handler for Grid {
-    fn handle(&self, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        async move {
-            match op {
-                Op::Grid(ask) => Ok(Answer::Grid(self.0.answer(ask, deadline).await?)),
-                _ => Err(Problem::new(Code::Invalid, "only grids talk here")),
-            }
-        }
-        .boxed()
-    }
-}
-
-async fn start(network: &LocalNetwork, dir: &Path) -> Arc<Odgm> {
-    let config = OdgmConfig { joining: Joining::Expect(3), ..OdgmConfig::new(dir) };
-    let prepared = Odgm::prepare(config).await.unwrap();
-    let peers = network.join(prepared.node_id());
-    let odgm = prepared.start(peers.clone()).await.unwrap();
-    peers.receive_posts(odgm.receiver());
-    peers.serve(Arc::new(Grid(odgm.clone())));
-    odgm
-}
-
 /// Commits on whichever host leads the group, until it is done.
 async fn send_somewhere(hosts: &[Arc<Odgm>], group: u64, from: &str, sends: &[Outgoing]) {
     let end = Instant::now() + PATIENCE;
     loop {
-        let all = hosts.iter().filter_map(|host| host.partition(group));
-        if let Some(partition) = all.into_iter().find(|partition| partition.leadership().is_ok()) {
-            let reply = partition.commit(with(&partition, from, sending(sends.to_vec()))).await;
-            if let Ok(CommitReply::Committed(_)) = reply {
-                return;
-            }
+        let partition = leader(hosts, group).await;
+        let reply = partition.commit(with(&partition, from, sending(sends.to_vec()))).await;
+        if let Ok(CommitReply::Committed(_)) = reply {
+            return;
         }
         assert!(Instant::now() < end, "nobody commits in group {group}");
         sleep(Duration::from_millis(20)).await;
@@ -308,7 +276,8 @@ async fn send_somewhere(hosts: &[Arc<Odgm>], group: u64, from: &str, sends: &[Ou
 async fn messages_cross_hosts_that_come_and_go() {
     let network = LocalNetwork::new(7);
     let dirs: Vec<TempDir> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
-    let mut hosts = join_all(dirs.iter().map(|dir| start(&network, dir.path()))).await;
+    let config = |dir: &TempDir| OdgmConfig { joining: Joining::Expect(3), ..OdgmConfig::new(dir.path()) };
+    let mut hosts = join_all(dirs.iter().map(|dir| start(&network, config(dir)))).await;
     for ready in join_all(hosts.iter().map(|host| host.ready())).await {
         ready.unwrap();
     }
@@ -333,18 +302,15 @@ async fn messages_cross_hosts_that_come_and_go() {
         }
         match round {
             1 => {
-                let gone = hosts.remove(0);
-                network.leave(gone.node_id());
-                timeout(PATIENCE, gone.shutdown()).await.unwrap();
+                stop(&network, hosts.remove(0)).await;
             }
-            3 => hosts.insert(0, start(&network, dirs[0].path()).await),
+            3 => hosts.insert(0, start(&network, config(&dirs[0])).await),
             _ => {}
         }
     }
     run_until(&hosts, count, &mut seen).await;
     assert_eq!(seen, expected);
     for host in hosts {
-        network.leave(host.node_id());
-        timeout(PATIENCE, host.shutdown()).await.unwrap();
+        stop(&network, host).await;
     }
 }

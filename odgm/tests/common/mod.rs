@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "not every test uses all of it")]
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod hosts;
+
 use std::path::Path;
 use std::sync::Arc;
 

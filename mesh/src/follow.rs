@@ -20,7 +20,7 @@ use crate::keys::{
     reached_by_router,
 };
 use crate::member::{Member, lost};
-use crate::session::Link;
+use crate::session::{Kept, Link};
 use crate::ways::Way;
 use crate::wire::{Answer, CatalogRead, Empty, Leads, Op, Revision};
 
@@ -28,10 +28,17 @@ use crate::wire::{Answer, CatalogRead, Empty, Leads, Op, Revision};
 const GREET_MS: u64 = 250;
 /// ... up to this. A question waits as long.
 const ASK_MS: u64 = 2_000;
-/// Each host is greeted and asked again after so long, in case a notice was lost.
+/// Each host is greeted again after so long, in case it went unseen ...
+const AGAIN_MS: u64 = 1_000;
+/// ... and asked again, in case a notice was lost.
 const REFRESH_MS: u64 = 5_000;
 /// A host that misses so many greetings in a row is lost, whatever its token says.
 const MISSES_MAX: u32 = 2;
+/// A host that shows itself on a direct link, and answers nothing on it for so long, needs a new one. Longer than a silent
+/// link lasts.
+const MUTE_MS: u64 = 5_000;
+/// So many processes that stayed mute are remembered.
+const MUTE_MAX: usize = 1_024;
 
 /// Subscribes to what the mesh announces and follows it until the mesh closes.
 pub(crate) async fn follow(mesh: &Arc<Member>, link: &Link) -> Result<(), MeshError> {
@@ -68,23 +75,54 @@ fn shown_by(key: &str) -> Option<(NodeId, &str, Way)> {
     }
 }
 
+/// Follows who shows itself under `tokens`. On a new session nobody does at first.
 async fn watch_nodes(
     link: &Link,
     mesh: &Arc<Member>,
     tokens: &'static str,
     shown: &Arc<Mutex<Processes>>,
 ) -> Result<(), MeshError> {
-    let (member, runtime, shown) = (Arc::downgrade(mesh), Handle::current(), shown.clone());
-    let receive = move |sample: Sample| {
-        let (Some(mesh), Some((node, inbox, way))) = (member.upgrade(), shown_by(sample.key_expr().as_str()))
-        else {
-            return;
+    let watch = Watch { member: Arc::downgrade(mesh), runtime: Handle::current(), shown: shown.clone() };
+    let seen = Arc::<Mutex<BTreeSet<String>>>::default();
+    link.declare(Box::new(move |session| {
+        let (watch, seen) = (watch.clone(), seen.clone());
+        for key in std::mem::take(&mut *seen.lock()) {
+            watch.note(&key, SampleKind::Delete);
+        }
+        let receive = move |sample: Sample| {
+            let key = sample.key_expr().as_str();
+            match sample.kind() {
+                SampleKind::Put => seen.lock().insert(key.to_owned()),
+                SampleKind::Delete => seen.lock().remove(key),
+            };
+            watch.note(key, sample.kind());
         };
+        Box::pin(async move {
+            let liveliness = session.liveliness();
+            let subscriber = liveliness.declare_subscriber(tokens).history(true).callback(receive).await;
+            Ok(Box::new(subscriber.map_err(|source| MeshError::Declare { key: tokens.into(), source })?)
+                as Kept)
+        })
+    }))
+    .await
+}
+
+/// What is done about tokens that come and go.
+#[derive(Clone)]
+struct Watch {
+    member: Weak<Member>,
+    runtime: Handle,
+    shown: Arc<Mutex<Processes>>,
+}
+
+impl Watch {
+    fn note(&self, key: &str, kind: SampleKind) {
+        let (Some(mesh), Some((node, inbox, way))) = (self.member.upgrade(), shown_by(key)) else { return };
         if Some(node) == mesh.node {
             return;
         }
-        let mut processes = shown.lock(); // kept, so that the directory changes in the same order
-        let change = match sample.kind() {
+        let mut processes = self.shown.lock(); // kept, so that the directory changes in the same order
+        let change = match kind {
             SampleKind::Put => processes.come(node, inbox, way),
             SampleKind::Delete => processes.go(node, inbox, way),
         };
@@ -98,20 +136,12 @@ async fn watch_nodes(
             _ => {}
         }
         if let Change::Replaced(news) | Change::Came(news) = change {
-            let guest = Guest { node, inbox: inbox.to_owned(), news, shown: shown.clone() };
+            let guest = Guest { node, inbox: inbox.to_owned(), news, shown: self.shown.clone() };
             let closing = mesh.closing.clone();
-            mesh.tasks.spawn_on(closing.run_until_cancelled_owned(attend(member.clone(), guest)), &runtime);
+            let attending = closing.run_until_cancelled_owned(attend(self.member.clone(), guest));
+            mesh.tasks.spawn_on(attending, &self.runtime);
         }
-    };
-    let declared = link
-        .session
-        .liveliness()
-        .declare_subscriber(tokens)
-        .history(true)
-        .callback(receive)
-        .background()
-        .await;
-    declared.map_err(|source| MeshError::Declare { key: tokens.into(), source })
+    }
 }
 
 fn lose(mesh: &Member, node: NodeId) {
@@ -133,43 +163,77 @@ struct Guest {
 /// before it has a route to it, and would drop what is sent until then, or forget to tell that it went.
 async fn attend(mesh: Weak<Member>, guest: Guest) {
     let (mut patience_ms, mut misses) = (GREET_MS, 0);
+    let (mut asked, mut mute_since) = (None, None);
     loop {
         let Some(mesh) = mesh.upgrade() else { return };
-        let (answered, deadline) = guest.greet(&mesh, Duration::from_millis(patience_ms)).await;
-        misses = if answered { 0 } else { misses + 1 };
+        let greeted = guest.greet(&mesh, Duration::from_millis(patience_ms)).await;
+        misses = if greeted.by.is_some() { 0 } else { misses + 1 };
         if !guest.settle(&mesh, misses) {
             return;
         }
-        if answered {
+        mute_since = greeted.mute.then(|| mute_since.unwrap_or_else(Instant::now));
+        if guest.is_split(mute_since) {
+            renew(&mesh, guest.node);
+        }
+        if greeted.by.is_some() {
             patience_ms = ASK_MS;
-            ask(&mesh, guest.node).await;
+            if asked.is_none_or(|asked: Instant| asked.elapsed() >= Duration::from_millis(REFRESH_MS)) {
+                ask(&mesh, guest.node).await;
+                asked = Some(Instant::now());
+            }
             drop(mesh);
-            let _ = timeout(Duration::from_millis(REFRESH_MS), guest.news.notified()).await;
+            if timeout(Duration::from_millis(AGAIN_MS), guest.news.notified()).await.is_ok() {
+                asked = None;
+            }
         } else {
             patience_ms = (2 * patience_ms).min(ASK_MS);
             drop(mesh);
-            sleep_until(deadline).await; // the greeting may have failed at once
+            sleep_until(greeted.until).await; // the greeting may have failed at once
         }
     }
 }
 
+/// What became of a greeting.
+struct Greeted {
+    /// The way on which it was answered.
+    by: Option<Way>,
+    /// There is a direct way, and on it there was no answer.
+    mute: bool,
+    /// Until when the last one was to be answered.
+    until: Instant,
+}
+
+/// A link on which a host shows itself and never answers is one that its two ends disagree on; see [`Link`].
+fn renew(mesh: &Arc<Member>, node: NodeId) {
+    let Some(link) = &mesh.link else { return };
+    tracing::warn!(%node, "a host shows itself alive and does not answer: all links are made anew");
+    let (member, seen, closing) = (mesh.clone(), link.generation(), mesh.closing.clone());
+    let renewing = async move {
+        if let Some(link) = &member.link {
+            link.renew(seen).await;
+        }
+    };
+    mesh.tasks.spawn(closing.run_until_cancelled_owned(renewing));
+}
+
 impl Guest {
-    /// Greets it by every way, the best first, until it answers, and takes that way from then on. Whether it answered, and
-    /// until when the last greeting was to be.
-    async fn greet(&self, mesh: &Member, patience: Duration) -> (bool, Instant) {
+    /// Greets it by every way, the best first, until it answers, and takes that way from then on.
+    async fn greet(&self, mesh: &Member, patience: Duration) -> Greeted {
         let ways = self.shown.lock().ways(self.node, &self.inbox);
-        let mut deadline = Instant::now();
+        let mut greeted = Greeted { by: None, mute: false, until: Instant::now() };
         for way in ways {
-            deadline = Instant::now() + patience;
-            if mesh.greet(way, self.node, deadline).await {
+            greeted.until = Instant::now() + patience;
+            if mesh.greet(way, self.node, greeted.until).await {
                 let shown = self.shown.lock(); // kept, so that it cannot go before it is taken
                 if shown.ways(self.node, &self.inbox).contains(&way) && mesh.ways.set(self.node, way) {
                     tracing::info!(node = %self.node, ?way, "a host is reached in another way");
                 }
-                return (true, deadline);
+                greeted.by = Some(way);
+                break;
             }
+            greeted.mute |= way == Way::Direct;
         }
-        (false, deadline)
+        greeted
     }
 
     /// Learns or loses its host, depending on how many greetings it missed; whether it still shows itself.
@@ -185,6 +249,23 @@ impl Guest {
             lose(mesh, self.node);
         }
         true
+    }
+
+    /// Whether the link to it has to be made anew: it has been mute since then. Once, until it answers; if that did not
+    /// help, it is the process.
+    fn is_split(&self, mute_since: Option<Instant>) -> bool {
+        let mut shown = self.shown.lock();
+        let Some(since) = mute_since else {
+            shown.mute.remove(&self.inbox);
+            return false;
+        };
+        if since.elapsed() < Duration::from_millis(MUTE_MS) {
+            return false;
+        }
+        if shown.mute.len() >= MUTE_MAX {
+            shown.mute.clear();
+        }
+        shown.mute.insert(self.inbox.clone())
     }
 }
 
@@ -205,7 +286,11 @@ async fn ask(mesh: &Member, node: NodeId) {
 /// The processes that show themselves alive, each with the ways on which it does. A host that was started anew may be seen
 /// before its old process is missed, so that what comes and goes is a process.
 #[derive(Default)]
-struct Processes(BTreeMap<NodeId, BTreeMap<String, Process>>);
+struct Processes {
+    shown: BTreeMap<NodeId, BTreeMap<String, Process>>,
+    /// For these all links were made anew, and they have not answered since.
+    mute: BTreeSet<String>,
+}
 
 #[derive(Default)]
 struct Process {
@@ -227,23 +312,23 @@ enum Change {
 
 impl Processes {
     fn has(&self, node: NodeId, inbox: &str) -> bool {
-        self.0.get(&node).is_some_and(|own| own.contains_key(inbox))
+        self.shown.get(&node).is_some_and(|own| own.contains_key(inbox))
     }
 
     /// The best one first; none once it is gone.
     fn ways(&self, node: NodeId, inbox: &str) -> Vec<Way> {
-        let process = self.0.get(&node).and_then(|own| own.get(inbox));
+        let process = self.shown.get(&node).and_then(|own| own.get(inbox));
         process.map(|process| process.ways.iter().copied().collect()).unwrap_or_default()
     }
 
     fn notify(&self, node: NodeId) {
-        for process in self.0.get(&node).into_iter().flat_map(BTreeMap::values) {
+        for process in self.shown.get(&node).into_iter().flat_map(BTreeMap::values) {
             process.news.notify_one();
         }
     }
 
     fn come(&mut self, node: NodeId, inbox: &str, way: Way) -> Change {
-        let own = self.0.entry(node).or_default();
+        let own = self.shown.entry(node).or_default();
         if let Some(process) = own.get_mut(inbox) {
             if process.ways.insert(way) {
                 process.news.notify_one(); // it may be the better one
@@ -258,7 +343,7 @@ impl Processes {
     }
 
     fn go(&mut self, node: NodeId, inbox: &str, way: Way) -> Change {
-        let Some(own) = self.0.get_mut(&node) else { return Change::None };
+        let Some(own) = self.shown.get_mut(&node) else { return Change::None };
         let Some(process) = own.get_mut(inbox) else { return Change::None };
         process.ways.remove(&way);
         if let Some(next) = process.ways.first() {
@@ -267,7 +352,7 @@ impl Processes {
         }
         own.remove(inbox);
         if own.is_empty() {
-            self.0.remove(&node);
+            self.shown.remove(&node);
             Change::Went
         } else {
             Change::None

@@ -20,6 +20,7 @@ use crate::member::Member;
 use crate::outcome::Problem;
 use crate::peers::{Lane, Peers, Receiver};
 use crate::serve::Server;
+use crate::session::Link;
 use crate::wire::{Answer, Leads, Op, Revision};
 
 /// How long [`Mesh::close`] waits for replies under way.
@@ -105,9 +106,9 @@ impl Mesh {
         self.announce(Route::Catalog, revision.encode_to_vec());
     }
 
-    /// The Zenoh session; none in a process that is alone.
-    pub(crate) fn session(&self) -> Option<&zenoh::Session> {
-        self.member.link.as_ref().map(|link| &link.session)
+    /// What it is linked by; none in a process that is alone.
+    pub(crate) fn link(&self) -> Option<&Link> {
+        self.member.link.as_ref()
     }
 
     fn announce(&self, route: impl Fn(NodeId) -> Route, message: Vec<u8>) {

@@ -5,21 +5,19 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use zenoh::Wait as _;
 use zenoh::matching::MatchingStatus;
-use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::{Session, Wait as _};
 
 use crate::config::MeshError;
 use crate::mesh::Mesh;
+use crate::session::Kept;
 
 const EVENTS: &str = "oprc/events";
 
 /// Publishes events while somebody listens.
 pub struct EventPublisher {
     mesh: Mesh,
-    /// Never published with: it asks whether anybody listens.
-    _probe: Option<Publisher<'static>>,
     listened: Arc<watch::Sender<bool>>,
 }
 
@@ -30,23 +28,30 @@ impl Mesh {
     /// [`MeshError::Declare`].
     pub async fn event_publisher(&self) -> Result<EventPublisher, MeshError> {
         let listened = Arc::new(watch::Sender::new(false));
-        let Some(session) = self.session() else {
-            return Ok(EventPublisher { mesh: self.clone(), _probe: None, listened });
-        };
-        let key = format!("{EVENTS}/**");
-        let failed = |source| MeshError::Declare { key: key.clone(), source };
-        let probe = session.declare_publisher(key.clone()).await.map_err(failed)?;
-        let told = listened.clone();
-        let note = move |status: MatchingStatus| {
-            told.send_if_modified(|listened| {
-                std::mem::replace(listened, status.matching()) != status.matching()
-            });
-        };
-        probe.matching_listener().callback(note).background().await.map_err(failed)?;
-        let matches = probe.matching_status().await.map_err(failed)?.matching();
-        listened.send_if_modified(|listened| matches && !std::mem::replace(listened, true));
-        Ok(EventPublisher { mesh: self.clone(), _probe: Some(probe), listened })
+        if let Some(link) = self.link() {
+            let told = listened.clone();
+            link.declare(Box::new(move |session| Box::pin(probe(session, told.clone())))).await?;
+        }
+        Ok(EventPublisher { mesh: self.clone(), listened })
     }
+}
+
+/// A publisher that never publishes: it asks whether anybody listens, and tells `listened`.
+async fn probe(session: Session, listened: Arc<watch::Sender<bool>>) -> Result<Kept, MeshError> {
+    let key = format!("{EVENTS}/**");
+    let failed = |source| MeshError::Declare { key: key.clone(), source };
+    let probe = session.declare_publisher(key.clone()).await.map_err(failed)?;
+    let note = move |matching: bool| {
+        listened.send_if_modified(|listened| std::mem::replace(listened, matching) != matching);
+    };
+    note(false);
+    let changed = note.clone();
+    let changed = move |status: MatchingStatus| changed(status.matching());
+    probe.matching_listener().callback(changed).background().await.map_err(failed)?;
+    if probe.matching_status().await.map_err(failed)?.matching() {
+        note(true);
+    }
+    Ok(Box::new(probe))
 }
 
 impl EventPublisher {
@@ -57,8 +62,9 @@ impl EventPublisher {
 
     /// Publishes an event of an object. Does not wait: when a link is congested, the event is dropped.
     pub fn publish(&self, class: &str, object: &str, document: Vec<u8>) {
-        let Some(session) = self.mesh.session() else { return };
+        let Some(link) = self.mesh.link() else { return };
         let key = format!("{EVENTS}/{class}/{object}");
+        let session = link.session();
         let put = session
             .put(key, document)
             .encoding(zenoh::bytes::Encoding::APPLICATION_JSON)

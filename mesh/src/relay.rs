@@ -17,7 +17,7 @@ use crate::keys::{
     Onward, Route, RouterId, alive_by_router, announcement_of, inbox_of, node_of, onward_of, space_of,
 };
 use crate::outbox::{BOUNDS, Outbox};
-use crate::session::sender;
+use crate::session::{Current, sender};
 
 /// The tokens of every cluster's hosts ...
 const TOKENS: &str = "**/oprc/n/*/alive/*";
@@ -33,7 +33,7 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) async fn start(session: &Session) -> Result<Self, MeshError> {
         let router = RouterId(uuid::Uuid::new_v4().as_u64_pair().0.max(1));
-        let sending = session.clone();
+        let sending = Arc::new(Current::new(session.clone()));
         let outbox = Arc::new(Outbox::new(None, BOUNDS, Arc::new(move |route| sender(&sending, route))));
         let way_on = move |key: &str| onward_of(key);
         pass_on(session, format!("**/oprc/v/{router}/f/**"), router, outbox.clone(), way_on).await?;

@@ -18,7 +18,9 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
             .map_err(|source| MeshError::Setting { key: path.display().to_string(), source })?,
         None => zenoh::Config::default(),
     };
-    for (key, value) in ours(router) {
+    // a host that is not listening is never called, so it has to call
+    let called = !config.listen.is_empty() || listens(&settings);
+    for (key, value) in ours(router, called) {
         if settings.get_json(key).ok() == zenoh::Config::default().get_json(key).ok() {
             set(&mut settings, key, &value)?;
         }
@@ -38,13 +40,24 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
     Ok(settings)
 }
 
-/// What we want other than Zenoh's default.
-fn ours(router: bool) -> [(&'static str, String); 7] {
+/// Whether a configuration file names endpoints to listen on.
+fn listens(settings: &zenoh::Config) -> bool {
+    let endpoints = |settings: &zenoh::Config| settings.get_json("listen/endpoints").ok();
+    endpoints(settings) != endpoints(&zenoh::Config::default())
+}
+
+/// What we want other than Zenoh's default; for a `router`, and for who can be `called` by others.
+fn ours(router: bool, called: bool) -> [(&'static str, String); 8] {
     // hosts and gateways link with whomever they hear of; a router waits to be called
     let autoconnect = if router {
         "{ router: [], peer: [], client: [] }"
     } else {
         "{ router: [\"router\", \"peer\"], peer: [\"router\", \"peer\"] }"
+    };
+    let strategy = if called {
+        "{ peer: { to_router: \"always\", to_peer: \"greater-zid\" } }"
+    } else {
+        "{ peer: { to_router: \"always\", to_peer: \"always\" } }"
     };
     [
         ("mode", if router { "\"router\"" } else { "\"peer\"" }.into()),
@@ -52,6 +65,8 @@ fn ours(router: bool) -> [(&'static str, String); 7] {
         ("listen/endpoints", "[]".into()),
         ("scouting/multicast/enabled", "false".into()),
         ("scouting/gossip/autoconnect", autoconnect.into()),
+        // of two that hear of each other one calls: two links are more than one link's trouble, see [`crate::session`]
+        ("scouting/gossip/autoconnect_strategy", strategy.into()),
         // otherwise opening takes half a second to wait for others; they are found later as well
         ("scouting/delay", "0".into()),
         ("timestamping/enabled", "false".into()),

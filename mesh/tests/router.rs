@@ -5,16 +5,12 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use common::{eventually, free_endpoint, host, name_of, until_received, until_seen};
+use common::{Posts, Wire, eventually, free_endpoint, host, name_of, until_received, until_seen};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::Effect;
 use oprc_mesh::{Lane, Mesh, MeshConfig, Peers as _, Router};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 const ONE: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
@@ -81,13 +77,13 @@ async fn two_routers_are_one_mesh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_go_directly_does_and_goes_on_without_the_router() {
     let (router, endpoint) = router().await;
-    let (counted, carried) = counting_proxy(&endpoint).await;
+    let wire = Wire::to(&endpoint).await;
     // both join the router alone, and hear of each other from it; one of them can be called
-    let (one, _) = host(ONE, MeshConfig { listen: vec![free_endpoint()], ..joining(&counted) }).await;
-    let (two, at_two) = host(TWO, joining(&counted)).await;
+    let (one, _) = host(ONE, MeshConfig { listen: vec![free_endpoint()], ..joining(&wire.endpoint) }).await;
+    let (two, at_two) = host(TWO, joining(&wire.endpoint)).await;
     until_seen(&one, TWO, true).await;
     until_seen(&two, ONE, true).await;
-    until_direct(&one, &at_two, &carried).await;
+    until_direct(&one, &at_two, &wire).await;
 
     router.close().await;
     let last = Bytes::from_static(b"without the router");
@@ -100,13 +96,13 @@ async fn what_can_go_directly_does_and_goes_on_without_the_router() {
 }
 
 /// Posts a mebibyte after the other until one of them has not come by the router.
-async fn until_direct(one: &Mesh, at_two: &common::Posts, carried: &AtomicUsize) {
+async fn until_direct(one: &Mesh, at_two: &Posts, wire: &Wire) {
     const MEBIBYTE: usize = 1024 * 1024;
     for round in 1..100 {
-        let before = carried.load(Ordering::SeqCst);
+        let before = wire.bytes();
         one.post(TWO, Lane::Data, Bytes::from(vec![1; MEBIBYTE])).unwrap();
         eventually("it arrives", || at_two.bytes() >= round * MEBIBYTE).await;
-        if carried.load(Ordering::SeqCst) - before < MEBIBYTE / 2 {
+        if wire.bytes() - before < MEBIBYTE / 2 {
             return;
         }
         // routes are made anew up to a tenth of a second after a link
@@ -133,36 +129,4 @@ async fn clusters_on_one_router_do_not_mix() {
         mesh.close().await;
     }
     router.close().await;
-}
-
-/// An endpoint that passes on to `endpoint`, and the bytes that it passed either way.
-async fn counting_proxy(endpoint: &str) -> (String, Arc<AtomicUsize>) {
-    let target = endpoint.strip_prefix("tcp/").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("tcp/{}", listener.local_addr().unwrap());
-    let carried = Arc::<AtomicUsize>::default();
-    let counter = carried.clone();
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(&target).await else { continue };
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            tokio::spawn(pass(near_in, far_out, counter.clone()));
-            tokio::spawn(pass(far_in, near_out, counter.clone()));
-        }
-    });
-    (address, carried)
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    counter: Arc<AtomicUsize>,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        counter.fetch_add(count, Ordering::SeqCst);
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
 }

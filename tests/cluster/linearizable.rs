@@ -58,7 +58,6 @@ fn under_sigkill() {
 }
 
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn under_pauses_longer_than_the_lease() {
     alone(under("under_pauses", Plan::of(HOSTS), async |cluster, registers, mut rng| {
         for leads in [true, true, false] {
@@ -73,7 +72,6 @@ fn under_pauses_longer_than_the_lease() {
 }
 
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn under_partitions_of_every_shape() {
     let plan = Plan::of(HOSTS).cuttable();
     alone(under("under_partitions", plan, async |cluster, registers, mut rng| {

@@ -7,7 +7,6 @@ use crate::alone;
 use crate::faults::{Fault, hold};
 
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn through_random_faults() {
     alone(async {
         let mut rng = seed::rng("through_random_faults");

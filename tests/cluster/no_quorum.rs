@@ -68,7 +68,6 @@ fn two_of_three_killed() {
 
 /// All three run, and none reaches another: each for itself has no quorum, whatever it led.
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn all_three_apart() {
     alone(async {
         let cluster = Plan::of(3).cuttable().start().await;

@@ -60,7 +60,6 @@ async fn holds_everything(cluster: &Cluster, gateway: usize, host: usize, class:
 }
 
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn a_wiped_disk_is_filled_again_under_load() {
     alone(async {
         let mut rng = seed::rng("a_wiped_disk_is_filled_again_under_load");
@@ -92,7 +91,6 @@ fn a_wiped_disk_is_filled_again_under_load() {
 
 /// It kept its disk but was away while everything was written, more than the others keep in their logs.
 #[test]
-#[ignore = "a link that is made anew may carry nothing for ever (Zenoh: unknown scope): open; make soak runs it"]
 fn one_that_missed_everything_catches_up_under_load() {
     alone(async {
         let mut rng = seed::rng("one_that_missed_everything_catches_up_under_load");

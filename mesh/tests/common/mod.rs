@@ -8,6 +8,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire::{Answer, Empty, NodeStatus, Op};
 use oprc_mesh::{Handler, Lane, Mesh, MeshConfig, Peers, Receiver};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 /// What a host was posted, in the order of arrival.
@@ -59,6 +63,89 @@ impl Handler for Named {
                 _ => std::future::pending().await,
             }
         })
+    }
+}
+
+/// A way to an endpoint that counts what passes, and whose connections can fall silent.
+pub(crate) struct Wire {
+    /// Where to connect to.
+    pub(crate) endpoint: String,
+    passed: Arc<AtomicUsize>,
+    connections: Arc<Mutex<Vec<Arc<Silent>>>>,
+}
+
+/// Whether a connection swallows what comes from who made it, and what goes back; it never closes then.
+#[derive(Default)]
+struct Silent {
+    there: AtomicBool,
+    back: AtomicBool,
+}
+
+impl Wire {
+    pub(crate) async fn to(endpoint: &str) -> Self {
+        let target = endpoint.strip_prefix("tcp/").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
+        let (passed, connections) =
+            (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Arc<Silent>>>>::default());
+        let wire = Self { endpoint, passed: passed.clone(), connections: connections.clone() };
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = TcpStream::connect(&target).await else { continue };
+                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+                let silent = Arc::<Silent>::default();
+                connections.lock().push(silent.clone());
+                let there = silent.clone();
+                tokio::spawn(pass(near_in, far_out, passed.clone(), move || {
+                    there.there.load(Ordering::SeqCst)
+                }));
+                tokio::spawn(pass(far_in, near_out, passed.clone(), move || {
+                    silent.back.load(Ordering::SeqCst)
+                }));
+            }
+        });
+        wire
+    }
+
+    /// Bytes that passed either way.
+    pub(crate) fn bytes(&self) -> usize {
+        self.passed.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.lock().len()
+    }
+
+    /// From now on the connections that there are carry nothing from who made them.
+    pub(crate) fn swallow_there(&self) {
+        self.connections.lock().iter().for_each(|silent| silent.there.store(true, Ordering::SeqCst));
+    }
+
+    /// Nor to who made them.
+    pub(crate) fn swallow_back(&self) {
+        self.connections.lock().iter().for_each(|silent| silent.back.store(true, Ordering::SeqCst));
+    }
+}
+
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    passed: Arc<AtomicUsize>,
+    swallows: impl Fn() -> bool,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = from.read(&mut buffer).await.unwrap_or(0);
+        if swallows() && count == 0 {
+            return std::future::pending().await; // the end is swallowed as well
+        }
+        if swallows() {
+            continue;
+        }
+        if count == 0 || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+        passed.fetch_add(count, Ordering::SeqCst);
     }
 }
 

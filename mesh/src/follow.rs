@@ -121,6 +121,7 @@ impl Watch {
         if Some(node) == mesh.node {
             return;
         }
+        tracing::debug!(%node, inbox, ?way, ?kind, "a host shows itself or goes");
         let mut processes = self.shown.lock(); // kept, so that the directory changes in the same order
         let change = match kind {
             SampleKind::Put => processes.come(node, inbox, way),
@@ -168,6 +169,7 @@ async fn attend(mesh: Weak<Member>, guest: Guest) {
         let Some(mesh) = mesh.upgrade() else { return };
         let greeted = guest.greet(&mesh, Duration::from_millis(patience_ms)).await;
         misses = if greeted.by.is_some() { 0 } else { misses + 1 };
+        tracing::trace!(node = %guest.node, by = ?greeted.by, misses, "a host was greeted");
         if !guest.settle(&mesh, misses) {
             return;
         }

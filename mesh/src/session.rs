@@ -139,12 +139,15 @@ impl Link {
         while !declared.closed && self.generation() == seen {
             declared.kept.clear();
             let old = self.session();
-            if !old.is_closed() && timeout(CLOSE, old.close()).await.is_err() {
-                tracing::warn!("a mesh session does not close");
+            // to its end, however long it takes: half closed, it would still call others
+            let closing = tokio::spawn(async move { old.close().await });
+            if timeout(CLOSE, closing).await.is_err() {
+                tracing::warn!("a mesh session takes long to close");
             }
             match self.open_declared(&declared.makers).await {
                 Ok((session, kept)) => {
                     declared.kept = kept;
+                    tracing::info!(zid = %session.zid(), "the mesh session was renewed");
                     self.current.set(session);
                 }
                 Err(error) => {

@@ -439,10 +439,12 @@ pub(crate) enum Workload {
     Read,
     /// A method that adds one, durably: the cost of a commit
     Increment,
+    /// The same on one object for all clients: what one object can take
+    Hot,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::Read, Self::Increment];
+    pub(crate) const ALL: [Self; 4] = [Self::Echo, Self::Read, Self::Increment, Self::Hot];
 }
 
 impl fmt::Display for Workload {
@@ -451,6 +453,7 @@ impl fmt::Display for Workload {
             Self::Echo => "echo",
             Self::Read => "read",
             Self::Increment => "increment",
+            Self::Hot => "hot",
         })
     }
 }

@@ -76,7 +76,7 @@ impl Host {
         let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
         let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
-        let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes.clone()));
+        let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes.clone(), host.tasks.clone()));
         let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
         let draining = host.draining.clone();
         let ending = host.ending.clone();

@@ -54,6 +54,6 @@ pub use mail::{
     DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,
 };
 pub use node::{Odgm, Prepared};
-pub use partition::Partition;
+pub use partition::{Partition, UnderWay};
 pub use store::{EventsOf, Inbound, Reader};
 pub use types::{Change, Commit, CommitReply, Head, Known, LogStats, NewRevision, Outcome, Rejection, Told};

@@ -17,6 +17,23 @@ use crate::raft::{Group, Standing};
 use crate::record::CommitRecord;
 use crate::store::{EventsOf, Reader};
 use crate::types::{Commit, CommitReply};
+use crate::under_way::Outcome;
+
+/// A commit that was handed over. Dropped before it is proposed, it is taken back.
+pub struct UnderWay {
+    answer: oneshot::Receiver<Outcome>,
+    poison: Poison,
+}
+
+impl UnderWay {
+    /// Waits until it is durable and applied, or rejected.
+    ///
+    /// # Errors
+    /// As [`Partition::commit`].
+    pub async fn decided(self) -> Result<CommitReply, Problem> {
+        self.answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)))
+    }
+}
 
 /// One partition's replica on this host.
 pub struct Partition {
@@ -129,6 +146,18 @@ impl Partition {
 
     /// The same for a commit as it lies in the log.
     pub(crate) async fn decide(&self, commit: CommitRecord) -> Result<CommitReply, Problem> {
+        self.take_in(commit).await?.decided().await
+    }
+
+    /// Hands a commit over. Commits lie in the log in the order in which they are handed over.
+    ///
+    /// # Errors
+    /// As [`Self::commit`]; nothing has taken effect.
+    pub async fn hand_over(&self, commit: Commit) -> Result<UnderWay, Problem> {
+        self.take_in(commit.into()).await
+    }
+
+    async fn take_in(&self, commit: CommitRecord) -> Result<UnderWay, Problem> {
         self.poison.check().map_err(not_run)?;
         if self.group.is_cut_off() {
             return Err(cut_off());
@@ -138,7 +167,7 @@ impl Partition {
         if self.commits.send(waiting).await.is_err() {
             return Err(not_decided(&self.poison).with_effect(Effect::NotRun));
         }
-        answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)))
+        Ok(UnderWay { answer, poison: self.poison.clone() })
     }
 
     /// Follows the number of the newest event here: what can be read with [`Self::read_events`].

@@ -19,7 +19,7 @@ pub(super) fn body(args: &BenchArgs, kind: Workload) -> Vec<u8> {
     match kind {
         Workload::Echo => vec![b'x'; args.payload_bytes as usize],
         Workload::Read => b"{}".to_vec(),
-        Workload::Increment => br#"{"by":1}"#.to_vec(),
+        Workload::Increment | Workload::Hot => br#"{"by":1}"#.to_vec(),
     }
 }
 
@@ -59,6 +59,7 @@ pub(super) async fn target(args: &BenchArgs, kind: Workload) -> Result<Target, F
             Target::new(address, &host, objects("value"), JSON, &body)
         }
         Workload::Increment => Target::new(address, &host, objects("increment"), JSON, &body),
+        Workload::Hot => Target::new(address, &host, objects("increment").take(1), JSON, &body),
     })
 }
 

@@ -10,6 +10,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, FieldWrite, Tag};
 use oprc_odgm::{Change, Head, Reader};
 
+use super::chain::Chain;
 use super::emits::Emits;
 use super::mail::Mail;
 use super::others::Others;
@@ -28,6 +29,46 @@ pub(crate) struct Bound {
     pub(crate) reader: Reader,
     /// Where the object stood when the turn began; none when it did not exist.
     pub(crate) head: Option<Head>,
+    /// Commits under way that it builds on.
+    pub(crate) ahead: Option<Arc<Chain>>,
+}
+
+impl Bound {
+    /// A field as the turn found it. What is under way is looked at first: a commit that is applied in between is seen
+    /// there or below.
+    pub(super) fn field(&self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
+        if let Some(value) = self.ahead.as_ref().and_then(|ahead| ahead.get(key)) {
+            return Ok(value);
+        }
+        match &self.head {
+            Some(head) => Ok(self.reader.field(self.class_id, &self.object, head, key)?),
+            None => Ok(None),
+        }
+    }
+
+    /// A page of its fields, in the same way.
+    pub(super) fn page(
+        &self,
+        prefix: &str,
+        after: &str,
+        items: usize,
+    ) -> Result<(Vec<Field>, bool), Problem> {
+        let Some(head) = &self.head else { return Ok((Vec::new(), false)) };
+        let below = |after: &str, items| {
+            self.reader.fields(self.class_id, &self.object, head, prefix, after, items, PAGE_BYTES_MAX)
+        };
+        let Some(ahead) = &self.ahead else { return Ok(below(after, items)?) };
+        let writes = ahead.writes();
+        let mut after = after.to_owned();
+        loop {
+            let (page, more) = below(&after, items)?;
+            let Merged { items: found, more, resume } = writes.merge(&page, more, prefix, &after, items);
+            match resume {
+                Some(key) if found.is_empty() => after = key,
+                _ => return Ok((found, more)),
+            }
+        }
+    }
 }
 
 /// What becomes of an object, and the fields that are written.
@@ -39,6 +80,8 @@ pub(crate) struct Parts {
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) letters: Vec<Letter>,
     pub(crate) cancels: Vec<String>,
+    /// The object as it found it.
+    pub(crate) bound: Option<Bound>,
 }
 
 /// Whether a turn may write.
@@ -77,12 +120,8 @@ impl TurnAccess {
     pub(crate) fn into_parts(self) -> Parts {
         let exists = self.head().is_some();
         let (letters, cancels) = self.mail.into_parts();
-        Parts { change: self.overlay.into_change(exists), emitted: self.emits.into_items(), letters, cancels }
-    }
-
-    /// How the turn read its object.
-    pub(crate) fn reader(&self) -> Option<(Reader, Option<Head>)> {
-        self.bound.as_ref().map(|bound| (bound.reader.clone(), bound.head))
+        let (change, emitted) = (self.overlay.into_change(exists), self.emits.into_items());
+        Parts { change, emitted, letters, cancels, bound: self.bound }
     }
 
     fn head(&self) -> Option<&Head> {
@@ -106,22 +145,12 @@ impl TurnAccess {
     }
 
     fn committed(&self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
-        let bound = self.bound()?;
-        match &bound.head {
-            Some(head) => Ok(bound.reader.field(bound.class_id, &bound.object, head, key)?),
-            None => Ok(None),
-        }
+        self.bound()?.field(key)
     }
 
     fn committed_page(&self, prefix: &str, after: &str, items: usize) -> Result<(Vec<Field>, bool), Problem> {
         let bound = self.bound()?;
-        match &bound.head {
-            Some(head) if self.overlay.shows_below() => {
-                let (class, object) = (bound.class_id, &bound.object);
-                Ok(bound.reader.fields(class, object, head, prefix, after, items, PAGE_BYTES_MAX)?)
-            }
-            _ => Ok((Vec::new(), false)),
-        }
+        if self.overlay.shows_below() { bound.page(prefix, after, items) } else { Ok((Vec::new(), false)) }
     }
 }
 

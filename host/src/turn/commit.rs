@@ -1,18 +1,36 @@
-//! The end of a turn: propose what it wrote and tell what came of it.
+//! The end of a turn: hand over what it wants to have committed, let the next turn begin where that is safe, and tell what
+//! came of it.
+
+use std::sync::Arc;
 
 use oprc_mesh::id::ObjectId;
-use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
-use oprc_odgm::{Change, Commit, CommitReply, Known, Outcome, Partition, Post, Rejection};
+use oprc_odgm::{Change, Commit, CommitReply, Head, Known, Outcome, Post, Rejection, UnderWay};
+use tokio::sync::oneshot;
 
+use super::chain::{Ahead, Link, keyed};
+use super::mailbox::Place;
 use super::once::CallId;
+use super::run::{Home, Turns};
 
-/// What a turn was computed from: the fence that its commit carries.
-pub(crate) struct Fence {
-    pub(crate) term: u64,
-    pub(crate) class: u64,
-    pub(crate) revision: u64,
-    pub(crate) base: Tag,
+/// What a turn starts on, by which its commit is fenced.
+pub(super) struct Stage<'a> {
+    pub(super) home: &'a Home,
+    pub(super) term: u64,
+    pub(super) object: &'a ObjectId,
+    /// Commits under way that it builds on.
+    pub(super) ahead: Option<Ahead>,
+}
+
+impl Stage<'_> {
+    /// Where the object stands.
+    pub(super) fn head(&self) -> Result<Option<Head>, Problem> {
+        match &self.ahead {
+            Some(ahead) => Ok(Some(ahead.head)),
+            None => Ok(self.home.partition.reader().head(self.home.class, self.object)?),
+        }
+    }
 }
 
 /// What a turn wants to have committed.
@@ -35,41 +53,138 @@ impl Work {
 pub(crate) enum Committed {
     /// It is durable and applied; the object stands there, or is gone.
     Done(Option<Tag>),
-    /// The call had taken effect before, as its id tells.
+    /// The call had taken effect before.
     Before(Box<Known>),
     /// It was rejected without effect because what it was computed from is out of date: run the turn again.
     Again(Rejection),
 }
 
-/// Commits the writes of one turn, with what is `kept` of the call under its id. Dropping the future before it is polled
-/// cancels the turn; later it does not.
-pub(crate) async fn commit(
-    partition: &Partition,
-    fence: Fence,
-    object: ObjectId,
-    work: Work,
-    kept: Option<(&CallId<'_>, Outcome)>,
-) -> Result<Committed, Problem> {
-    let (id, outcome) = kept.unzip();
-    let commit = Commit {
-        term: fence.term,
-        class: fence.class,
-        revision: fence.revision,
-        object,
-        base: fence.base,
-        change: work.change,
-        writes: work.writes,
-        invocation: id.map_or_else(String::new, |id| id.invocation.to_owned()),
-        outcome,
-        emitted: work.emitted,
-        post: work.post,
-    };
-    match partition.commit(commit).await? {
-        CommitReply::Committed(tag) => Ok(Committed::Done(tag)),
-        CommitReply::Known(known) => match id {
-            Some(id) => id.check(&known).map(|()| Committed::Before(known)),
-            None => Err(Problem::new(Code::Internal, "a commit without an id is known")),
-        },
-        CommitReply::Rejected(rejection) => Ok(Committed::Again(rejection)),
+/// Where the object will stand once this is committed, if the next turn may begin on that: it must be known before it is
+/// applied, and all that a turn sees of it must be in the chain. Timers are not.
+fn foreseen(work: &Work, head: Option<Head>) -> Option<Head> {
+    let head = head?;
+    let timers = !work.post.cancels.is_empty() || work.post.sends.iter().any(|sent| sent.key.is_some());
+    match work.change {
+        _ if timers => None,
+        Change::Merge => Some(Head { tag: Tag { version: head.tag.version + 1, ..head.tag }, ..head }),
+        Change::Keep => Some(head),
+        Change::Replace | Change::Delete | Change::Recreate => None,
+    }
+}
+
+impl Turns {
+    /// Commits what a turn wants that began with the object at `head`. If it can be foreseen where that leaves the object,
+    /// the next turn begins meanwhile; and then the commit goes on though its caller goes away.
+    ///
+    /// # Errors
+    /// What a commit fails with.
+    pub(super) async fn commit(
+        &self,
+        place: &mut Place,
+        stage: &Stage<'_>,
+        head: Option<Head>,
+        work: Work,
+        kept: Option<(&CallId<'_>, Outcome)>,
+    ) -> Result<Committed, Problem> {
+        let (id, outcome) = kept.unzip();
+        let invocation = id.map_or("", |id| id.invocation);
+        let after = foreseen(&work, head);
+        let shown = if after.is_some() { keyed(&work.writes)? } else { Vec::new() };
+        let commit = Commit {
+            term: stage.term,
+            class: stage.home.class,
+            revision: stage.home.revision,
+            object: stage.object.clone(),
+            base: head.map(|head| head.tag).unwrap_or_default(),
+            change: work.change,
+            writes: work.writes,
+            invocation: invocation.to_owned(),
+            outcome,
+            emitted: work.emitted,
+            post: work.post,
+        };
+        let under_way = stage.home.partition.hand_over(commit).await?;
+        let reply = if let Some(after) = after {
+            let link = place.chain().push(stage.term, after, shown, invocation);
+            let told = self.follow(place, link, after.tag, under_way);
+            place.step_aside();
+            told.await.unwrap_or_else(|_| Err(stopping()))?
+        } else {
+            // nothing that is under way shows through this one; at once, for the caller may go away
+            place.chain().give_up();
+            under_way.decided().await?
+        };
+        match reply {
+            CommitReply::Committed(tag) => Ok(Committed::Done(tag)),
+            CommitReply::Known(known) => match id {
+                Some(id) => id.check(&known).map(|()| Committed::Before(known)),
+                None => Err(Problem::new(Code::Internal, "a commit without an id is known")),
+            },
+            CommitReply::Rejected(rejection) => Ok(Committed::Again(rejection)),
+        }
+    }
+
+    /// Sees a commit through, whoever still waits for it: turns may have been built on it.
+    fn follow(
+        &self,
+        place: &Place,
+        link: Arc<Link>,
+        foreseen: Tag,
+        under_way: UnderWay,
+    ) -> oneshot::Receiver<Result<CommitReply, Problem>> {
+        let (tell, told) = oneshot::channel();
+        let stay = place.stay();
+        self.tasks.spawn(async move {
+            let reply = under_way.decided().await;
+            let stood = matches!(reply, Ok(CommitReply::Committed(Some(tag))) if tag == foreseen);
+            stay.chain().settle(&link, stood);
+            let _ = tell.send(reply); // its caller may be gone
+        });
+        told
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::new(Code::Unavailable, "this host is stopping").with_effect(Effect::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oprc_odgm::Outgoing;
+
+    const HEAD: Head = Head { tag: Tag { incarnation: 7, version: 3 }, home: 8 };
+
+    fn work(change: Change) -> Work {
+        Work { change, ..Work::none() }
+    }
+
+    #[test]
+    fn where_an_object_that_is_there_will_stand_is_known_unless_it_begins_anew() {
+        let next = Head { tag: Tag { incarnation: 7, version: 4 }, home: 8 };
+        for (change, at, expected) in [
+            (Change::Merge, Some(HEAD), Some(next)),
+            (Change::Keep, Some(HEAD), Some(HEAD)),
+            (Change::Merge, None, None),
+            (Change::Keep, None, None),
+            (Change::Replace, Some(HEAD), None),
+            (Change::Delete, Some(HEAD), None),
+            (Change::Recreate, Some(HEAD), None),
+        ] {
+            assert_eq!(foreseen(&work(change), at), expected, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_runs_ahead_of_timers_but_of_other_messages() {
+        let send = |key: Option<&str>| {
+            let sent = Outgoing { key: key.map(str::to_owned), ..Outgoing::default() };
+            Work { post: Post { sends: vec![sent], ..Post::default() }, ..work(Change::Keep) }
+        };
+        assert_eq!(foreseen(&send(None), Some(HEAD)), Some(HEAD));
+        assert_eq!(foreseen(&send(Some("timer")), Some(HEAD)), None);
+        let cancel =
+            Work { post: Post { cancels: vec!["timer".into()], ..Post::default() }, ..work(Change::Keep) };
+        assert_eq!(foreseen(&cancel, Some(HEAD)), None);
     }
 }

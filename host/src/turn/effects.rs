@@ -7,12 +7,12 @@ use oprc_mesh::outcome::{Effect, Problem};
 use oprc_mesh::wire::FieldWrite;
 use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
-use super::access::{Parts, TurnAccess};
+use super::access::{Bound, Parts, TurnAccess};
 use super::commit::Work;
 use super::deliver::judge;
 use super::mail::Sender;
 use super::run::Home;
-use super::triggers::{Before, Event, letters, of_fields};
+use super::triggers::{Event, letters, of_fields};
 use crate::wasm::{Letter, Output};
 
 /// Why a method failed, as its triggers tell it, at the most.
@@ -71,14 +71,9 @@ impl Turned<'_> {
     }
 
     fn of_success(&self, access: TurnAccess) -> Result<(Work, Vec<Event>), Problem> {
-        let seen = access.reader();
-        let Parts { change, emitted, letters: sent, cancels } = access.into_parts();
-        let events = match (&change, &seen) {
-            (Some((change, writes)), Some((reader, head))) => {
-                let before =
-                    Before { reader, class: self.home.class, object: self.object, head: head.as_ref() };
-                of_fields(self.class, &before, *change, writes)?
-            }
+        let Parts { change, emitted, letters: sent, cancels, bound } = access.into_parts();
+        let events = match (&change, &bound) {
+            (Some((change, writes)), Some(before)) => of_fields(self.class, before, *change, writes)?,
             _ => Vec::new(),
         };
         let sends = sent.into_iter().map(|letter| self.address(letter, false)).collect();
@@ -126,15 +121,15 @@ impl Turned<'_> {
 pub(super) fn of_write(
     home: &Home,
     name: &ClassName,
-    before: &Before<'_>,
+    before: &Bound,
     change: Change,
     writes: &[FieldWrite],
 ) -> Result<Post, Problem> {
     let class = crate::classes::find(&home.view, name)?;
     let events = of_fields(class, before, change, writes)?;
     let version = version_after(before.head.map_or(0, |head| head.tag.version), change);
-    let sender = Sender { class: name, object: before.object, group: home.partition.group() };
-    let fired = letters(class, name, before.object, version, &events)?;
+    let sender = Sender { class: name, object: &before.object, group: home.partition.group() };
+    let fired = letters(class, name, &before.object, version, &events)?;
     let sends = fired.into_iter().map(|letter| sender.address(&home.view, letter, 1, true)).collect();
     Ok(Post { sends, ..Post::default() })
 }

@@ -1,7 +1,5 @@
-//! One turn at a time per object, in arrival order. A mailbox exists while somebody runs or waits in it.
-//!
-//! A later turn may come to start on the buffered state of an earlier one (the output gate): that state would live in
-//! [`Mailbox`], next to the order that it depends on.
+//! One turn at a time per object, in arrival order. A mailbox exists while somebody runs or waits in it, or a commit of the
+//! object is under way: what the next turn starts on then lies beside the order that it depends on, see [`super::chain`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -13,6 +11,8 @@ use oprc_mesh::limits::MAILBOX_CALLS_MAX;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::chain::Chain;
 
 const SHARDS: usize = 64;
 /// What an overloaded object's caller is told to wait.
@@ -31,13 +31,25 @@ struct Mailbox {
     turn: Arc<Semaphore>,
     /// Those who run or wait.
     calls: usize,
+    /// They, and those whose commits are under way.
+    stays: usize,
+    chain: Arc<Chain>,
 }
 
 /// A place in an object's mailbox. Dropping it lets the next turn begin.
 pub(crate) struct Place {
+    stay: Stay,
+    turn: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// It is one of those who run or wait.
+    counted: bool,
+}
+
+/// Keeps an object's mailbox.
+pub(crate) struct Stay {
     mailboxes: Arc<Mailboxes>,
     key: Key,
-    permit: Option<OwnedSemaphorePermit>,
+    chain: Arc<Chain>,
 }
 
 impl Mailboxes {
@@ -52,20 +64,20 @@ impl Mailboxes {
     /// `overloaded` when 1,024 calls wait already.
     pub(crate) async fn enter(self: &Arc<Self>, class: u64, object: &ObjectId) -> Result<Place, Problem> {
         let key = (class, object.clone());
-        let turn = {
+        let (turn, chain) = {
             let mut shard = self.shard(&key).lock();
-            let mailbox = shard
-                .entry(key.clone())
-                .or_insert_with(|| Mailbox { turn: Arc::new(Semaphore::new(1)), calls: 0 });
+            let mailbox = shard.entry(key.clone()).or_insert_with(Mailbox::new);
             if mailbox.calls > MAILBOX_CALLS_MAX {
                 return Err(overloaded());
             }
             mailbox.calls += 1;
-            mailbox.turn.clone()
+            mailbox.stays += 1;
+            (mailbox.turn.clone(), mailbox.chain.clone())
         };
         // from here on the place is counted and given back by `drop`, also when the wait is given up
-        let mut place = Place { mailboxes: self.clone(), key, permit: None };
-        place.permit = turn.acquire_owned().await.ok(); // never closed
+        let stay = Stay { mailboxes: self.clone(), key, chain };
+        let mut place = Place { stay, turn, permit: None, counted: true };
+        place.take_turn().await;
         Ok(place)
     }
 
@@ -74,13 +86,70 @@ impl Mailboxes {
     }
 }
 
+impl Mailbox {
+    fn new() -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), calls: 0, stays: 0, chain: Arc::default() }
+    }
+}
+
+impl Place {
+    /// Waits for its turn, behind those who wait, unless it has it.
+    pub(super) async fn take_turn(&mut self) {
+        if !self.counted {
+            self.stay.with(|mailbox| mailbox.calls += 1);
+            self.counted = true;
+        }
+        if self.permit.is_none() {
+            self.permit = self.turn.clone().acquire_owned().await.ok(); // never closed
+        }
+    }
+
+    /// Lets the next turn begin, while what became of this one is not known yet.
+    pub(super) fn step_aside(&mut self) {
+        self.permit.take();
+        if std::mem::take(&mut self.counted) {
+            self.stay.with(|mailbox| mailbox.calls -= 1);
+        }
+    }
+
+    /// The object's commits under way.
+    pub(super) fn chain(&self) -> &Arc<Chain> {
+        &self.stay.chain
+    }
+
+    /// Keeps the mailbox, also when the caller goes away.
+    pub(super) fn stay(&self) -> Stay {
+        self.stay.with(|mailbox| mailbox.stays += 1);
+        let Stay { mailboxes, key, chain } = &self.stay;
+        Stay { mailboxes: mailboxes.clone(), key: key.clone(), chain: chain.clone() }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        self.permit.take();
+        self.step_aside();
+    }
+}
+
+impl Stay {
+    pub(super) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Mailbox)) {
         let mut shard = self.mailboxes.shard(&self.key).lock();
         if let Some(mailbox) = shard.get_mut(&self.key) {
-            mailbox.calls -= 1;
-            if mailbox.calls == 0 {
+            change(mailbox);
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let mut shard = self.mailboxes.shard(&self.key).lock();
+        if let Some(mailbox) = shard.get_mut(&self.key) {
+            mailbox.stays -= 1;
+            if mailbox.stays == 0 {
                 shard.remove(&self.key);
             }
         }
@@ -125,6 +194,26 @@ mod tests {
         let _alice = mailboxes.enter(1, &object()).await.unwrap();
         let _bob = mailboxes.enter(1, &ObjectId::parse("bob").unwrap()).await.unwrap();
         let _other_class = mailboxes.enter(2, &object()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_steps_aside_lets_the_next_run_and_comes_back_behind_it() {
+        let mailboxes = Mailboxes::new();
+        let object = object();
+        let mut first = mailboxes.enter(1, &object).await.unwrap();
+        let chain = Arc::downgrade(first.chain());
+        let stay = first.stay();
+        first.step_aside();
+        let second = mailboxes.enter(1, &object).await.unwrap();
+        let mut again = Box::pin(first.take_turn());
+        assert!((&mut again).now_or_never().is_none());
+        drop(second);
+        again.await;
+        drop(first);
+        // a commit under way keeps what the next turn starts on
+        assert!(std::ptr::eq(mailboxes.enter(1, &object).await.unwrap().chain().as_ref(), stay.chain()));
+        drop(stay);
+        assert!(mailboxes.shards.iter().all(|shard| shard.lock().is_empty()) && chain.upgrade().is_none());
     }
 
     #[tokio::test]

@@ -1,10 +1,14 @@
 //! Turns: one run of a method on one object. It starts, reads, buffers writes, then commits or vanishes.
 
 mod access;
+mod chain;
 mod commit;
 mod deliver;
 mod effects;
 mod emits;
+mod gate;
+#[cfg(test)]
+mod gate_tests;
 mod mail;
 mod mailbox;
 mod once;

@@ -32,6 +32,11 @@ pub(crate) enum Seen {
 }
 
 impl Overlay {
+    /// Writes that were made before and are within their limits.
+    pub(crate) fn of(writes: BTreeMap<FieldKey, Option<Bytes>>) -> Self {
+        Self { cleared: false, bytes: 0, writes }
+    }
+
     /// Looks up one field.
     pub(crate) fn get(&self, key: &FieldKey) -> Seen {
         match self.writes.get(key) {

@@ -9,14 +9,17 @@ use oprc_mesh::Mesh;
 use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Consistency, Invoke, Invoked, Tag};
-use oprc_odgm::{Odgm, Partition, Reader, Rejection, Told};
+use oprc_mesh::wire::{Consistency, Invoke, Invoked};
+use oprc_odgm::{Head, Odgm, Partition, Reader, Rejection, Told};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::access::{Bound, Mode, TurnAccess};
-use super::commit::{Committed, Fence, Work, commit};
+use super::chain::Chain;
+use super::commit::{Committed, Stage, Work};
 use super::effects::{Origin, Turned};
-use super::mailbox::Mailboxes;
+use super::gate::Looked;
+use super::mailbox::{Mailboxes, Place};
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
@@ -36,6 +39,8 @@ pub(crate) struct Turns {
     pub(super) others: Arc<Others>,
     pub(super) mailboxes: Arc<Mailboxes>,
     pub(super) commits: AtomicU64,
+    /// Commits that are seen through.
+    pub(super) tasks: TaskTracker,
 }
 
 /// An object's place: what of its class a commit is fenced by, and the partition that owns it.
@@ -48,28 +53,15 @@ pub(super) struct Home {
     pub(super) view: Arc<CatalogView>,
 }
 
-impl Home {
-    /// Whether an answer may leave that rests on `base`, the object as a turn of `term` began with it, and commits
-    /// nothing. To be asked after the run.
-    ///
-    /// Leadership is confirmed first and only then is the object looked at: what is applied here then holds all that was
-    /// acknowledged before the confirmation. If the object is still at `base`, it was so all the time, and everything that
-    /// the turn read of it is one state that was current when it was confirmed, after the call began. In another term the
-    /// turn runs again, as one that writes does.
-    ///
-    /// # Errors
-    /// What [`Partition::confirm`] fails with: nothing was committed.
-    pub(super) async fn stands(
-        &self,
-        term: u64,
-        object: &ObjectId,
-        base: Tag,
-        consistency: Consistency,
-    ) -> Result<bool, Problem> {
-        let confirmed = self.partition.confirm(consistency).await?;
-        let now = self.partition.reader().head(self.class, object)?.map(|head| head.tag).unwrap_or_default();
-        Ok(confirmed == term && now == base)
-    }
+/// One run of a turn.
+struct Run<'a> {
+    class: &'a LoadedClass,
+    stage: Stage<'a>,
+    method: &'a MethodName,
+    invoke: &'a Invoke,
+    id: Option<&'a CallId<'a>>,
+    deadline: Instant,
+    origin: &'a Origin,
 }
 
 /// What one run of a turn came to.
@@ -79,9 +71,10 @@ enum Ran {
 }
 
 impl Turns {
-    pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>) -> Self {
+    pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>, tasks: TaskTracker) -> Self {
         let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
-        Self { odgm, mesh, classes, others, mailboxes: Mailboxes::new(), commits: AtomicU64::new(0) }
+        let (mailboxes, commits) = (Mailboxes::new(), AtomicU64::new(0));
+        Self { odgm, mesh, classes, others, mailboxes, commits, tasks }
     }
 
     /// The catalog as this host knows it.
@@ -148,10 +141,12 @@ impl Turns {
     ) -> Result<Invoked, Problem> {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
-        let place = self.mailboxes.enter(home.class, object).await?;
+        let mut place = self.mailboxes.enter(home.class, object).await?;
         // a message takes effect once because its turn's commit uses it up
         let id = if origin.delivery.is_none() { CallId::of_call(invoke, deadline) } else { None };
         for _ in 0..RUNS_MAX {
+            place.take_turn().await;
+            let ahead = place.chain().ready().await;
             let loaded = self.classes.resolve(class).await?;
             if loaded.is_readonly(method) {
                 return Err(changed());
@@ -160,18 +155,18 @@ impl Turns {
             let home = self.place(&loaded.class, class, object)?;
             // before any state is read, so that a commit computed from that state carries a term no later than it
             let term = home.partition.leadership()?;
-            if let Some(id) = &id
-                && let Some(known) = id.known(&home, object)?
-            {
-                return invoked_again(known);
+            let stage = Stage { home: &home, term, object, ahead };
+            match stage.look(&mut place, id.as_ref()).await? {
+                Looked::New => {}
+                Looked::Known(known) => return invoked_again(known),
+                Looked::Again => continue,
             }
-            let call = (invoke, id.as_ref());
-            match self.run_once(&loaded, &home, term, object, method, call, deadline, origin).await? {
+            let run = Run { class: &loaded, stage, method, invoke, id: id.as_ref(), deadline, origin };
+            match self.run_once(run, &mut place).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
         }
-        drop(place);
         Err(moving())
     }
 
@@ -198,46 +193,31 @@ impl Turns {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "each is a part of what is run where")]
-    async fn run_once(
-        &self,
-        class: &LoadedClass,
-        home: &Home,
-        term: u64,
-        object: &ObjectId,
-        method: &MethodName,
-        (invoke, id): (&Invoke, Option<&CallId<'_>>),
-        deadline: Instant,
-        origin: &Origin,
-    ) -> Result<Ran, Problem> {
-        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
+    async fn run_once(&self, run: Run<'_>, place: &mut Place) -> Result<Ran, Problem> {
+        let Run { class, stage, method, invoke, id, deadline, origin } = run;
+        let (home, object, head) = (stage.home, stage.object, stage.head()?);
+        let ahead = stage.ahead.as_ref().map(|ahead| ahead.chain.clone());
+        let bound = bound(class, home, object, (home.partition.reader(), head, ahead));
+        let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let work = turned.effects(access, &outcome)?;
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
-        let keyed = id.is_some_and(|id| id.keyed);
-        let work = match (work, &outcome) {
-            (Some(work), _) => work,
-            // nothing is written, and yet the client is to get the same answer again
-            (None, Ok(_)) if keyed => Work::none(),
-            (None, Err(problem)) if keyed && is_outcome(problem) => Work::none(),
-            (None, _) => {
-                // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
-                // that was read is one committed state of this term.
-                if !home.stands(term, object, base, invoke.consistency()).await? {
-                    return Ok(Ran::Again(Rejection::Base { current: base }));
-                }
-                return Ok(Ran::Done(outcome?));
+        let Some(work) = work.or_else(|| to_keep(id, &outcome)) else {
+            // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
+            // that was read is one committed state of this term.
+            if !stage.stands(place, base, invoke.consistency()).await? {
+                return Ok(Ran::Again(Rejection::Base { current: base }));
             }
+            return Ok(Ran::Done(outcome?));
         };
         let told = match &outcome {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
         let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
-        let fence = Fence { term, class: home.class, revision: home.revision, base };
-        match commit(&home.partition, fence, object.clone(), work, kept).await? {
+        match self.commit(place, &stage, head, work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ran::Done(Invoked { version: Some(version(tag)), ..outcome? }))
@@ -245,21 +225,6 @@ impl Turns {
             Committed::Before(known) => invoked_again(*known).map(Ran::Done),
             Committed::Again(rejection) => Ok(Ran::Again(rejection)),
         }
-    }
-
-    /// A turn's view of `object` as `reader` sees it.
-    fn bind(
-        &self,
-        class: &LoadedClass,
-        home: &Home,
-        reader: Reader,
-        object: &ObjectId,
-        mode: Mode,
-    ) -> Result<TurnAccess, Problem> {
-        let head = reader.head(home.class, object)?;
-        let (name, object) = (class.name.clone(), object.clone());
-        let bound = Bound { class: name, class_id: home.class, object, reader, head };
-        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits))
     }
 
     /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
@@ -278,7 +243,10 @@ impl Turns {
         }
         let home = self.place(&class.class, &class.name, object)?;
         let stale_ms = ready_to_read(&home.partition, invoke.consistency()).await?;
-        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly)?;
+        let reader = home.partition.snapshot();
+        let head = reader.head(home.class, object)?;
+        let bound = bound(&class, &home, object, (reader, head, None));
+        let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadOnly, home.limits);
         let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
         Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
@@ -328,6 +296,23 @@ impl Turns {
     pub(crate) fn held(&self, group: u64) -> Result<Arc<Partition>, Problem> {
         self.odgm.partition(group).ok_or_else(|| not_here(self.mesh.directory().leader(group)))
     }
+}
+
+/// Nothing is written, and yet a client with a key of its own is to get the same answer again.
+fn to_keep(id: Option<&CallId<'_>>, outcome: &Result<Invoked, Problem>) -> Option<Work> {
+    let outcome = outcome.as_ref().err().is_none_or(is_outcome);
+    id.filter(|id| id.keyed && outcome).map(|_| Work::none())
+}
+
+/// A turn's view of `object` as `reader` sees it under what is ahead.
+fn bound(
+    class: &LoadedClass,
+    home: &Home,
+    object: &ObjectId,
+    (reader, head, ahead): (Reader, Option<Head>, Option<Arc<Chain>>),
+) -> Bound {
+    let (class, object) = (class.name.clone(), object.clone());
+    Bound { class, class_id: home.class, object, reader, head, ahead }
 }
 
 fn not_here(leader: Option<NodeId>) -> Problem {

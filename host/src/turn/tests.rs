@@ -32,16 +32,16 @@ const COMPONENT: &str = r#"(component
     (func (export "value") (result u32) (canon lift (core func $i "f")))
     (func (export "other") (result u32) (canon lift (core func $i "f"))))"#;
 
-struct Bed {
-    odgm: Arc<Odgm>,
+pub(super) struct Bed {
+    pub(super) odgm: Arc<Odgm>,
     mesh: Mesh,
-    turns: Turns,
-    revision: u64,
+    pub(super) turns: Turns,
+    pub(super) revision: u64,
     _dir: TempDir,
 }
 
 impl Bed {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let odgm = Odgm::open(OdgmConfig::new(dir.path())).await.unwrap();
         let node = Some(odgm.node_id());
@@ -51,9 +51,9 @@ impl Bed {
         let revision = deploy(&odgm, digest).await;
         let components = runtime.components().clone();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let supply = Supply::new(odgm.node_id(), Arc::new(mesh.clone()), components, tasks, stop);
+        let supply = Supply::new(odgm.node_id(), Arc::new(mesh.clone()), components, tasks.clone(), stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime, supply));
-        let turns = Turns::new(odgm.clone(), mesh.clone(), classes);
+        let turns = Turns::new(odgm.clone(), mesh.clone(), classes, tasks);
         Self { odgm, mesh, turns, revision, _dir: dir }
     }
 
@@ -107,7 +107,7 @@ async fn deploy(odgm: &Odgm, digest: Digest) -> u64 {
     odgm.catalog().deploy(revision).await.unwrap().class.revision
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
 

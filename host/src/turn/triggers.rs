@@ -8,13 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use oprc_mesh::catalog::{Class, Trigger, TriggerEvent};
 use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
-use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
+use oprc_mesh::limits::PAGE_ITEMS_MAX;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::triggers::SAME_ID;
 use oprc_mesh::wire::FieldWrite;
-use oprc_odgm::{Change, Head, Reader};
+use oprc_odgm::Change;
 use serde::Serialize;
 
+use super::access::Bound;
 use crate::wasm::Letter;
 
 /// Values of one message, at the most: what is larger is left out, as if it had not been asked for.
@@ -29,14 +30,6 @@ pub(super) struct Event {
     pub(super) old: Option<Bytes>,
     pub(super) new: Option<Bytes>,
     pub(super) problem: Option<String>,
-}
-
-/// An object as a commit found it.
-pub(super) struct Before<'a> {
-    pub(super) reader: &'a Reader,
-    pub(super) class: u64,
-    pub(super) object: &'a ObjectId,
-    pub(super) head: Option<&'a Head>,
 }
 
 /// What is told to the method that a trigger calls: `change` of the interface `triggers` in wit/, as the one argument.
@@ -59,7 +52,7 @@ struct Told<'a> {
 /// `write-limit` when there are more than the class may send.
 pub(super) fn of_fields(
     class: &Class,
-    before: &Before<'_>,
+    before: &Bound,
     change: Change,
     writes: &[FieldWrite],
 ) -> Result<Vec<Event>, Problem> {
@@ -70,12 +63,12 @@ pub(super) fn of_fields(
     let wanted = |key: &str| triggers.iter().any(|trigger| fires(trigger, key));
     let mut old = match change {
         Change::Keep | Change::Merge => BTreeMap::new(),
-        Change::Replace | Change::Delete | Change::Recreate => before.matching(&triggers, class)?,
+        Change::Replace | Change::Delete | Change::Recreate => matching(before, &triggers, class)?,
     };
     let mut events = Vec::new();
     for write in writes.iter().filter(|write| wanted(&write.key)) {
         let was = match change {
-            Change::Merge => before.field(&write.key)?,
+            Change::Merge => before.field(&FieldKey::parse(&write.key)?)?,
             _ => old.remove(&write.key),
         };
         let kind = match (&was, &write.value) {
@@ -115,41 +108,34 @@ fn fires(trigger: &Trigger, key: &str) -> bool {
     TriggerEvent::ALL.iter().any(|event| event.is_of_field() && trigger.fires_on(*event, key))
 }
 
-impl Before<'_> {
-    fn field(&self, key: &str) -> Result<Option<Bytes>, Problem> {
-        let Some(head) = self.head else { return Ok(None) };
-        Ok(self.reader.field(self.class, self.object, head, &FieldKey::parse(key)?)?)
-    }
-
-    /// The committed fields that triggers are about; no more of them than the class may send messages.
-    fn matching(&self, triggers: &[&Trigger], class: &Class) -> Result<BTreeMap<String, Bytes>, Problem> {
-        let mut found = BTreeMap::new();
-        let Some(head) = self.head else { return Ok(found) };
-        for trigger in triggers {
-            let Some(prefix) = trigger.subject.strip_suffix('*') else {
-                if let Some(value) = self.field(&trigger.subject)? {
-                    found.insert(trigger.subject.clone(), value);
-                }
-                continue;
-            };
-            let mut after = String::new();
-            loop {
-                let (class_id, object) = (self.class, self.object);
-                let (items, bytes) = (PAGE_ITEMS_MAX, PAGE_BYTES_MAX);
-                let (page, more) =
-                    self.reader.fields(class_id, object, head, prefix, &after, items, bytes)?;
-                after = page.last().map(|field| field.key.clone()).unwrap_or_default();
-                found.extend(page.into_iter().map(|field| (field.key, field.value)));
-                if found.len() as u64 > class.settings.limits.sends {
-                    return Err(too_many(class));
-                }
-                if !more {
-                    break;
-                }
+/// The fields that triggers are about, as the commit found them; no more of them than the class may send messages.
+fn matching(
+    object: &Bound,
+    triggers: &[&Trigger],
+    class: &Class,
+) -> Result<BTreeMap<String, Bytes>, Problem> {
+    let mut found = BTreeMap::new();
+    for trigger in triggers {
+        let Some(prefix) = trigger.subject.strip_suffix('*') else {
+            if let Some(value) = object.field(&FieldKey::parse(&trigger.subject)?)? {
+                found.insert(trigger.subject.clone(), value);
+            }
+            continue;
+        };
+        let mut after = String::new();
+        loop {
+            let (page, more) = object.page(prefix, &after, PAGE_ITEMS_MAX)?;
+            after = page.last().map(|field| field.key.clone()).unwrap_or_default();
+            found.extend(page.into_iter().map(|field| (field.key, field.value)));
+            if found.len() as u64 > class.settings.limits.sends {
+                return Err(too_many(class));
+            }
+            if !more {
+                break;
             }
         }
-        Ok(found)
     }
+    Ok(found)
 }
 
 /// What the triggers of `class` send for these events of `object`, which stands at `version` after the commit.

@@ -5,14 +5,16 @@ use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::FIELD_VALUE_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Consistency, FieldWrite, Precondition, Tag, WriteMode, WriteObject, Written};
-use oprc_odgm::{Change, Head, Reader, Rejection, Told};
+use oprc_odgm::{Change, Rejection, Told};
 use tokio::time::Instant;
 
-use super::commit::{Committed, Fence, Work, commit};
+use super::access::Bound;
+use super::commit::{Committed, Stage, Work};
 use super::effects::of_write;
+use super::gate::Looked;
+use super::mailbox::Place;
 use super::once::{CallId, written_again};
-use super::run::{Home, RUNS_MAX, Turns, before, moving};
-use super::triggers::Before;
+use super::run::{RUNS_MAX, Turns, before, moving};
 
 impl Turns {
     /// Changes an object's fields, or deletes it.
@@ -27,43 +29,51 @@ impl Turns {
         self.classes.catch_up(&class, write.revision, deadline).await?;
         let home = self.home(&class, &object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
-        let place = self.mailboxes.enter(home.class, &object).await?;
+        let mut place = self.mailboxes.enter(home.class, &object).await?;
         let id = CallId::of_write(&write, deadline);
         for _ in 0..RUNS_MAX {
+            place.take_turn().await;
+            let ahead = place.chain().ready().await;
             let home = self.home(&class, &object)?;
             // before any state is read, as in a turn
             let term = home.partition.leadership()?;
             before(deadline)?;
-            if let Some(id) = &id
-                && let Some(known) = id.known(&home, &object)?
-            {
-                return written_again(known);
+            let stage = Stage { home: &home, term, object: &object, ahead };
+            match stage.look(&mut place, id.as_ref()).await? {
+                Looked::New => {}
+                Looked::Known(known) => return written_again(known),
+                Looked::Again => continue,
             }
-            match self.write_once(&home, term, &object, (&write, id.as_ref())).await? {
+            match self.write_once(&class, &stage, &mut place, (&write, id.as_ref())).await? {
                 Ok(written) => return Ok(written),
                 Err(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
         }
-        drop(place);
         Err(moving())
     }
 
     async fn write_once(
         &self,
-        home: &Home,
-        term: u64,
-        object: &ObjectId,
+        class: &ClassName,
+        stage: &Stage<'_>,
+        place: &mut Place,
         (write, id): (&WriteObject, Option<&CallId<'_>>),
     ) -> Result<Result<Written, Rejection>, Problem> {
-        let reader = home.partition.reader();
-        let head = reader.head(home.class, object)?;
-        let base = head.as_ref().map(|head| head.tag);
-        let base_tag = base.unwrap_or_default();
-        let planned = check(write.precondition.as_ref(), base)
-            .and_then(|()| plan(write, &reader, home.class, object, head.as_ref()));
+        let (home, head) = (stage.home, stage.head()?);
+        let object = Bound {
+            class: class.clone(),
+            class_id: home.class,
+            object: stage.object.clone(),
+            reader: home.partition.reader(),
+            head,
+            ahead: stage.ahead.as_ref().map(|ahead| ahead.chain.clone()),
+        };
+        let base = head.map(|head| head.tag);
+        let planned = check(write.precondition.as_ref(), base).and_then(|()| plan(write, &object));
         let Ok(Some((change, writes))) = planned else {
             // an answer that rests on what was read, and is gated as a turn's is that wrote nothing
-            if !home.stands(term, object, base_tag, Consistency::Lease).await? {
+            let base_tag = base.unwrap_or_default();
+            if !stage.stands(place, base_tag, Consistency::Lease).await? {
                 return Ok(Err(Rejection::Base { current: base_tag }));
             }
             return planned.map(|_| Ok(Written { tag: base, ..Written::default() }));
@@ -72,12 +82,9 @@ impl Turns {
         let created = base.is_none() && change != Change::Delete;
         let told = Told::Written(Written { created, ..Written::default() });
         let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
-        let class = ClassName::parse(&write.class)?;
-        let before = Before { reader: &reader, class: home.class, object, head: head.as_ref() };
-        let post = of_write(home, &class, &before, change, &writes)?;
-        let fence = Fence { term, class: home.class, revision: home.revision, base: base_tag };
+        let post = of_write(home, class, &object, change, &writes)?;
         let work = Work { change, writes, emitted: Vec::new(), post };
-        match commit(&home.partition, fence, object.clone(), work, kept).await? {
+        match self.commit(place, stage, head, work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
                 Ok(Ok(Written { tag, created, ..Written::default() }))
@@ -132,16 +139,12 @@ fn check(precondition: Option<&Precondition>, at: Option<Tag>) -> Result<(), Pro
 }
 
 /// What to commit; none when the object is already so.
-fn plan(
-    write: &WriteObject,
-    reader: &Reader,
-    class: u64,
-    object: &ObjectId,
-    head: Option<&Head>,
-) -> Result<Option<(Change, Vec<FieldWrite>)>, Problem> {
+fn plan(write: &WriteObject, object: &Bound) -> Result<Option<(Change, Vec<FieldWrite>)>, Problem> {
     let absent = || Problem::new(Code::NotFound, "no such object");
+    let exists = object.head.is_some();
     match write.mode() {
-        WriteMode::Delete => head.map(|_| Some((Change::Delete, Vec::new()))).ok_or_else(absent),
+        WriteMode::Delete if exists => Ok(Some((Change::Delete, Vec::new()))),
+        WriteMode::Delete => Err(absent()),
         WriteMode::Replace => {
             let sets = write.fields.iter().filter(|field| field.value.is_some()).cloned().collect();
             Ok(Some((Change::Replace, sets)))
@@ -149,7 +152,7 @@ fn plan(
         mode @ (WriteMode::Merge | WriteMode::DeleteField) => {
             let mut writes = Vec::with_capacity(write.fields.len());
             for field in &write.fields {
-                if field.value.is_some() || exists(reader, class, object, head, &field.key)? {
+                if field.value.is_some() || object.field(&FieldKey::parse(&field.key)?)?.is_some() {
                     writes.push(field.clone());
                 } else if mode == WriteMode::DeleteField {
                     return Err(Problem::new(
@@ -158,24 +161,13 @@ fn plan(
                     ));
                 }
             }
-            match (writes.is_empty(), head) {
-                (true, None) => Err(absent()),
-                (true, Some(_)) => Ok(None),
+            match (writes.is_empty(), exists) {
+                (true, false) => Err(absent()),
+                (true, true) => Ok(None),
                 (false, _) => Ok(Some((Change::Merge, writes))),
             }
         }
     }
-}
-
-fn exists(
-    reader: &Reader,
-    class: u64,
-    object: &ObjectId,
-    head: Option<&Head>,
-    key: &str,
-) -> Result<bool, Problem> {
-    let Some(head) = head else { return Ok(false) };
-    Ok(reader.field(class, object, head, &FieldKey::parse(key)?)?.is_some())
 }
 
 #[cfg(test)]

@@ -202,7 +202,10 @@ impl Turns {
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
         let base = access.base();
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
-        let work = turned.effects(access, &outcome)?;
+        let (work, outcome) = match turned.effects(access, &outcome) {
+            Ok(work) => (work, outcome),
+            Err(problem) => (None, Err(problem)),
+        };
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
         let Some(work) = work.or_else(|| to_keep(id, &outcome)) else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all

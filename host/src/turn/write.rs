@@ -14,7 +14,7 @@ use super::effects::of_write;
 use super::gate::Looked;
 use super::mailbox::Place;
 use super::once::{CallId, written_again};
-use super::run::{RUNS_MAX, Turns, before, moving};
+use super::run::{Home, RUNS_MAX, Turns, before, moving};
 
 impl Turns {
     /// Changes an object's fields, or deletes it.
@@ -69,8 +69,10 @@ impl Turns {
             ahead: stage.ahead.as_ref().map(|ahead| ahead.chain.clone()),
         };
         let base = head.map(|head| head.tag);
-        let planned = check(write.precondition.as_ref(), base).and_then(|()| plan(write, &object));
-        let Ok(Some((change, writes))) = planned else {
+        let planned = check(write.precondition.as_ref(), base)
+            .and_then(|()| plan(write, &object))
+            .and_then(|planned| planned.map(|change| work(home, class, &object, change)).transpose());
+        let Ok(Some(work)) = planned else {
             // an answer that rests on what was read, and is gated as a turn's is that wrote nothing
             let base_tag = base.unwrap_or_default();
             if !stage.stands(place, base_tag, Consistency::Lease).await? {
@@ -78,12 +80,9 @@ impl Turns {
             }
             return planned.map(|_| Ok(Written { tag: base, ..Written::default() }));
         };
-        check_size(&writes, &home.limits)?;
-        let created = base.is_none() && change != Change::Delete;
+        let created = base.is_none() && work.change != Change::Delete;
         let told = Told::Written(Written { created, ..Written::default() });
         let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
-        let post = of_write(home, class, &object, change, &writes)?;
-        let work = Work { change, writes, emitted: Vec::new(), post };
         match self.commit(place, stage, head, work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -93,6 +92,18 @@ impl Turns {
             Committed::Again(rejection) => Ok(Err(rejection)),
         }
     }
+}
+
+/// What a planned change is as a commit.
+fn work(
+    home: &Home,
+    class: &ClassName,
+    object: &Bound,
+    (change, writes): (Change, Vec<FieldWrite>),
+) -> Result<Work, Problem> {
+    check_size(&writes, &home.limits)?;
+    let post = of_write(home, class, object, change, &writes)?;
+    Ok(Work { change, writes, emitted: Vec::new(), post })
 }
 
 fn check_fields(fields: &[FieldWrite]) -> Result<(), Problem> {

@@ -1,8 +1,8 @@
 //! How the two databases are tuned, and why.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options, SliceTransform,
-    WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    SliceTransform, WriteBufferManager,
 };
 
 use crate::config::OdgmConfig;
@@ -82,6 +82,11 @@ impl Shared {
         table.set_block_cache(&self.cache);
         table.set_block_size(STATE_BLOCK_BYTES);
         table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+        // In parts: as one block, that of a full file is larger than the shard of the cache which it falls into, and would be
+        // read from the disk for every key.
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(STATE_BLOCK_BYTES);
         table.set_cache_index_and_filter_blocks(true);
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);

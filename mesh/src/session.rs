@@ -215,8 +215,12 @@ pub(crate) fn sender(current: &Arc<Current>, route: &Route) -> Send {
                 Err(error) => return tracing::warn!(key = route.key(), %error, "a frame cannot be published"),
             },
         };
-        if let Err(error) = publisher.put(frame).wait() {
-            tracing::warn!(key = route.key(), %error, "a frame was lost");
+        match publisher.put(frame).wait() {
+            Err(error) if session.is_closed() => {
+                tracing::debug!(key = route.key(), %error, "a frame was lost between two sessions");
+            }
+            Err(error) => tracing::warn!(key = route.key(), %error, "a frame was lost"),
+            Ok(()) => {}
         }
         open = Some((generation, publisher));
     })

@@ -1,6 +1,8 @@
 //! Turns: one run of a method on one object. It starts, reads, buffers writes, then commits or vanishes.
 
 mod access;
+mod answer;
+mod asked;
 mod commit;
 mod deliver;
 mod effects;
@@ -12,6 +14,7 @@ mod others;
 mod overlay;
 mod read;
 mod run;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod triggers;

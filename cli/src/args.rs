@@ -3,6 +3,7 @@
 
 mod cluster;
 mod dead;
+mod invocation;
 mod watch;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
+pub(crate) use invocation::InvocationArgs;
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -87,6 +89,8 @@ pub(crate) enum Command {
     Versions(ClassArgs),
     /// Call a method of an object, or a function of a class
     Invoke(InvokeArgs),
+    /// Show where an asynchronous call stands, or wait for its result
+    Invocation(InvocationArgs),
     /// Print an object, or one field's bytes
     Get(GetArgs),
     /// Set fields of an object, all together
@@ -126,6 +130,7 @@ impl Command {
             Self::Describe(args) | Self::Versions(args) => &args.client,
             Self::Deploy(args) => &args.client,
             Self::Invoke(args) => &args.client,
+            Self::Invocation(args) => &args.client,
             Self::Get(args) => &args.client,
             Self::Set(args) => &args.client,
             Self::Ls(args) => &args.client,
@@ -307,6 +312,9 @@ pub(crate) struct InvokeArgs {
     /// How long the call may take, such as 5s or 500ms
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) timeout: Option<Duration>,
+    /// Do not wait until the call has run: print the id by which `oprc invocation` finds it
+    #[arg(long = "async", conflicts_with = "consistency")]
+    pub(crate) later: bool,
     /// How new what a method that only reads sees must be
     #[arg(long, value_name = "CONSISTENCY", default_value = "lease")]
     pub(crate) consistency: Consistency,

@@ -86,7 +86,7 @@ impl Server {
             }
             Op::Submit(submit) => Answer::Submitted(self.turns.submit(submit, deadline).await?),
             Op::ReadInvocation(read) => {
-                Answer::Invocation(self.turns.invocation(&read, deadline).await?)
+                Answer::Invocation(self.turns.invocation(&read, deadline, &self.events.ending).await?)
             }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)

@@ -32,12 +32,7 @@ impl Partition {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn asked(
-        &self,
-        class: u64,
-        object: &str,
-        invocation: &str,
-    ) -> Result<Option<AskedCall>, OdgmError> {
+    pub fn asked(&self, class: u64, object: &str, invocation: &str) -> Result<Option<AskedCall>, OdgmError> {
         self.raft().state().asked(class, object, invocation)
     }
 
@@ -83,7 +78,8 @@ impl Partition {
                 CommitReply::Rejected(Rejection::Base { .. } | Rejection::Revision { .. }) => {}
             }
         }
-        let busy = Problem::new(Code::Unavailable, "the object kept moving while the call's outcome was kept");
+        let busy =
+            Problem::new(Code::Unavailable, "the object kept moving while the call's outcome was kept");
         Err(busy.with_effect(Effect::NotRun))
     }
 }

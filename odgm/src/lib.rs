@@ -52,7 +52,8 @@ pub use config::{Joining, OdgmConfig};
 pub use crash::crash_point;
 pub use error::OdgmError;
 pub use mail::{
-    Asked, Asking, DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,
+    Asked, Asking, DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle,
+    Verdict,
 };
 pub use node::{Odgm, Prepared};
 pub use partition::Partition;

@@ -1,6 +1,8 @@
 //! An asynchronous call run as a turn, and what of its failures is final: somebody waits for the answer, so what a function
 //! says itself is one, and only what may pass is tried again.
 
+use std::time::Duration;
+
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Invoke, Invoked};
@@ -18,12 +20,7 @@ impl Turns {
     ///
     /// # Errors
     /// What the run failed with, if it may be tried again.
-    pub(super) async fn answer(
-        &self,
-        group: u64,
-        inbound: &Inbound,
-        asked: &Asked,
-    ) -> Result<Came, Problem> {
+    pub(super) async fn answer(&self, group: u64, inbound: &Inbound, asked: &Asked) -> Result<Came, Problem> {
         let message = &inbound.message;
         let class = ClassName::parse(&message.class)?;
         let object = Some(&message.object).filter(|object| !object.is_empty());
@@ -35,7 +32,8 @@ impl Turns {
             return Ok(Came::Elsewhere(elsewhere));
         }
         let invoke = call_of(message, asked);
-        let deadline = Instant::now() + DELIVERY_MAX;
+        let wall = Duration::from_millis(loaded.class.settings.limits.wall_ms);
+        let deadline = Instant::now() + DELIVERY_MAX + wall;
         let outcome = self.run_asked(&class, object.as_ref(), &invoke, inbound, deadline).await;
         let partition = self.held(group)?;
         if partition.inbound(inbound.key)?.is_none() {

@@ -13,6 +13,7 @@ use oprc_mesh::wire::{
 };
 use oprc_odgm::{Asked, AskedCall, Asking, Known, Message, Partition, Told};
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::once::{CallId, invoked_again, not_told};
 use super::run::Turns;
@@ -65,7 +66,7 @@ impl Turns {
         }
     }
 
-    /// Where a call stands; waits, as long as the caller wants, until it is decided.
+    /// Where a call stands; waits, as long as the caller wants and this host is not about to stop, until it is decided.
     ///
     /// # Errors
     /// `not-found` when there never was such a call or it is forgotten; `not-leader`, `no-quorum`.
@@ -73,6 +74,7 @@ impl Turns {
         &self,
         read: &ReadInvocation,
         deadline: Instant,
+        ending: &CancellationToken,
     ) -> Result<Invocation, Problem> {
         let class = ClassName::parse(&read.class)?;
         let object = read.object.as_deref().map(ObjectId::parse).transpose()?;
@@ -91,11 +93,12 @@ impl Turns {
                 None => return Err(not_found("there was none, or it is forgotten")),
             };
             let decided = matches!(standing.state(), InvocationState::Done | InvocationState::Failed);
-            if decided || Instant::now() >= until {
+            if decided || Instant::now() >= until || ending.is_cancelled() {
                 return Ok(standing);
             }
             tokio::select! {
                 () = moved => {}
+                () = ending.cancelled() => {}
                 () = sleep_until(until.min(Instant::now() + LOOK)) => {}
             }
         }

@@ -77,7 +77,8 @@ impl Turns {
             self.read(&class, &object, &method, &invoke, deadline).await?;
             return Ok(Came::Ran);
         }
-        let origin = Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)), asked: false };
+        let origin =
+            Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)), asked: false };
         self.turn(&class, &object, &method, &invoke, deadline, &origin).await?;
         Ok(Came::Settled)
     }

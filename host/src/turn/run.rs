@@ -154,10 +154,11 @@ impl Turns {
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let place = self.mailboxes.enter(home.class, object).await?;
         // a message takes effect once because its turn's commit uses it up; an asynchronous call has its id as well
-        let id = (origin.delivery.is_none() || origin.asked).then(|| CallId::of_call(invoke, deadline)).flatten();
-        let _running = origin.asked.then(|| {
-            self.standing.run((home.class, object.as_str().to_owned(), invoke.invocation.clone()))
-        });
+        let id =
+            (origin.delivery.is_none() || origin.asked).then(|| CallId::of_call(invoke, deadline)).flatten();
+        let _running = origin
+            .asked
+            .then(|| self.standing.run((home.class, object.as_str().to_owned(), invoke.invocation.clone())));
         for _ in 0..RUNS_MAX {
             let loaded = self.classes.resolve(class).await?;
             if loaded.is_readonly(method) {

@@ -146,7 +146,11 @@ impl Desk<'_> {
         waiting.calls = waiting.calls.saturating_sub(1);
         waiting.bytes = waiting.bytes.saturating_sub(message.bytes() as u64);
         let key = keys::asked_waiting(asked.class, &message.object);
-        if waiting.calls == 0 { self.drop(key) } else { self.put(key, &waiting) }
+        if waiting.calls == 0 {
+            self.drop(key)
+        } else {
+            self.put(key, &waiting)
+        }
         let key = keys::asked(asked.class, &message.object, &asked.invocation);
         let record: Option<AskedRecord> = self.get(&key)?;
         if record.is_some_and(|record| record.lane == ready.lane && record.number == ready.number) {

@@ -3,7 +3,7 @@
 
 mod cluster;
 mod dead;
-mod invocation;
+mod invoke;
 mod watch;
 
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
-pub(crate) use invocation::InvocationArgs;
+pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -287,37 +287,6 @@ pub(crate) struct ClassArgs {
     /// The class
     #[arg(value_name = "CLASS")]
     pub(crate) class: ClassName,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
-/// `oprc invoke`.
-#[derive(Debug, Args)]
-pub(crate) struct InvokeArgs {
-    /// An object, for a method; a class, for a function
-    #[arg(value_name = "CLASS[/ID]")]
-    pub(crate) address: Address,
-    /// The method or function
-    #[arg(value_name = "METHOD")]
-    pub(crate) method: MethodName,
-    /// The arguments: JSON, @FILE to read a file, - to read standard input; none for no arguments
-    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
-    pub(crate) payload: Option<String>,
-    /// Send and take bytes as they are (application/octet-stream) instead of JSON
-    #[arg(long)]
-    pub(crate) raw: bool,
-    /// The call's invocation id, instead of one that the gateway makes
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
-    /// How long the call may take, such as 5s or 500ms
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(crate) timeout: Option<Duration>,
-    /// Do not wait until the call has run: print the id by which `oprc invocation` finds it
-    #[arg(long = "async", conflicts_with = "consistency")]
-    pub(crate) later: bool,
-    /// How new what a method that only reads sees must be
-    #[arg(long, value_name = "CONSISTENCY", default_value = "lease")]
-    pub(crate) consistency: Consistency,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

@@ -152,7 +152,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Value>,
+    problem: Option<Box<RawValue>>,
     /// It was given up after so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u32>,
@@ -174,7 +174,7 @@ impl<'a> Document<'a> {
             state: invocation.state().as_str(),
             version: invoked.and_then(|invoked| invoked.version),
             result: invoked.and_then(Outcome::of),
-            problem: invocation.problem.as_ref().map(problem_document),
+            problem: invocation.problem.as_ref().and_then(problem_document),
             attempts: Some(invocation.attempts).filter(|attempts| *attempts > 0),
         }
     }

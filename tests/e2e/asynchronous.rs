@@ -325,8 +325,8 @@ async fn from_the_command_line(server: Server) {
         ["invoke", &target, "refuse", arguments, "--async", "--idempotency-key", "k", "--output", "json"];
     let told = server.cli(&asked).await.json();
     let failed = server.cli(&["invocation", told["id"].as_str().unwrap(), "--wait", "90s"]).await;
-    assert_eq!((failed.code, failed.stdout.as_str()), (1, "failed\n"));
-    assert!(failed.stderr.contains("poor"), "{}", failed.stderr);
+    assert_eq!((failed.code, failed.out.as_str()), (1, "failed\n"));
+    assert!(failed.err.contains("poor"), "{}", failed.err);
     assert_eq!(server.cli(&["invocation", "garbage"]).await.code, 1);
     assert_eq!(server.cli(&["invoke", &target, "add", "--async", "--consistency", "stale"]).await.code, 2);
 }

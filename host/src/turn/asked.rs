@@ -81,17 +81,15 @@ impl Turns {
         self.classes.catch_up(&class, read.revision, deadline).await?;
         let place = self.place_of(&class, object.as_ref(), &read.invocation)?;
         let until = deadline.min(Instant::now() + Duration::from_millis(read.wait_ms));
-        let waiting = self.standing.wait(place.key.clone());
+        if read.wait_ms == 0 {
+            return self.look(&place, &read.fingerprint).await;
+        }
+        let waiting = self.standing.wait(place.key.clone())?;
         loop {
             let moved = waiting.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable(); // before the look, so that nothing is missed
-            place.partition.confirm(Consistency::Lease).await?;
-            let standing = match self.standing_of(&place, &read.fingerprint)? {
-                Some(Ok(standing)) => standing,
-                Some(Err(_)) => return Err(not_found("another call has been made under its key since")),
-                None => return Err(not_found("there was none, or it is forgotten")),
-            };
+            let standing = self.look(&place, &read.fingerprint).await?;
             let decided = matches!(standing.state(), InvocationState::Done | InvocationState::Failed);
             if decided || Instant::now() >= until || ending.is_cancelled() {
                 return Ok(standing);
@@ -101,6 +99,16 @@ impl Turns {
                 () = ending.cancelled() => {}
                 () = sleep_until(until.min(Instant::now() + LOOK)) => {}
             }
+        }
+    }
+
+    /// Where a call stands now.
+    async fn look(&self, place: &Place, fingerprint: &[u8]) -> Result<Invocation, Problem> {
+        place.partition.confirm(Consistency::Lease).await?;
+        match self.standing_of(place, fingerprint)? {
+            Some(Ok(standing)) => Ok(standing),
+            Some(Err(_)) => Err(not_found("another call has been made under its key since")),
+            None => Err(not_found("there was none, or it is forgotten")),
         }
     }
 

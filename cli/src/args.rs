@@ -9,15 +9,13 @@ mod watch;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oprc_mesh::id::{ClassName, FieldKey, MethodName};
+use oprc_mesh::id::{ClassName, FieldKey};
 use reqwest::Url;
 
 use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
-use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};

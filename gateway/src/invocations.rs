@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
+use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::{DEADLINE_MS_DEFAULT, INVOCATION_WAIT_MS_MAX};
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::retry::Repeat;
@@ -22,7 +23,6 @@ use crate::app::App;
 use crate::call::Call;
 use crate::call_id::CallId;
 use crate::invocation_id::InvocationId;
-use crate::invoke::Callee;
 use crate::problem::{Refusal, problem_document};
 use crate::query::Query;
 use crate::reply::{Reply, json};
@@ -47,11 +47,10 @@ pub(crate) fn wanted(headers: &HeaderMap) -> bool {
 /// Has a call accepted: 202, and where to look for it.
 pub(crate) async fn submit(
     call: &Call<'_>,
-    callee: Callee<'_>,
+    (class, object): (&ClassName, Option<&ObjectId>),
     invoke: Invoke,
     id: &CallId,
 ) -> Result<Reply, Refusal> {
-    let Callee { class, object, .. } = callee;
     let target = Target::Invocation(class, object, &id.invocation);
     let operation = |revision| Op::Submit(Submit { invoke: Invoke { revision, ..invoke.clone() } });
     // its id tells: it is taken in once

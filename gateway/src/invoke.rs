@@ -35,7 +35,6 @@ const HEADERS_MAX: usize = 64;
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
 
 /// What is called.
-#[derive(Clone, Copy)]
 pub(crate) struct Callee<'a> {
     pub(crate) class: &'a ClassName,
     /// None for a function.
@@ -124,7 +123,7 @@ async fn run(
         if consistency != Consistency::Lease {
             return Err(Refusal::invalid("consistency cannot be chosen for a call that is run later"));
         }
-        return Box::pin(invocations::submit(call, callee, invoke(None, 0), &id)).await;
+        return Box::pin(invocations::submit(call, (class, object), invoke(None, 0), &id)).await;
     }
     let operation = |view: &CatalogView| {
         let known = view.class(class.as_str());

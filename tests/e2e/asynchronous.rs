@@ -254,7 +254,7 @@ async fn ids_that_are_none(server: Server) {
     let object = fresh(&server, "").await;
     let http = &object.class.http;
     let location = accepted(&later(add(&object, 1)).send().await);
-    for garbage in ["garbage", "%00", "AQ", &format!("{}x", location.rsplit('/').next().unwrap())] {
+    for garbage in ["garbage", "%00", "AQ", &format!("{}!", location.rsplit('/').next().unwrap())] {
         http.get(format!("/api/v1/invocations/{garbage}")).send().await.problem(Code::Invalid);
     }
     for wait in ["5", "61s", "-1s", "soon"] {

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Kind, Server, both, guests, run};
+use oprc_tests::{Call, Class, Kind, Server, both, guests, run};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::asynchronous::{accepted, decided, later};
+use crate::message_crashes::ready;
 
 both!(as_many_as_may_wait);
 
@@ -80,6 +81,54 @@ async fn check(class: &Class, all: &[Vec<String>]) {
     }
 }
 
+/// Every step of a call's way after it was accepted; those that commit nothing pass the last two.
+const STEPS: [&str; 5] = ["before-turn", "before-commit", "after-turn", "before-settle", "after-settle"];
+
+#[test]
+fn the_host_dies_at_each_step() {
+    run(async {
+        let server = Server::prepare(Kind::Embedded);
+        let _shown = server.show_logs_on_panic();
+        server.launch().await;
+        let class = Class::deploy(&server, "Steps", guests::prober(), "readonly = [\"value\"]\n").await;
+        let mut sum = 0;
+        for step in STEPS {
+            for times in [1, 3] {
+                assert!(server.stop().await.success());
+                server.start_host_with(&[("OPRC_TEST_CRASH", &format!("{step}:{times}"))]);
+                let mut host = server.take_host();
+                assert!(ready(&server, &mut host).await, "nothing is left over that could meet the step");
+                let calls = calls(&class, &format!("{step}-{times}"));
+                for call in &calls {
+                    let _ = call.clone().try_send().await; // it may be the one at which the host dies
+                }
+                let ended = host.ended(Duration::from_mins(1)).await;
+                assert!(!ended.success(), "{step}:{times} was met: {ended}");
+                drop(host);
+                server.launch().await;
+                for call in calls {
+                    let location = accepted(&call.send().await);
+                    assert_eq!(decided(&class, &location).await["state"], "done", "{step}:{times}");
+                }
+                sum += ADDS;
+                assert_eq!(class.object("o").fields().await, json!({ "n": sum }), "{step}:{times}");
+            }
+        }
+    });
+}
+
+/// What each step is met by.
+const ADDS: u64 = 3;
+
+/// Calls of a method that writes, of one that reads, and of a function, under keys of their own.
+fn calls(class: &Class, stem: &str) -> Vec<Call> {
+    let object = class.object("o");
+    let add = || object.method("add").json(&json!({ "by": 1 }));
+    let all = (0..ADDS).flat_map(|_| [add(), object.method("value"), class.function("generation")]);
+    let keyed = |(n, call): (usize, Call)| call.header("idempotency-key", format!("{stem}-{n}"));
+    all.enumerate().map(keyed).map(|call| later(call).header("x-request-timeout-ms", 3_000)).collect()
+}
+
 /// The first one traps and is tried again for long: all others wait behind it.
 async fn as_many_as_may_wait(server: Server) {
     let manifest = "[class.messages]\nattempts = 100\n";
@@ -114,7 +163,7 @@ async fn as_many_as_may_wait(server: Server) {
     assert_eq!(decided(&class, &last).await["result"], 1_025);
 }
 
-async fn eventually_accepted(call: &impl Fn() -> oprc_tests::Call) -> String {
+async fn eventually_accepted(call: &impl Fn() -> Call) -> String {
     oprc_tests::eventually("there is room", || async {
         let reply = call().send().await;
         (reply.status == 202).then(|| accepted(&reply))

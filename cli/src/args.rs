@@ -3,23 +3,23 @@
 
 mod cluster;
 mod dead;
+mod invoke;
 mod watch;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oprc_mesh::id::{ClassName, FieldKey, MethodName};
+use oprc_mesh::id::{ClassName, FieldKey};
 use reqwest::Url;
 
 use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
-use crate::duration;
 
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
+pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Versions(ClassArgs),
     /// Call a method of an object, or a function of a class
     Invoke(InvokeArgs),
+    /// Show where an asynchronous call stands, or wait for its result
+    Invocation(InvocationArgs),
     /// Print an object, or one field's bytes
     Get(GetArgs),
     /// Set fields of an object, all together
@@ -126,6 +128,7 @@ impl Command {
             Self::Describe(args) | Self::Versions(args) => &args.client,
             Self::Deploy(args) => &args.client,
             Self::Invoke(args) => &args.client,
+            Self::Invocation(args) => &args.client,
             Self::Get(args) => &args.client,
             Self::Set(args) => &args.client,
             Self::Ls(args) => &args.client,
@@ -282,34 +285,6 @@ pub(crate) struct ClassArgs {
     /// The class
     #[arg(value_name = "CLASS")]
     pub(crate) class: ClassName,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
-/// `oprc invoke`.
-#[derive(Debug, Args)]
-pub(crate) struct InvokeArgs {
-    /// An object, for a method; a class, for a function
-    #[arg(value_name = "CLASS[/ID]")]
-    pub(crate) address: Address,
-    /// The method or function
-    #[arg(value_name = "METHOD")]
-    pub(crate) method: MethodName,
-    /// The arguments: JSON, @FILE to read a file, - to read standard input; none for no arguments
-    #[arg(value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
-    pub(crate) payload: Option<String>,
-    /// Send and take bytes as they are (application/octet-stream) instead of JSON
-    #[arg(long)]
-    pub(crate) raw: bool,
-    /// The call's invocation id, instead of one that the gateway makes
-    #[arg(long, value_name = "KEY")]
-    pub(crate) idempotency_key: Option<String>,
-    /// How long the call may take, such as 5s or 500ms
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(crate) timeout: Option<Duration>,
-    /// How new what a method that only reads sees must be
-    #[arg(long, value_name = "CONSISTENCY", default_value = "lease")]
-    pub(crate) consistency: Consistency,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

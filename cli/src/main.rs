@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Describe(args) => commands::classes::describe(args).await,
         Command::Versions(args) => commands::classes::versions(args).await,
         Command::Invoke(args) => commands::invoke::run(args).await,
+        Command::Invocation(args) => commands::invocation::run(args).await,
         Command::Get(args) => commands::get::run(args).await,
         Command::Set(args) => commands::set::run(args).await,
         Command::Ls(args) => commands::ls::run(args).await,

@@ -28,9 +28,8 @@ impl CallId {
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(key) = keys.next() else { return Ok(Self { invocation: new_id(), keyed: false }) };
-        let visible = key.as_bytes().iter().all(u8::is_ascii_graphic);
         let key = key.to_str().map(unquoted).unwrap_or_default();
-        if visible && (1..=CHARS_MAX).contains(&key.len()) && keys.next().is_none() {
+        if is_key(key) && keys.next().is_none() {
             return Ok(Self { invocation: key.to_owned(), keyed: true });
         }
         Err(Refusal::invalid("Idempotency-Key is not one that is allowed")
@@ -47,6 +46,11 @@ impl CallId {
         }
         Ok(reply)
     }
+}
+
+/// Whether a call may have such a key.
+pub(crate) fn is_key(key: &str) -> bool {
+    (1..=CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The same key as a string of RFC 9651, as the header's draft standard writes it, and as it is.

@@ -66,7 +66,8 @@ struct Item {
     object: Option<String>,
     method: String,
     payload: Payload,
-    sender: Sender,
+    /// Null for a client's asynchronous call.
+    sender: Option<Sender>,
     triggered: bool,
     attempts: u32,
     problem: Value,
@@ -112,7 +113,8 @@ fn item(group: u64, letter: DeadLetter) -> Item {
         object: Some(letter.object).filter(|object| !object.is_empty()),
         method: letter.method,
         payload: Payload::of(&letter.payload),
-        sender: Sender { class: letter.from_class, object: letter.from_object },
+        sender: Some(Sender { class: letter.from_class, object: letter.from_object })
+            .filter(|sender| !sender.class.is_empty()),
         triggered: letter.triggered,
         attempts: letter.attempts,
         problem: told,

@@ -18,7 +18,10 @@ use crate::invoke::Callee;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
-use crate::{classes, cluster, dead, deploy, events, fields, forms, health, invoke, listing, nodes, objects};
+use crate::{
+    classes, cluster, dead, deploy, events, fields, forms, health, invocations, invoke, listing, nodes,
+    objects,
+};
 
 /// Of a path that names nothing, so much is shown in the problem.
 const SHOWN_CHARS_MAX: usize = 256;
@@ -55,6 +58,8 @@ async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, R
         // never refused for load: they tell whether there is any
         Resource::Health => health::health(),
         Resource::Ready => health::ready(app),
+        // lets itself in
+        Resource::Invocation(ref id) => Box::pin(invocations::read(app, parts, id)).await,
         _ => admitted(app, parts, body, &resource, verb).await,
     };
     outcome.map_err(|refusal| refusal.on(operation, &resource))

@@ -15,6 +15,7 @@ use crate::admission::TIMEOUT_HEADER;
 use crate::body::Inbound;
 use crate::call::Call;
 use crate::call_id::CallId;
+use crate::invocations;
 use crate::media::{accepted_form, body_form, expect_json};
 use crate::problem::Refusal;
 use crate::query::{CONSISTENCY, Query};
@@ -103,26 +104,33 @@ async fn run(
     let headers = forwarded(call.headers())?;
     let accept = accepted_form(call.headers());
     let target = object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
+    let invoke = |readonly, revision| Invoke {
+        class: class.as_str().to_owned(),
+        object: object.map(|object| object.as_str().to_owned()),
+        method: method.as_str().to_owned(),
+        payload: payload.clone(),
+        form: form as i32,
+        accept: accept as i32,
+        invocation: id.invocation.clone(),
+        keyed: id.keyed,
+        caller: String::new(),
+        headers: headers.clone(),
+        readonly,
+        consistency: consistency as i32,
+        revision,
+    };
+    if invocations::wanted(call.headers()) {
+        if consistency != Consistency::Lease {
+            return Err(Refusal::invalid("consistency cannot be chosen for a call that is run later"));
+        }
+        return Box::pin(invocations::submit(call, (class, object), invoke(None, 0), &id)).await;
+    }
     let operation = |view: &CatalogView| {
         let known = view.class(class.as_str());
         let readonly = known.is_some_and(|class| {
             object.is_some() && class.settings.readonly.iter().any(|name| name == method.as_str())
         });
-        let invoke = Invoke {
-            class: class.as_str().to_owned(),
-            object: object.map(|object| object.as_str().to_owned()),
-            method: method.as_str().to_owned(),
-            payload: payload.clone(),
-            form: form as i32,
-            accept: accept as i32,
-            invocation: id.invocation.clone(),
-            keyed: id.keyed,
-            caller: String::new(),
-            headers: headers.clone(),
-            readonly: Some(readonly),
-            consistency: consistency as i32,
-            revision: known.map_or(0, |class| class.revision),
-        };
+        let invoke = invoke(Some(readonly), known.map_or(0, |class| class.revision));
         let repeat = match object {
             // a function has no object to keep what it came to
             None => Repeat::Never,

@@ -26,6 +26,8 @@ mod events;
 mod fields;
 mod forms;
 mod health;
+mod invocation_id;
+mod invocations;
 mod invoke;
 mod listing;
 mod media;

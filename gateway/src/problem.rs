@@ -150,6 +150,13 @@ impl Refusal {
     }
 }
 
+/// A failure as a member of another document.
+pub(crate) fn problem_document(problem: &Problem) -> Option<Box<RawValue>> {
+    let code = public(problem.kind());
+    let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    serde_json::value::to_raw_value(&Document::of(problem, code, status)).ok()
+}
+
 /// The code that leaves the house: what hosts say among themselves is told as what it means to a client.
 fn public(code: Code) -> Code {
     match code {

@@ -19,6 +19,8 @@ pub(crate) enum Target<'a> {
     Partition(&'a ClassName, u64),
     /// The leader of any partition, by its group.
     Group(u64),
+    /// The leader of the partition that keeps the asynchronous call of that id: of an object, or of a function.
+    Invocation(&'a ClassName, Option<&'a ObjectId>, &'a str),
     /// Any replica of the partition that owns the object.
     AnyReplica(&'a ClassName, &'a ObjectId),
     /// Any replica of a partition of the class's grid, by its group.
@@ -52,6 +54,7 @@ impl<'a> Target<'a> {
     pub(crate) fn class(self) -> Option<&'a ClassName> {
         match self {
             Self::Object(class, _)
+            | Self::Invocation(class, ..)
             | Self::Partition(class, _)
             | Self::AnyReplica(class, _)
             | Self::AnyReplicaOf(class, _)
@@ -64,7 +67,11 @@ impl<'a> Target<'a> {
     pub(crate) fn is_spread(self) -> bool {
         match self {
             Self::AnyReplica(..) | Self::AnyReplicaOf(..) | Self::Function(_) | Self::Catalog => true,
-            Self::Object(..) | Self::Partition(..) | Self::Group(_) | Self::Node(_) => false,
+            Self::Object(..)
+            | Self::Invocation(..)
+            | Self::Partition(..)
+            | Self::Group(_)
+            | Self::Node(_) => false,
         }
     }
 }
@@ -118,6 +125,9 @@ pub(crate) fn pick(
         Target::Group(group) => view.partition(group).map_or(Pick::Nobody, led),
         Target::Function(_) => any(None),
         Target::Object(name, object) => view.locate(class, name, object).map_or(Pick::Nobody, led),
+        Target::Invocation(name, object, id) => {
+            view.locate_call(class, name, object, id).map_or(Pick::Nobody, led)
+        }
         Target::Partition(_, group) => numbered(group).map_or(Pick::Nobody, led),
         Target::AnyReplica(name, object) => {
             view.locate(class, name, object).map_or(Pick::Nobody, |partition| replica(partition, None))

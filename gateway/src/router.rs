@@ -12,6 +12,7 @@ use oprc_mesh::outcome::Code;
 
 use crate::address;
 use crate::dead::DeadWish;
+use crate::invocation_id::InvocationId;
 use crate::nodes::Wish;
 use crate::problem::Refusal;
 
@@ -26,6 +27,7 @@ pub(crate) enum Resource {
     Cluster,
     Node(NodeId, Wish),
     Invoke,
+    Invocation(InvocationId),
     Classes,
     Class(ClassName),
     Versions(ClassName),
@@ -105,6 +107,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c, "events"] => Resource::ClassEvents(class(c)?),
             ["classes", c, "functions", m] => Resource::Function(class(c)?, address::method(m)?),
             ["invoke"] => Resource::Invoke,
+            ["invocations", id] => Resource::Invocation(InvocationId::parse(id)?),
             ["classes", c, "objects"] => Resource::Objects(class(c)?),
             ["classes"] => Resource::Classes,
             ["classes", c] => Resource::Class(class(c)?),
@@ -137,6 +140,7 @@ impl Resource {
             Self::Health => &[(Verb::Get, "health")],
             Self::Ready => &[(Verb::Get, "readiness")],
             Self::Cluster => &[(Verb::Get, "read cluster")],
+            Self::Invocation(..) => &[(Verb::Get, "read invocation")],
             Self::Node(..) => &[(Verb::Post, "change host")],
             Self::Classes => &[(Verb::Get, "list classes")],
             Self::Class(..) => {
@@ -183,6 +187,7 @@ impl fmt::Display for Resource {
             Self::Cluster => f.write_str("cluster"),
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Invoke => f.write_str("invoke"),
+            Self::Invocation(id) => write!(f, "{id}"),
             Self::Classes => f.write_str("classes"),
             Self::Class(class)
             | Self::Versions(class)
@@ -219,6 +224,7 @@ mod tests {
             ("/api/v1/cluster/nodes/ab/undrain", "POST"),
             ("/api/v1/cluster/nodes/ab/remove", "POST"),
             ("/api/v1/invoke", "POST"),
+            ("/api/v1/invocations/ATEyMzQ1Njc4QwBvAGs", "GET, HEAD"),
             ("/api/v1/classes", "GET, HEAD"),
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
             ("/api/v1/classes/A/versions", "GET, HEAD"),

@@ -10,7 +10,7 @@ use oprc_mesh::id::{ClassName, Digest, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::{OBJECT_READ_BYTES_MAX, OBJECT_READ_FIELDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, Empty, FieldPage, FieldRead, ListFields, ListObjects, NodeStatus, Object,
+    Answer, CatalogRead, Empty, FieldPage, FieldRead, Invoke, ListFields, ListObjects, NodeStatus, Object,
     ObjectAddress, ObjectPage, Op, ReadField, Revision, Versions,
 };
 use oprc_odgm::{Head, Odgm, Reader};
@@ -83,6 +83,10 @@ impl Server {
             Op::ListDeadLetters(list) => Answer::DeadLetters(dead::list(&self.turns, &list).await?),
             Op::ChangeDeadLetters(change) => {
                 Answer::DeadLettersChanged(dead::change(&self.turns, &change).await?)
+            }
+            Op::Submit(submit) => Answer::Submitted(self.turns.submit(submit, deadline).await?),
+            Op::ReadInvocation(read) => {
+                Answer::Invocation(self.turns.invocation(&read, deadline, &self.events.ending).await?)
             }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
@@ -172,13 +176,9 @@ fn page_limit(limit: u32) -> Result<usize, Problem> {
 fn subject_of(op: &Op) -> (&'static str, String) {
     let object = |class: &str, object: &str| format!("{class}/{object}");
     match op {
-        Op::Invoke(invoke) => {
-            let subject = match &invoke.object {
-                Some(object) => format!("{}/{object}.{}", invoke.class, invoke.method),
-                None => format!("{}.{}", invoke.class, invoke.method),
-            };
-            ("invoke", subject)
-        }
+        Op::Invoke(invoke) => ("invoke", callee(invoke)),
+        Op::Submit(submit) => ("submit", callee(&submit.invoke)),
+        Op::ReadInvocation(read) => ("read invocation", read.invocation.clone()),
         Op::ReadObject(address) => ("get", object(&address.class, &address.object)),
         Op::WriteObject(write) => ("write", object(&write.class, &write.object)),
         Op::ReadField(read) => ("get", format!("{}/{} {}", read.class, read.object, read.key)),
@@ -197,5 +197,13 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
         // whoever asked on a caller's behalf names the operation
         Op::Grid(_) => ("", String::new()),
+    }
+}
+
+/// What is called.
+fn callee(invoke: &Invoke) -> String {
+    match &invoke.object {
+        Some(object) => format!("{}/{object}.{}", invoke.class, invoke.method),
+        None => format!("{}.{}", invoke.class, invoke.method),
     }
 }

@@ -2,7 +2,7 @@
 //! (`odgm`) decides it; hosts and gateways hold a copy and follow its revisions. All types travel the mesh and lie on
 //! disk as protobuf, so tags never change.
 
-use crate::id::{ClassName, NodeId, ObjectId, slot};
+use crate::id::{ClassName, NodeId, ObjectId, call_slot, slot};
 use crate::limits::SETTINGS;
 
 /// One revision of the whole catalog.
@@ -340,6 +340,18 @@ impl CatalogView {
     /// The partition that owns `object` of `class`.
     pub fn locate(&self, class: &Class, name: &ClassName, object: &ObjectId) -> Option<&PartitionInfo> {
         self.grid(&class.grid)?.owner(slot(name, object))
+    }
+
+    /// The partition that keeps the asynchronous call of that id: its object's; for a function, one that the id chooses.
+    pub fn locate_call(
+        &self,
+        class: &Class,
+        name: &ClassName,
+        object: Option<&ObjectId>,
+        invocation: &str,
+    ) -> Option<&PartitionInfo> {
+        let slot = object.map_or_else(|| call_slot(name, invocation), |object| slot(name, object));
+        self.grid(&class.grid)?.owner(slot)
     }
 }
 

@@ -30,6 +30,12 @@ pub const REQUEST_BYTES_MAX: usize = 32 * MIB;
 
 /// Waiting calls of one object; one more is `overloaded`.
 pub const MAILBOX_CALLS_MAX: usize = 1024;
+/// Asynchronous calls of one object that wait, or of one class's functions in one partition; one more is `overloaded`.
+pub const ASYNC_CALLS_MAX: u64 = MAILBOX_CALLS_MAX as u64;
+/// What they take up together; one more is `overloaded`.
+pub const ASYNC_BYTES_MAX: u64 = 64 * MIB as u64;
+/// How long a look at an asynchronous call may wait for it to be decided; longer is `invalid`.
+pub const INVOCATION_WAIT_MS_MAX: u64 = 60_000;
 
 /// A whole-object read past this many fields is `object-too-large`: list the fields instead.
 pub const OBJECT_READ_FIELDS_MAX: usize = 1000;
@@ -121,7 +127,8 @@ const _: () = {
     // the largest events do not push each other out
     let event_bytes_max = EMIT_BYTES_MAX + EVENT_CHANGES_MAX * (FIELD_KEY_BYTES_MAX + 16) + KIB;
     assert!(event_bytes_max as u64 * 8 <= EVENT_LOG_BYTES_MAX);
-    assert!(EVENT_WAIT_MS_MAX < DEADLINE_MS_MAX);
+    assert!(EVENT_WAIT_MS_MAX < DEADLINE_MS_MAX && INVOCATION_WAIT_MS_MAX < DEADLINE_MS_MAX);
+    assert!(ASYNC_BYTES_MAX >= PAYLOAD_KIB.cap * KIB as u64);
     let mut i = 0;
     while i < SETTINGS.len() {
         assert!(SETTINGS[i].default <= SETTINGS[i].cap);

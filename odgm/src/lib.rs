@@ -10,6 +10,7 @@
 mod alone;
 mod apply;
 mod ask;
+mod asked;
 mod bootstrap;
 mod catalog;
 mod catalog_client;
@@ -51,9 +52,10 @@ pub use config::{Joining, OdgmConfig};
 pub use crash::crash_point;
 pub use error::OdgmError;
 pub use mail::{
-    DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,
+    Asked, Asking, DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle,
+    Verdict,
 };
 pub use node::{Odgm, Prepared};
 pub use partition::{Partition, UnderWay};
-pub use store::{EventsOf, Inbound, Reader};
+pub use store::{AskedCall, EventsOf, Inbound, Reader};
 pub use types::{Change, Commit, CommitReply, Head, Known, LogStats, NewRevision, Outcome, Rejection, Told};

@@ -97,7 +97,7 @@ impl Partition {
     ) -> Result<u64, Problem> {
         match self.step(MailStep::Take(Take { from_group, first, messages })).await? {
             MailReply::Taken(mark) => Ok(mark),
-            MailReply::Stale | MailReply::Done(_) => Err(not_leader(None)),
+            MailReply::Stale | MailReply::Done(_) | MailReply::Asked(_) => Err(not_leader(None)),
         }
     }
 
@@ -105,11 +105,11 @@ impl Partition {
     pub(crate) async fn done(&self, step: MailStep) -> Result<u64, Problem> {
         match self.step(step).await? {
             MailReply::Done(count) => Ok(count),
-            MailReply::Stale | MailReply::Taken(_) => Err(not_leader(None)),
+            MailReply::Stale | MailReply::Taken(_) | MailReply::Asked(_) => Err(not_leader(None)),
         }
     }
 
-    async fn step(&self, step: MailStep) -> Result<MailReply, Problem> {
+    pub(crate) async fn step(&self, step: MailStep) -> Result<MailReply, Problem> {
         let term = self.leadership()?;
         let group = self.raft();
         if group.is_cut_off() {

@@ -5,6 +5,8 @@
 
 mod apart;
 mod arguments;
+mod asynchronous;
+mod asynchronous_kept;
 mod cargo_component;
 mod classes;
 mod cli;

@@ -55,7 +55,7 @@ fn the_host_dies_at_each_step() {
 }
 
 /// Waits until the host is ready; false when it dies before: what was left over has met the step.
-async fn ready(server: &Server, host: &mut Process) -> bool {
+pub(crate) async fn ready(server: &Server, host: &mut Process) -> bool {
     let http = server.http();
     loop {
         if host.status().is_some() {

@@ -17,7 +17,7 @@ struct Letter {
     id: String,
     object: Option<String>,
     method: String,
-    sender: Sender,
+    sender: Option<Sender>,
     attempts: u32,
     problem: Problem,
     dead_at_ms: u64,
@@ -84,7 +84,9 @@ fn row(letter: Letter) -> [String; 6] {
         Some(object) => format!("{object}.{}", letter.method),
         None => letter.method.clone(),
     };
-    let sender = format!("{}/{}", letter.sender.class, letter.sender.object);
+    let sender = letter
+        .sender
+        .map_or_else(|| "(a client)".to_owned(), |sender| format!("{}/{}", sender.class, sender.object));
     let problem = format!("{}: {}", letter.problem.code, letter.problem.detail);
     [letter.id, target, sender, letter.attempts.to_string(), age(letter.dead_at_ms), problem]
 }

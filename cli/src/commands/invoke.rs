@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::address::Source;
 use crate::args::{Format, InvokeArgs};
 use crate::client::{Client, JSON, OCTETS};
-use crate::commands::input;
+use crate::commands::{input, invocation};
 use crate::failure::Failure;
 use crate::output;
 
@@ -31,10 +31,16 @@ pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
     if let Some(timeout) = args.timeout {
         request = request.header("X-Request-Timeout-Ms", timeout.as_millis().max(1).to_string());
     }
+    if args.later {
+        request = request.header("Prefer", "respond-async");
+    }
     if let Some(payload) = args.payload.as_deref() {
         request = request.body(input::read(Source::payload(payload))?);
     }
     let answer = client.send(request).await?;
+    if args.later {
+        return invocation::accepted(&client, args.client.output, &answer);
+    }
     output::note_staleness(args.client.output, args.consistency, &answer);
     match args.client.output {
         Format::Table if !answer.is_json() => output::raw(&answer.body),

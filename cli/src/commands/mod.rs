@@ -5,6 +5,7 @@ pub(crate) mod dead;
 pub(crate) mod deploy;
 pub(crate) mod get;
 pub(crate) mod input;
+pub(crate) mod invocation;
 pub(crate) mod invoke;
 pub(crate) mod ls;
 pub(crate) mod node;

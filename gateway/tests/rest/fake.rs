@@ -13,9 +13,9 @@ use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
     Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, Deployed, Emitted,
-    Event, EventPage, Field, FieldPage, FieldRead, Form, Invoke, Invoked, ListFields, ListObjects,
-    NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents, ReplicaStatus,
-    Revision, Tag, Versions, WriteMode, WriteObject, Written,
+    Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked, ListFields,
+    ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents,
+    ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -360,12 +360,20 @@ impl Fake {
             Op::ChangeDeadLetters(_) => Answer::DeadLettersChanged(DeadLettersChanged { count: 2 }),
             Op::ReadStatus(_) => Answer::Status(self.status()),
             Op::ReadEvents(read) => Answer::Events(self.read_events(&read).await),
+            Op::Submit(_) => Answer::Submitted(Invocation {
+                fingerprint: Bytes::from_static(&FINGERPRINT),
+                ..Invocation::default()
+            }),
+            Op::ReadInvocation(_) => Answer::Invocation(Invocation::default()),
             Op::ReadChunk(_) | Op::FetchComponent(_) => {
                 return Err(Problem::new(Code::Internal, "no gateway asks for that"));
             }
         })
     }
 }
+
+/// What tells every call from others.
+pub(crate) const FINGERPRINT: [u8; 8] = *b"12345678";
 
 /// How stale everything here is.
 pub(crate) const STALE_MS: u64 = 41;

@@ -13,6 +13,7 @@ mod fake;
 mod fields;
 mod hosts;
 mod http;
+mod invocations;
 mod listings;
 mod load;
 mod objects;

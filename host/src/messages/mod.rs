@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use oprc_mesh::catalog::ClassSettings;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::Problem;
-use oprc_odgm::{Inbound, Odgm, OdgmError, Partition, ReadyKey, Settle, Verdict, crash_point};
+use oprc_odgm::{Inbound, Odgm, OdgmError, Outcome, Partition, ReadyKey, Settle, Verdict, crash_point};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -95,18 +95,39 @@ impl Executor {
         crash_point("before-turn");
         let came = self.turns.deliver(self.partition.group(), &inbound).await;
         crash_point("after-turn");
+        let settled = self.settle(&inbound, came).await;
+        self.turns.moved(&inbound.message);
+        settled
+    }
+
+    /// Settles a message unless its run has, or the failure was not its own.
+    async fn settle(&self, inbound: &Inbound, came: Result<Came, Problem>) -> Result<(), Problem> {
+        let key = inbound.key;
         let settle = match came {
             Ok(Came::Settled) => return Ok(()),
             Ok(Came::Ran) => verdict(key, Verdict::Consumed),
             Ok(Came::Elsewhere(to_group)) => Settle { to_group, ..verdict(key, Verdict::Forward) },
             Ok(Came::Refused(problem)) => Settle { problem: Some(problem), ..verdict(key, Verdict::Dead) },
-            Err(problem) => match self.failed(&inbound, problem)? {
+            Ok(Came::Decided(outcome)) => return self.decided(inbound, *outcome).await,
+            Err(problem) => match self.failed(inbound, problem)? {
                 Some(settle) => settle,
                 None => return Ok(()),
             },
         };
         crash_point("before-settle");
         let settled = self.partition.settle(self.term, settle).await.map(drop);
+        crash_point("after-settle");
+        settled
+    }
+
+    /// Keeps what an asynchronous call came to that changed nothing.
+    async fn decided(&self, inbound: &Inbound, outcome: Outcome) -> Result<(), Problem> {
+        let Inbound { key, message, .. } = inbound;
+        let Some(asked) = &message.asked else { return Ok(()) };
+        let call = (asked.class, message.object.as_str(), asked.invocation.as_str());
+        crash_point("before-settle");
+        let settle = verdict(*key, Verdict::Consumed);
+        let settled = self.partition.settle_asked(self.term, settle, call, outcome).await;
         crash_point("after-settle");
         settled
     }

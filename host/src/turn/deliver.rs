@@ -8,14 +8,14 @@ use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke};
-use oprc_odgm::{Inbound, ReadyKey, Settle, Verdict};
+use oprc_odgm::{Inbound, Outcome, ReadyKey, Settle, Verdict};
 use tokio::time::Instant;
 
 use super::effects::Origin;
 use super::run::Turns;
 
 /// A message may wait for its turn, and run, for so long; then it is tried again.
-const DELIVERY_MAX: Duration = Duration::from_mins(1);
+pub(super) const DELIVERY_MAX: Duration = Duration::from_mins(1);
 /// The pause after the first failure; it doubles from there.
 const BACKOFF_MS_MIN: u64 = 200;
 /// The longest pause between two attempts.
@@ -28,6 +28,8 @@ pub(crate) enum Came {
     Settled,
     /// It ran and there was nothing to commit: it is to be settled on its own.
     Ran,
+    /// An asynchronous call came to this without a commit: that is to be kept, and the call settled.
+    Decided(Box<Outcome>),
     /// Its receiver lives in the partition of that group.
     Elsewhere(u64),
     /// It is never to be run.
@@ -41,6 +43,9 @@ impl Turns {
     /// What the run failed with; whether that settled the message is for the caller to look.
     pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
         let message = &inbound.message;
+        if let Some(asked) = &message.asked {
+            return self.answer(group, inbound, asked).await;
+        }
         let class = ClassName::parse(&message.class)?;
         let method = MethodName::parse(&message.method)?;
         let loaded = self.classes.resolve(&class).await?;
@@ -72,7 +77,8 @@ impl Turns {
             self.read(&class, &object, &method, &invoke, deadline).await?;
             return Ok(Came::Ran);
         }
-        let origin = Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)) };
+        let origin =
+            Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)), asked: false };
         self.turn(&class, &object, &method, &invoke, deadline, &origin).await?;
         Ok(Came::Settled)
     }

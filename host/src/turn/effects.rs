@@ -8,6 +8,7 @@ use oprc_mesh::wire::FieldWrite;
 use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
 use super::access::{Bound, Parts, TurnAccess};
+use super::answer::is_final;
 use super::commit::Work;
 use super::deliver::judge;
 use super::mail::Sender;
@@ -25,6 +26,17 @@ pub(crate) struct Origin {
     pub(crate) depth: u32,
     /// The message that it is run for, and how often that has failed.
     pub(crate) delivery: Option<(ReadyKey, u32)>,
+    /// That is an asynchronous call, whose outcome is kept under its id.
+    pub(crate) asked: bool,
+}
+
+impl Origin {
+    /// Whether a turn that comes to `work` decides its call, so that the outcome is to be kept: one that was run for a message
+    /// may be tried again.
+    pub(super) fn decides(&self, work: &Work) -> bool {
+        let settled = work.post.settle.as_ref();
+        self.delivery.is_none() || settled.is_some_and(|settle| settle.verdict() == Verdict::Consumed)
+    }
 }
 
 /// A turn that has run.
@@ -77,17 +89,18 @@ impl Turned<'_> {
             _ => Vec::new(),
         };
         let sends = sent.into_iter().map(|letter| self.address(letter, false)).collect();
-        let consumed = |(ready, _)| Settle { ready, verdict: Verdict::Consumed as i32, ..Settle::default() };
-        let settle = self.origin.delivery.map(consumed);
+        let settle = self.origin.delivery.map(|(ready, _)| consumed(ready));
         let (change, writes) = change.unwrap_or((Change::Keep, Vec::new()));
         Ok((Work { change, writes, emitted, post: Post { sends, cancels, settle } }, events))
     }
 
     fn of_failure(&self, problem: &Problem) -> Post {
-        let settle = self
-            .origin
-            .delivery
-            .and_then(|(ready, attempts)| judge(problem, ready, attempts, &self.class.settings));
+        let settle = self.origin.delivery.and_then(|(ready, attempts)| {
+            if self.origin.asked && is_final(problem) {
+                return Some(consumed(ready));
+            }
+            judge(problem, ready, attempts, &self.class.settings)
+        });
         Post { settle, ..Post::default() }
     }
 
@@ -112,6 +125,10 @@ impl Turned<'_> {
         let (class, object, group) = (self.name, self.object, self.home.partition.group());
         Sender { class, object, group }.address(&self.home.view, letter, depth, triggered)
     }
+}
+
+fn consumed(ready: ReadyKey) -> Settle {
+    Settle { ready, verdict: Verdict::Consumed as i32, ..Settle::default() }
 }
 
 /// What the triggers send for a write from outside.

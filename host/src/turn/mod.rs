@@ -1,6 +1,8 @@
 //! Turns: one run of a method on one object. It starts, reads, buffers writes, then commits or vanishes.
 
 mod access;
+mod answer;
+mod asked;
 mod chain;
 mod commit;
 mod deliver;
@@ -16,6 +18,7 @@ mod others;
 mod overlay;
 mod read;
 mod run;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod triggers;

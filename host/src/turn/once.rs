@@ -72,8 +72,46 @@ impl<'a> CallId<'a> {
         let known = home.partition.reader().known(home.class, object, self.invocation)?;
         if let Some(known) = &known {
             self.check(known)?;
+            return Ok(Some(known.clone()));
         }
-        Ok(known)
+        self.asked(home, object)
+    }
+
+    /// The asynchronous call of that id, which was not decided: one that was given up counts as decided, by its last failure;
+    /// one that waits is this call, whoever of the two runs it.
+    fn asked(&self, home: &Home, object: &ObjectId) -> Result<Option<Known>, Problem> {
+        if !self.keyed {
+            return Ok(None);
+        }
+        let asked = home.partition.asked(home.class, object.as_str(), self.invocation)?;
+        let Some(asked) = asked else { return Ok(None) };
+        if asked.fingerprint != self.fingerprint {
+            return Err(self.mismatch());
+        }
+        let given_up = |letter: oprc_odgm::DeadRecord| {
+            let told = Some(Told::Failed(letter.problem));
+            Known { outcome: Outcome { fingerprint: asked.fingerprint, keep_ms: 0, told }, tag: None }
+        };
+        Ok(asked.dead.map(given_up))
+    }
+
+    /// What tells the call from others under its id; empty for one that needs no telling.
+    pub(super) fn fingerprint(&self) -> &Bytes {
+        &self.fingerprint
+    }
+
+    /// Another call is known under the id.
+    pub(super) fn mismatch(&self) -> Problem {
+        Self::other(self.invocation)
+    }
+
+    /// Another call is known under that id.
+    pub(super) fn other(invocation: &str) -> Problem {
+        let detail =
+            format!("another call, or the same with another payload, was made under the key {invocation:?}");
+        Problem::new(Code::IdempotencyMismatch, detail)
+            .with_effect(Effect::NotRun)
+            .hint("take a new key for each call, and the same one only to try the very same call again")
     }
 
     /// # Errors
@@ -82,13 +120,7 @@ impl<'a> CallId<'a> {
         if known.outcome.fingerprint == self.fingerprint {
             return Ok(());
         }
-        let detail = format!(
-            "another call, or the same with another payload, was made under the key {:?}",
-            self.invocation
-        );
-        Err(Problem::new(Code::IdempotencyMismatch, detail)
-            .with_effect(Effect::NotRun)
-            .hint("take a new key for each call, and the same one only to try the very same call again"))
+        Err(self.mismatch())
     }
 }
 
@@ -121,7 +153,7 @@ pub(super) fn written_again(known: Known) -> Result<Written, Problem> {
     }
 }
 
-fn not_told(told: Option<Told>) -> Problem {
+pub(super) fn not_told(told: Option<Told>) -> Problem {
     match told {
         Some(Told::Failed(problem)) => Problem { replayed: true, ..problem },
         Some(Told::TooLarge(bytes)) => {

@@ -23,6 +23,7 @@ use super::mailbox::{Mailboxes, Place};
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
+use super::standing::Standing;
 use crate::classes::{Classes, LoadedClass, find};
 use crate::wasm::{Call, Output};
 
@@ -41,6 +42,8 @@ pub(crate) struct Turns {
     pub(super) commits: AtomicU64,
     /// Commits that are seen through.
     pub(super) tasks: TaskTracker,
+    /// Asynchronous calls that run here, and who waits for them.
+    pub(super) standing: Standing,
 }
 
 /// An object's place: what of its class a commit is fenced by, and the partition that owns it.
@@ -73,8 +76,8 @@ enum Ran {
 impl Turns {
     pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>, tasks: TaskTracker) -> Self {
         let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
-        let (mailboxes, commits) = (Mailboxes::new(), AtomicU64::new(0));
-        Self { odgm, mesh, classes, others, mailboxes, commits, tasks }
+        let (mailboxes, standing) = (Mailboxes::new(), Standing::default());
+        Self { odgm, mesh, classes, others, mailboxes, commits: AtomicU64::new(0), tasks, standing }
     }
 
     /// The catalog as this host knows it.
@@ -142,8 +145,12 @@ impl Turns {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let mut place = self.mailboxes.enter(home.class, object).await?;
-        // a message takes effect once because its turn's commit uses it up
-        let id = if origin.delivery.is_none() { CallId::of_call(invoke, deadline) } else { None };
+        // a message takes effect once because its turn's commit uses it up; an asynchronous call has its id as well
+        let id =
+            (origin.delivery.is_none() || origin.asked).then(|| CallId::of_call(invoke, deadline)).flatten();
+        let _running = origin
+            .asked
+            .then(|| self.standing.run((home.class, object.as_str().to_owned(), invoke.invocation.clone())));
         for _ in 0..RUNS_MAX {
             place.take_turn().await;
             let ahead = place.chain().ready().await;
@@ -219,7 +226,7 @@ impl Turns {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
-        let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
+        let kept = id.filter(|_| origin.decides(&work)).map(|id| (id, id.outcome(told, &home.limits)));
         match self.commit(place, &stage, head, work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();

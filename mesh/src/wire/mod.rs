@@ -6,6 +6,7 @@ mod calls;
 mod classes;
 mod events;
 mod grid;
+mod invocations;
 mod messages;
 mod nodes;
 mod objects;
@@ -20,6 +21,7 @@ pub use grid::{
     Deliver, Delivered, Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose,
     Proposed,
 };
+pub use invocations::{FINGERPRINT_BYTES, Invocation, InvocationState, ReadInvocation, Submit};
 pub use messages::{
     ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
 };
@@ -56,7 +58,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44, 50, 51"
     )]
     pub op: Option<Op>,
 }
@@ -76,7 +78,7 @@ pub struct Reply {
     /// What it gave; absent when it failed.
     #[prost(
         oneof = "Answer",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44, 50, 51"
     )]
     pub answer: Option<Answer>,
 }
@@ -141,6 +143,12 @@ pub enum Op {
     /// Try dead letters again, or forget them.
     #[prost(message, tag = "35")]
     ChangeDeadLetters(ChangeDeadLetters),
+    /// Accept a call to be run later.
+    #[prost(message, tag = "50")]
+    Submit(Submit),
+    /// Where an accepted call stands.
+    #[prost(message, tag = "51")]
+    ReadInvocation(ReadInvocation),
 }
 
 /// What each operation gives.
@@ -203,6 +211,12 @@ pub enum Answer {
     /// To [`Op::ChangeDeadLetters`].
     #[prost(message, tag = "35")]
     DeadLettersChanged(DeadLettersChanged),
+    /// To [`Op::Submit`]: it is durable.
+    #[prost(message, tag = "50")]
+    Submitted(Invocation),
+    /// To [`Op::ReadInvocation`].
+    #[prost(message, tag = "51")]
+    Invocation(Invocation),
 }
 
 /// How new what a read sees must be.

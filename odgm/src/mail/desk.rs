@@ -89,17 +89,16 @@ impl<'b> Desk<'b> {
             Some(MailStep::Return(trim)) => Ok(MailReply::Done(self.give_back(*trim)?)),
             Some(MailStep::Tick(tick)) => Ok(MailReply::Done(self.tick(*tick)?)),
             Some(MailStep::Dead(step)) => Ok(MailReply::Done(self.dead(step)?)),
+            Some(MailStep::Ask(ask)) => self.ask(ask),
             None => Err(OdgmError::corrupt("a step of messages in the log", "it is unknown to this build")),
         }
     }
 
     /// Takes one message into the sender's commit. `class` is the sender's number.
     pub(crate) fn send(&mut self, class: u64, outgoing: &Outgoing) -> Result<(), OdgmError> {
-        let now = self.now_ms()?;
-        let name = self.fresh(now);
         let mut outgoing = outgoing.clone();
-        outgoing.message.id = format!("m{:x}.{:x}.{:x}", self.group, name.index, name.nth);
-        outgoing.message.sent_ms = now;
+        let name = self.name(&mut outgoing.message)?;
+        let now = name.at_ms;
         if let Some(key) = outgoing.key.clone() {
             self.cancel(class, &outgoing.message.from_object, &key)?;
         }
@@ -109,6 +108,15 @@ impl<'b> Desk<'b> {
             return self.set_timer(class, at, outgoing);
         }
         self.route(&outgoing.message, outgoing.to_group)
+    }
+
+    /// Gives a message its id and the time at which it was sent.
+    pub(super) fn name(&mut self, message: &mut Message) -> Result<ReadyKey, OdgmError> {
+        let now = self.now_ms()?;
+        let name = self.fresh(now);
+        message.id = format!("m{:x}.{:x}.{:x}", self.group, name.index, name.nth);
+        message.sent_ms = now;
+        Ok(name)
     }
 
     /// Brings a message that is due on its way.
@@ -171,6 +179,7 @@ impl<'b> Desk<'b> {
             let key = keys::dead(&step.class, *letter);
             let Some(DeadRecord { message, .. }) = self.get(&key)? else { continue };
             self.drop(key);
+            self.forget_dead_asked(&message, *letter)?;
             if step.action() == DeadAction::Retry {
                 self.arrive(&message)?;
             }
@@ -179,10 +188,11 @@ impl<'b> Desk<'b> {
         Ok(done)
     }
 
-    pub(super) fn bury(&mut self, letter: &DeadRecord) {
+    pub(super) fn bury(&mut self, letter: &DeadRecord) -> DeadKey {
         let key = self.fresh(0);
         let key = DeadKey { index: key.index, nth: key.nth };
         self.put(keys::dead(&letter.message.class, key), letter);
+        key
     }
 
     pub(super) fn get<R: prost::Message + Default>(&self, key: &[u8]) -> Result<Option<R>, OdgmError> {

@@ -10,12 +10,15 @@
 //! | `0x09, 0x00, lane, number` | a message that was taken |
 //! | `0x09, 0x01, from, index, nth` | the first message of a lane, from when on it may be run |
 //! | `0x09, 0x02, lane` | a lane that is not empty |
+//! | `0x09, 0x03, class number, object, invocation` | where an asynchronous call lies |
+//! | `0x09, 0x04, class number, object` | how many of them wait for the object |
 //! | `0x0a, 0x00, group` | how far the outbox for the group is filled, and trimmed |
 //! | `0x0a, 0x01, group` | the mark: the last number taken of the group's outbox for this one |
 //! | `0x0b, class, index, nth` | a dead letter |
 //!
 //! Numbers are u64 (`nth` u32) and big-endian. A *lane* is receiver class, receiver, sender class, sender, each ended
-//! unmistakably; a function's receiver is empty.
+//! unmistakably; a function's receiver is empty. A client's call has no sender class; to a function it has its id as the
+//! sender, so that functions run side by side.
 
 use super::record::{DeadKey, Message, ReadyKey};
 use crate::key::{end_text, take_text};
@@ -33,6 +36,8 @@ const TIMER_LANE: u8 = 0x02;
 const LANE_MESSAGE: u8 = 0x00;
 const LANE_READY: u8 = 0x01;
 const LANE_ENDS: u8 = 0x02;
+const ASKED: u8 = 0x03;
+const ASKED_WAITING: u8 = 0x04;
 const MARK_OUT: u8 = 0x00;
 const MARK_IN: u8 = 0x01;
 
@@ -113,6 +118,28 @@ pub(super) fn lane(message: &Message) -> Vec<u8> {
     lane
 }
 
+/// Whether asynchronous calls lie in the lane: nobody's class is empty.
+pub(super) fn is_asked(lane: &[u8]) -> bool {
+    let mut rest = lane;
+    let parts = [take_text(&mut rest), take_text(&mut rest), take_text(&mut rest)];
+    parts[2].as_ref().is_some_and(|from_class| from_class.is_empty())
+}
+
+/// Where an asynchronous call lies.
+pub(crate) fn asked(class: u64, object: &str, invocation: &str) -> Vec<u8> {
+    let mut key = numbers(&[LANES, ASKED], &[class]);
+    end_text(&mut key, object);
+    key.extend_from_slice(invocation.as_bytes());
+    key
+}
+
+/// How many asynchronous calls wait for an object.
+pub(super) fn asked_waiting(class: u64, object: &str) -> Vec<u8> {
+    let mut key = numbers(&[LANES, ASKED_WAITING], &[class]);
+    key.extend_from_slice(object.as_bytes());
+    key
+}
+
 /// A message in its lane.
 pub(crate) fn in_lane(lane: &[u8], number: u64) -> Vec<u8> {
     numbers(&[&[LANES, LANE_MESSAGE], lane].concat(), &[number])
@@ -139,7 +166,7 @@ pub(crate) fn parse_ready(key: &[u8]) -> Option<ReadyKey> {
 }
 
 /// A dead letter.
-pub(super) fn dead(class: &str, key: DeadKey) -> Vec<u8> {
+pub(crate) fn dead(class: &str, key: DeadKey) -> Vec<u8> {
     dead_after(class, key)
 }
 

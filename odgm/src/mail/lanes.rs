@@ -3,7 +3,7 @@
 
 use super::desk::Desk;
 use super::keys;
-use super::record::{DeadRecord, LaneRecord, Message, ReadyKey, ReadyRecord, Settle, Verdict};
+use super::record::{DeadKey, DeadRecord, LaneRecord, Message, ReadyKey, ReadyRecord, Settle, Verdict};
 use crate::error::OdgmError;
 
 impl Desk<'_> {
@@ -12,6 +12,7 @@ impl Desk<'_> {
         let lane = keys::lane(message);
         let mut ends: LaneRecord = self.get(&keys::ends_of(&lane))?.unwrap_or_default();
         self.put(keys::in_lane(&lane, ends.next), message);
+        self.note_asked(message, &lane, ends.next)?;
         if ends.head == ends.next {
             self.make_ready(lane.clone(), ends.next)?;
         }
@@ -50,7 +51,13 @@ impl Desk<'_> {
                 return Ok(());
             }
             Verdict::Consumed => {}
-            Verdict::Dead => self.give_up(&ready, settle)?,
+            Verdict::Dead => {
+                let message = self.first(&ready)?;
+                let letter = self.give_up(&message, &ready, settle)?;
+                self.advance(&ready)?;
+                self.asked_died(&message, letter);
+                return Ok(());
+            }
             Verdict::Forward => {
                 let message = self.first(&ready)?;
                 self.advance(&ready)?;
@@ -60,20 +67,25 @@ impl Desk<'_> {
         self.advance(&ready)
     }
 
-    fn give_up(&mut self, ready: &ReadyRecord, settle: &Settle) -> Result<(), OdgmError> {
-        let (message, dead_ms) = (self.first(ready)?, self.now_ms()?);
+    fn give_up(
+        &mut self,
+        message: &Message,
+        ready: &ReadyRecord,
+        settle: &Settle,
+    ) -> Result<DeadKey, OdgmError> {
+        let (message, dead_ms) = (message.clone(), self.now_ms()?);
         let problem = settle.problem.clone().unwrap_or_default();
-        self.bury(&DeadRecord { message, attempts: ready.attempts + 1, problem, dead_ms });
-        Ok(())
+        Ok(self.bury(&DeadRecord { message, attempts: ready.attempts + 1, problem, dead_ms }))
     }
 
-    fn first(&self, ready: &ReadyRecord) -> Result<Message, OdgmError> {
+    pub(super) fn first(&self, ready: &ReadyRecord) -> Result<Message, OdgmError> {
         let message = self.get(&keys::in_lane(&ready.lane, ready.number))?;
         message.ok_or_else(|| OdgmError::corrupt("a message that is ready", "it is not in its lane"))
     }
 
     /// Takes the first message out of its lane and makes the next one ready.
     fn advance(&mut self, ready: &ReadyRecord) -> Result<(), OdgmError> {
+        self.forget_asked(ready)?;
         self.drop(keys::in_lane(&ready.lane, ready.number));
         let ends_key = keys::ends_of(&ready.lane);
         let mut ends: LaneRecord = self.get(&ends_key)?.unwrap_or_default();

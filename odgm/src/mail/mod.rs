@@ -6,8 +6,9 @@
 //! (see [`crate::courier`]) carries the outbox over, in order and as often as it takes; the receiver's partition takes
 //! exactly what follows on its *mark* for the sender's partition, which never goes away, so that nothing is taken twice
 //! and nothing is left out. Taken messages wait in a *lane* for each pair of objects; the first of each lane is *ready* and
-//! is run as a turn, whose commit settles it in the same entry.
+//! is run as a turn, whose commit settles it in the same entry. An asynchronous call (`asked`) begins in its lane.
 
+mod asked;
 mod desk;
 mod keys;
 mod lanes;
@@ -18,10 +19,12 @@ mod sim_tests;
 mod tests;
 mod timers;
 
+pub(crate) use self::asked::{Ask, AskedRecord};
+pub use self::asked::{Asked, Asking};
 pub(crate) use self::desk::{Below, Desk, Records, Stirred};
 pub(crate) use self::keys::{
-    clock, dead_after, dead_letters_of, filled, in_lane, outbox, outbox_for, outboxes, parse_dead,
-    parse_outbox_of, parse_ready, parse_timer, readies, ready, timer_named, timers, timers_from,
+    asked, clock, dead, dead_after, dead_letters_of, filled, in_lane, outbox, outbox_for, outboxes,
+    parse_dead, parse_outbox_of, parse_ready, parse_timer, readies, ready, timer_named, timers, timers_from,
 };
 pub use self::record::{
     DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,

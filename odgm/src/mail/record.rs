@@ -2,6 +2,8 @@
 
 use oprc_mesh::outcome::Problem;
 
+use super::asked::{Ask, Asked, Asking};
+
 /// What a message takes up beside what it holds, about.
 const OVERHEAD_BYTES: usize = 64;
 /// A text of a problem that is kept with a dead letter.
@@ -43,13 +45,17 @@ pub struct Message {
     /// A trigger sent it, and not the sender's code.
     #[prost(bool, tag = "11")]
     pub triggered: bool,
+    /// A client's asynchronous call, and what it is beside a message.
+    #[prost(message, optional, tag = "12")]
+    pub asked: Option<Asked>,
 }
 
 impl Message {
     /// About what it takes up, for bounds on batches.
     pub(crate) fn bytes(&self) -> usize {
         let names = [&self.id, &self.from_class, &self.from_object, &self.class, &self.object, &self.method];
-        self.payload.len() + names.iter().map(|name| name.len()).sum::<usize>() + OVERHEAD_BYTES
+        let asked = self.asked.as_ref().map_or(0, Asked::bytes);
+        self.payload.len() + names.iter().map(|name| name.len()).sum::<usize>() + asked + OVERHEAD_BYTES
     }
 }
 
@@ -249,7 +255,7 @@ pub(crate) struct MailCommand {
     /// The leader's clock.
     #[prost(uint64, tag = "2")]
     pub(crate) now_ms: u64,
-    #[prost(oneof = "MailStep", tags = "10, 11, 12, 13, 14")]
+    #[prost(oneof = "MailStep", tags = "10, 11, 12, 13, 14, 15")]
     pub(crate) step: Option<MailStep>,
 }
 
@@ -271,6 +277,9 @@ pub(crate) enum MailStep {
     /// Messages of the outbox are for a group that is gone for good.
     #[prost(message, tag = "14")]
     Return(Trim),
+    /// A client's asynchronous call.
+    #[prost(message, tag = "15")]
+    Ask(Ask),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -324,6 +333,8 @@ pub(crate) enum MailReply {
     Stale,
     /// To [`MailStep::Take`]: the last number that is taken.
     Taken(u64),
+    /// To [`MailStep::Ask`].
+    Asked(Asking),
     /// To the others: how many were dealt with.
     Done(u64),
 }

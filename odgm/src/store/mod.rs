@@ -1,6 +1,7 @@
 //! Everything of one host that is on its disk: the data directory with its lock, format version and node id, and the
 //! two databases.
 
+mod asked;
 mod dir;
 mod events;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
 
+pub use self::asked::AskedCall;
 pub(crate) use self::dir::{DataDir, random};
 pub use self::events::EventsOf;
 pub(crate) use self::group::{DeadHome, GroupState};

@@ -122,6 +122,7 @@ async fn run(
             readonly: Some(readonly),
             consistency: consistency as i32,
             revision: known.map_or(0, |class| class.revision),
+            chain: Vec::new(),
         };
         let repeat = match object {
             // a function has no object to keep what it came to

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, FieldWrite, Tag};
 use oprc_odgm::{Change, Head, Reader};
+use tokio::time::Instant;
 
 use super::emits::Emits;
 use super::mail::Mail;
+use super::nested::{self, Caller};
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{Letter, ObjectAccess, OtherObjects};
+use crate::wasm::{Called, Callee, Letter, ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -59,12 +63,24 @@ pub(crate) struct TurnAccess {
     overlay: Overlay,
     emits: Emits,
     mail: Mail,
+    caller: Caller,
 }
 
 impl TurnAccess {
-    pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
+    pub(crate) fn new(
+        others: Arc<Others>,
+        bound: Option<Bound>,
+        mode: Mode,
+        limits: ClassLimits,
+        caller: Caller,
+    ) -> Self {
         let (emits, mail) = (Emits::default(), Mail::default());
-        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail }
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, caller }
+    }
+
+    /// How many calls the turn has made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.caller.made()
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -198,6 +214,10 @@ impl ObjectAccess for TurnAccess {
         let Some(bound) = &self.bound else { return Ok(false) };
         let committed = || Ok(bound.reader.has_timer(bound.class_id, &bound.object, key.as_str())?);
         self.mail.cancel(key, committed)
+    }
+
+    fn call(&mut self, callee: Callee, until: Instant) -> BoxFuture<'static, Result<Called, Problem>> {
+        nested::call(&self.others, &mut self.caller, callee, until).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -12,6 +12,7 @@ use oprc_odgm::{Inbound, ReadyKey, Settle, Verdict};
 use tokio::time::Instant;
 
 use super::effects::Origin;
+use super::nested::Round;
 use super::run::Turns;
 
 /// A message may wait for its turn, and run, for so long; then it is tried again.
@@ -20,6 +21,9 @@ const DELIVERY_MAX: Duration = Duration::from_mins(1);
 const BACKOFF_MS_MIN: u64 = 200;
 /// The longest pause between two attempts.
 const BACKOFF_MS_MAX: u64 = 5 * 60_000;
+
+/// The pause before a message is tried again whose turn waited in vain for what it called.
+const POSTPONED_MS: u64 = 1_000;
 
 /// What came of a message that did not fail.
 #[derive(Debug, PartialEq)]
@@ -60,7 +64,8 @@ impl Turns {
             ..Invoke::default()
         };
         let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
-            self.function(&class, &method, &invoke, deadline).await?;
+            let round = Round { attempts: inbound.attempts, is_message: true };
+            self.function(&class, &method, &invoke, deadline, round).await?;
             return Ok(Came::Ran);
         };
         let view = self.odgm.catalog().view();
@@ -93,11 +98,23 @@ pub(crate) fn judge(
             let pause = problem.retry_after_ms.max(BACKOFF_MS_MIN);
             Some(Settle { at_ms: now_ms() + pause, ..settle(Verdict::Postpone) })
         }
+        // its calls may have been made: tried again, they are answered as before
+        Code::CallTimeout => Some(postpone(ready)),
+        // another try would call anew what has been called
+        Code::NondeterministicRerun => {
+            Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
+        }
         _ if attempts + 1 >= attempts_max(settings) => {
             Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
         }
         _ => Some(Settle { at_ms: now_ms() + backoff_ms(attempts), ..settle(Verdict::Retry) }),
     }
+}
+
+/// Tries it again later, as the same try.
+pub(crate) fn postpone(ready: ReadyKey) -> Settle {
+    let at_ms = now_ms() + POSTPONED_MS;
+    Settle { ready, verdict: Verdict::Postpone as i32, at_ms, ..Settle::default() }
 }
 
 fn attempts_max(settings: &ClassSettings) -> u32 {

@@ -9,8 +9,9 @@ use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
 use super::access::{Parts, TurnAccess};
 use super::commit::Work;
-use super::deliver::judge;
+use super::deliver::{judge, postpone};
 use super::mail::Sender;
+use super::nested::{Round, ended_open};
 use super::run::Home;
 use super::triggers::{Before, Event, letters, of_fields};
 use crate::wasm::{Letter, Output};
@@ -25,6 +26,14 @@ pub(crate) struct Origin {
     pub(crate) depth: u32,
     /// The message that it is run for, and how often that has failed.
     pub(crate) delivery: Option<(ReadyKey, u32)>,
+}
+
+impl Origin {
+    /// The try of its message, if it is run for one.
+    pub(super) fn round(&self) -> Round {
+        let attempts = self.delivery.map(|(_, attempts)| attempts);
+        Round { attempts: attempts.unwrap_or_default(), is_message: attempts.is_some() }
+    }
 }
 
 /// A turn that has run.
@@ -48,7 +57,7 @@ impl Turned<'_> {
         access: TurnAccess,
         outcome: &Result<Output, Problem>,
     ) -> Result<Option<Work>, Problem> {
-        let base = access.base();
+        let (base, calls) = (access.base(), access.calls());
         let (mut work, version, events) = match outcome {
             Ok(output) => {
                 let (work, mut events) = self.of_success(access)?;
@@ -57,7 +66,7 @@ impl Turned<'_> {
                 (work, version, events)
             }
             Err(problem) => {
-                let work = Work { post: self.of_failure(problem), ..Work::none() };
+                let work = Work { post: self.of_failure(problem, calls), ..Work::none() };
                 (work, base.version, self.failed(problem))
             }
         };
@@ -88,11 +97,13 @@ impl Turned<'_> {
         Ok((Work { change, writes, emitted, post: Post { sends, cancels, settle } }, events))
     }
 
-    fn of_failure(&self, problem: &Problem) -> Post {
-        let settle = self
-            .origin
-            .delivery
-            .and_then(|(ready, attempts)| judge(problem, ready, attempts, &self.class.settings));
+    fn of_failure(&self, problem: &Problem, calls: u64) -> Post {
+        let settle = self.origin.delivery.and_then(|(ready, attempts)| {
+            if ended_open(problem, calls) {
+                return Some(postpone(ready));
+            }
+            judge(problem, ready, attempts, &self.class.settings)
+        });
         Post { settle, ..Post::default() }
     }
 

@@ -7,6 +7,9 @@ mod effects;
 mod emits;
 mod mail;
 mod mailbox;
+mod nested;
+#[cfg(test)]
+mod nested_tests;
 mod once;
 mod others;
 mod overlay;

@@ -17,6 +17,7 @@ use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, Work, commit};
 use super::effects::{Origin, Turned};
 use super::mailbox::Mailboxes;
+use super::nested::{Caller, Round, ended_open, repeatable};
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
@@ -107,10 +108,11 @@ impl Turns {
         let class = ClassName::parse(&invoke.class)?;
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
+        let invoke = named(invoke);
         self.classes.catch_up(&class, invoke.revision, deadline).await?;
         match object {
             Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
-            None => self.function(&class, &method, &invoke, deadline).await,
+            None => self.function(&class, &method, &invoke, deadline, Round::default()).await,
         }
     }
 
@@ -210,18 +212,22 @@ impl Turns {
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Ran, Problem> {
-        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
+        let caller = Caller::of(invoke, Mode::ReadWrite, origin.round(), &home.limits);
+        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite, caller)?;
         let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
-        let base = access.base();
+        let outcome = outcome.and_then(|output| repeatable(invoke, output));
+        let (base, calls) = (access.base(), access.calls());
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let work = turned.effects(access, &outcome)?;
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
-        let keyed = id.is_some_and(|id| id.keyed);
+        let kept = id.is_some_and(|id| id.answers_always() || calls > 0);
         let work = match (work, &outcome) {
             (Some(work), _) => work,
             // nothing is written, and yet the client is to get the same answer again
-            (None, Ok(_)) if keyed => Work::none(),
-            (None, Err(problem)) if keyed && is_outcome(problem) => Work::none(),
+            (None, Ok(_)) if kept => Work::none(),
+            (None, Err(problem)) if kept && is_outcome(problem) && !ended_open(problem, calls) => {
+                Work::none()
+            }
             (None, _) => {
                 // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
                 // that was read is one committed state of this term.
@@ -235,7 +241,8 @@ impl Turns {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
-        let kept = id.map(|id| (id, id.outcome(told, &home.limits)));
+        let open = outcome.as_ref().is_err_and(|problem| ended_open(problem, calls));
+        let kept = id.filter(|_| !open).map(|id| (id, id.outcome(told, &home.limits)));
         let fence = Fence { term, class: home.class, revision: home.revision, base };
         match commit(&home.partition, fence, object.clone(), work, kept).await? {
             Committed::Done(tag) => {
@@ -255,11 +262,12 @@ impl Turns {
         reader: Reader,
         object: &ObjectId,
         mode: Mode,
+        caller: Caller,
     ) -> Result<TurnAccess, Problem> {
         let head = reader.head(home.class, object)?;
         let (name, object) = (class.name.clone(), object.clone());
         let bound = Bound { class: name, class_id: home.class, object, reader, head };
-        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits))
+        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits, caller))
     }
 
     /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
@@ -278,7 +286,8 @@ impl Turns {
         }
         let home = self.place(&class.class, &class.name, object)?;
         let stale_ms = ready_to_read(&home.partition, invoke.consistency()).await?;
-        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly)?;
+        let caller = Caller::of(invoke, Mode::ReadOnly, Round::default(), &home.limits);
+        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly, caller)?;
         let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
         Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
@@ -290,9 +299,12 @@ impl Turns {
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
+        round: Round,
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
-        let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
+        let limits = class.class.settings.limits;
+        let caller = Caller::of(invoke, Mode::ReadOnly, round, &limits);
+        let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, limits, caller);
         let (outcome, _) = class.module.call(call(&class, method, invoke, deadline), access).await;
         Ok(invoked(outcome?, None))
     }
@@ -347,6 +359,7 @@ fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Ins
         headers: invoke.headers.clone(),
         limits: class.class.settings.limits,
         deadline,
+        depth: invoke.chain.len(),
     }
 }
 
@@ -354,6 +367,14 @@ fn invoked(output: Output, version: Option<u64>) -> Invoked {
     let mut invoked = Invoked { payload: output.payload, version, ..Invoked::default() };
     invoked.set_form(output.form);
     invoked
+}
+
+/// A call without an id gets one: what it calls in turn is named after it.
+fn named(invoke: Invoke) -> Invoke {
+    if invoke.invocation.is_empty() {
+        return Invoke { invocation: uuid::Uuid::new_v4().to_string(), ..invoke };
+    }
+    invoke
 }
 
 /// The deadline holds also for what waited long: nobody expects it to run any more.

@@ -14,7 +14,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
-use super::access::{Letter, ObjectAccess, OtherObjects, TurnError};
+use super::access::{Called, Callee, Letter, ObjectAccess, OtherObjects, TurnError};
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
@@ -82,6 +82,7 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         headers: Vec::new(),
         limits: ClassLimits::of(SETTINGS.map(|setting| setting.default)),
         deadline: Instant::now() + Duration::from_secs(10),
+        depth: 0,
     })
 }
 
@@ -158,6 +159,11 @@ impl ObjectAccess for Fields {
 
     fn cancel(&mut self, _: &FieldKey) -> Result<bool, TurnError> {
         self.writable().map(|()| false)
+    }
+
+    /// Whatever is called gives back what it was given.
+    fn call(&mut self, callee: Callee, _: Instant) -> BoxFuture<'static, Result<Called, TurnError>> {
+        std::future::ready(Ok(Ok(callee.payload))).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

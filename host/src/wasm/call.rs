@@ -29,4 +29,6 @@ pub(crate) struct Call {
     pub(crate) limits: ClassLimits,
     /// The caller's own.
     pub(crate) deadline: Instant,
+    /// How many wait for it, one through the other.
+    pub(crate) depth: usize,
 }

@@ -43,13 +43,15 @@ async fn a_transfer_moves_money_or_does_nothing(server: Server) {
     assert_eq!(alice.invoke("transfer", transfer("bob", 3)).await.expect(200).json(), 7);
     assert_eq!(bob.fields().await["balance"], 3);
     let short = alice.invoke("transfer", transfer("bob", 8)).await;
-    assert_eq!(short.problem(Code::FunctionError)["error"]["case"], "overdraft");
+    let short = short.problem(Code::FunctionError);
+    assert_eq!(short["error"], json!({ "overdraft": { "balance": 7, "wanted": 8 } }));
     // what bob refuses is taken back here
     bob.put(&json!({ "balance": i64::MAX })).send().await.ok();
     let refused = alice.invoke("transfer", transfer("bob", 1)).await;
-    assert_eq!(refused.problem(Code::FunctionError)["error"]["case"], "refused");
+    assert_eq!(refused.problem(Code::FunctionError)["error"], json!({ "refused": "\"too-large\"" }));
     let refused = alice.invoke("transfer", transfer("alice", 1)).await;
-    assert_eq!(refused.problem(Code::FunctionError)["error"]["case"], "refused");
+    let refused = refused.problem(Code::FunctionError);
+    assert!(refused["error"]["refused"].as_str().unwrap().contains("waits for this very call"), "{refused}");
     assert_eq!(alice.fields().await["balance"], 7);
 }
 

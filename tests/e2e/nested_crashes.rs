@@ -4,10 +4,9 @@
 use std::time::Duration;
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Kind, Object, Reply, Server, eventually, guests, run, seed::rng};
-use rand::Rng as _;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use oprc_tests::seed::rng;
+use oprc_tests::{Bank, Class, Kind, Object, Server, eventually, guests, run};
+use serde_json::json;
 
 /// Between the callee's commit and the caller's.
 const CRASH: (&str, &str) = ("OPRC_TEST_CRASH", "after-call:1");
@@ -102,78 +101,20 @@ fn a_messages_turn_calls_once() {
     });
 }
 
-const ACCOUNTS: usize = 4;
-const TRANSFERS: usize = 40;
-const BALANCE: i64 = 50;
-
-/// A transfer, and whether it was made.
-type Made = (usize, usize, i64, bool);
-
 #[test]
 fn money_is_neither_lost_nor_made() {
     run(async {
         let server = Server::start(Kind::Embedded).await;
         let _shown = server.show_logs_on_panic();
-        // two that pay each other at the same time wait for each other: soon enough they try again
-        let manifest = "readonly = [\"balance\"]\n[class.limits]\nwall_ms = 400";
-        let class = Class::deploy(&server, "Account", guests::account(), manifest).await;
-        for n in 0..ACCOUNTS {
-            account(&class, n).invoke("deposit", json!({ "amount": BALANCE })).await.expect(200);
-        }
+        let bank = Bank::open(&server, guests::account(), 4).await;
         let mut random = rng("money_is_neither_lost_nor_made");
-        let mut transfers = JoinSet::new();
-        for number in 0..TRANSFERS {
-            let from = random.random_range(0..ACCOUNTS);
-            let to = (from + random.random_range(1..ACCOUNTS)) % ACCOUNTS;
-            let (amount, pause) = (random.random_range(1..40), random.random_range(0..1_500));
-            let (class, pause) = (class.clone(), Duration::from_millis(pause));
-            transfers.spawn(async move {
-                tokio::time::sleep(pause).await;
-                transfer(&class, number, (from, to, amount)).await
-            });
-        }
-        for pause in [300, 700] {
+        let transfers = bank.transfers(60, Duration::from_secs(3), &mut random);
+        for pause in [400, 700, 900] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             server.kill_host();
             server.launch().await;
         }
-        let made = transfers.join_all().await;
-        assert!(made.iter().any(|made| made.3), "some were made");
-        check(&class, &made).await;
+        let transfers = transfers.join_all().await;
+        bank.check(&transfers).await;
     });
-}
-
-fn account(class: &Class, n: usize) -> Object {
-    class.object(format!("a{n}"))
-}
-
-/// Tries until there is a definite answer.
-async fn transfer(class: &Class, number: usize, (from, to, amount): (usize, usize, i64)) -> Made {
-    let call = || {
-        let arguments = json!({ "to": account(class, to).id, "amount": amount });
-        account(class, from).method("transfer").json(&arguments).header("idempotency-key", number)
-    };
-    let reply: Reply = eventually("a transfer is made or refused", || async {
-        let reply = call().try_send().await.ok()?;
-        matches!(reply.status, 200 | 422).then_some(reply)
-    })
-    .await;
-    (from, to, amount, reply.status == 200)
-}
-
-async fn check(class: &Class, made: &[Made]) {
-    let mut expected = [BALANCE; ACCOUNTS];
-    for (from, to, amount, _) in made.iter().filter(|made| made.3) {
-        expected[*from] -= amount;
-        expected[*to] += amount;
-    }
-    let mut found = Vec::new();
-    for n in 0..ACCOUNTS {
-        found.push(account(class, n).fields().await["balance"].as_i64().unwrap());
-    }
-    assert_eq!(found, expected, "{made:?}");
-    assert_eq!(found.iter().sum::<i64>(), BALANCE * ACCOUNTS as i64);
-    let counted: Value = account(class, 0).fields().await["transfers"].take();
-    let touched = made.iter().filter(|made| made.3 && (made.0 == 0 || made.1 == 0)).count();
-    assert_eq!(counted, touched + 1, "each was counted once, and the first deposit");
 }

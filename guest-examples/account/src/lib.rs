@@ -47,9 +47,9 @@ impl Guest for Account {
         let payload = format!("{{\"amount\": {amount}}}");
         match objects::invoke(&other, "deposit", payload.as_bytes()) {
             Ok(_) => Ok(left),
-            // The withdrawal is undone by returning an error: it was only buffered. Nothing else can go wrong from here on
-            // that would keep it from being undone, or from being committed after the deposit was: if it is not known
-            // whether the deposit was made, this turn ends, and finds out when it is tried again.
+            // Nothing was paid in, so nothing may be taken out: an error drops the withdrawal, which was only buffered.
+            // Where nobody knows whether it was paid in, the call does not return at all: the turn ends, and finds out when
+            // it is run again.
             Err(objects::Error::Failed(error)) => Err(Error::Refused(error)),
             Err(objects::Error::Problem(problem)) => Err(Error::Refused(problem.detail)),
         }

@@ -18,7 +18,7 @@ use super::mail::Mail;
 use super::nested::{self, Caller};
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{Called, Callee, Letter, ObjectAccess, OtherObjects};
+use crate::wasm::{Call, Called, Callee, Letter, ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -63,24 +63,18 @@ pub(crate) struct TurnAccess {
     overlay: Overlay,
     emits: Emits,
     mail: Mail,
-    caller: Caller,
+    calls: u64,
 }
 
 impl TurnAccess {
-    pub(crate) fn new(
-        others: Arc<Others>,
-        bound: Option<Bound>,
-        mode: Mode,
-        limits: ClassLimits,
-        caller: Caller,
-    ) -> Self {
+    pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
         let (emits, mail) = (Emits::default(), Mail::default());
-        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, caller }
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, calls: 0 }
     }
 
     /// How many calls the turn has made.
     pub(crate) fn calls(&self) -> u64 {
-        self.caller.made()
+        self.calls
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -216,8 +210,17 @@ impl ObjectAccess for TurnAccess {
         self.mail.cancel(key, committed)
     }
 
-    fn call(&mut self, callee: Callee, until: Instant) -> BoxFuture<'static, Result<Called, Problem>> {
-        nested::call(&self.others, &mut self.caller, callee, until).boxed()
+    fn call(
+        &mut self,
+        call: &Call,
+        callee: Callee,
+        until: Instant,
+    ) -> BoxFuture<'static, Result<Called, Problem>> {
+        let object = self.bound.as_ref().map(|bound| &bound.object);
+        let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
+        let caller = Caller { call, object, reads_only, number: self.calls };
+        self.calls += 1;
+        nested::call(&self.others, caller, callee, until).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -8,11 +8,10 @@ use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke};
-use oprc_odgm::{Inbound, ReadyKey, Settle, Verdict};
+use oprc_odgm::{Inbound, Message, ReadyKey, Settle, Verdict};
 use tokio::time::Instant;
 
 use super::effects::Origin;
-use super::nested::Round;
 use super::run::Turns;
 
 /// A message may wait for its turn, and run, for so long; then it is tried again.
@@ -60,12 +59,11 @@ impl Turns {
             payload: message.payload.clone(),
             form: message.form,
             accept: Form::Json as i32,
-            invocation: message.id.clone(),
+            invocation: named(message),
             ..Invoke::default()
         };
         let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
-            let round = Round { attempts: inbound.attempts, is_message: true };
-            self.function(&class, &method, &invoke, deadline, round).await?;
+            self.function(&class, &method, &invoke, deadline, Some(inbound.attempts)).await?;
             return Ok(Came::Ran);
         };
         let view = self.odgm.catalog().view();
@@ -80,6 +78,15 @@ impl Turns {
         let origin = Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)) };
         self.turn(&class, &object, &method, &invoke, deadline, &origin).await?;
         Ok(Came::Settled)
+    }
+}
+
+/// The id of the call that a message is run as: another one when it was a dead letter meanwhile, so that what it called then
+/// does not answer for good.
+fn named(message: &Message) -> String {
+    match message.revived {
+        0 => message.id.clone(),
+        revived => format!("{}+{revived}", message.id),
     }
 }
 
@@ -158,6 +165,8 @@ mod tests {
             assert_eq!(verdict(code, 99), None, "{code:?}");
         }
         assert_eq!(verdict(Code::Overloaded, 99), Some(Verdict::Postpone));
+        assert_eq!(verdict(Code::CallTimeout, 99), Some(Verdict::Postpone), "what it called may be done");
+        assert_eq!(verdict(Code::NondeterministicRerun, 0), Some(Verdict::Dead));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::access::{Parts, TurnAccess};
 use super::commit::Work;
 use super::deliver::{judge, postpone};
 use super::mail::Sender;
-use super::nested::{Round, ended_open};
+use super::nested::ended_open;
 use super::run::Home;
 use super::triggers::{Before, Event, letters, of_fields};
 use crate::wasm::{Letter, Output};
@@ -29,10 +29,9 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The try of its message, if it is run for one.
-    pub(super) fn round(&self) -> Round {
-        let attempts = self.delivery.map(|(_, attempts)| attempts);
-        Round { attempts: attempts.unwrap_or_default(), is_message: attempts.is_some() }
+    /// How often the message has failed that it is run for.
+    pub(super) fn tried(&self) -> Option<u32> {
+        self.delivery.map(|(_, attempts)| attempts)
     }
 }
 

@@ -127,6 +127,7 @@ impl Sender<'_> {
             depth,
             sent_ms: 0,
             triggered,
+            revived: 0,
         };
         let to_group = located.map_or(self.group, |info| info.group);
         let key = letter.key.map(|key| key.as_str().to_owned());

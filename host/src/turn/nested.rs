@@ -6,90 +6,54 @@
 //! out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
-use oprc_mesh::id::{ClassName, MethodName};
+use oprc_mesh::catalog::{CatalogView, Class};
+use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::NESTED_RESULT_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Effect, Problem};
-use oprc_mesh::wire::{Answer, Form, Header, Invoke, Invoked, Op, Waiting};
+use oprc_mesh::wire::{Answer, Form, Invoke, Invoked, Op, Waiting};
 use oprc_odgm::crash_point;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::access::Mode;
 use super::once::fingerprint;
 use super::others::Others;
 use crate::value::is_json;
-use crate::wasm::{Called, Callee, Output};
+use crate::wasm::{Call, Called, Callee, Output};
 
 /// The pause before a callee that had no room is asked again.
-const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
-/// One run of a method or function, as far as what it calls is concerned.
-pub(crate) struct Caller {
-    /// What the ids of its calls are made from, beside their number.
-    root: Bytes,
-    /// Somebody may try it again hours later.
-    keyed: bool,
-    /// Those that wait for it, and itself.
-    chain: Vec<Waiting>,
-    reads_only: bool,
-    identity: String,
-    headers: Vec<Header>,
-    depth_max: u64,
-    made: u64,
+/// A run of a method or function that makes a call.
+pub(super) struct Caller<'a> {
+    pub(super) call: &'a Call,
+    /// None for a function.
+    pub(super) object: Option<&'a ObjectId>,
+    pub(super) reads_only: bool,
+    /// How many calls it has made before.
+    pub(super) number: u64,
 }
 
-/// Which try of its message a turn is run for: the outcome of an earlier one is settled, and its calls were its own.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Round {
-    pub(crate) attempts: u32,
-    pub(crate) is_message: bool,
+/// A call on its way.
+pub(super) struct Outgoing {
+    callee: Callee,
+    invoke: Invoke,
 }
 
-impl Caller {
-    /// The run that `invoke` asks for.
-    pub(super) fn of(invoke: &Invoke, mode: Mode, round: Round, limits: &ClassLimits) -> Self {
-        let object = invoke.object.clone();
-        let mut chain = invoke.chain.clone();
-        chain.push(Waiting { class: invoke.class.clone(), object });
-        let root = fingerprint(&[
-            invoke.class.as_bytes(),
-            invoke.object.as_deref().unwrap_or_default().as_bytes(),
-            invoke.method.as_bytes(),
-            invoke.invocation.as_bytes(),
-            &round.attempts.to_le_bytes(),
-        ]);
-        Self {
-            root,
-            keyed: invoke.keyed || round.is_message,
-            chain,
-            reads_only: mode == Mode::ReadOnly && invoke.object.is_some(),
-            identity: invoke.caller.clone(),
-            headers: invoke.headers.clone(),
-            depth_max: limits.call_depth,
-            made: 0,
-        }
-    }
-
-    /// How many calls it has made.
-    pub(super) fn made(&self) -> u64 {
-        self.made
-    }
-
-    /// The next call; or why it is not made, for the guest to see.
+impl Caller<'_> {
+    /// The call as it is to be sent; or why it is not made, for the guest to see.
     ///
     /// # Errors
     /// A misuse.
-    fn next(&mut self, callee: Callee, view: &CatalogView) -> Result<Result<Outgoing, Problem>, Problem> {
-        let number = self.made;
-        self.made += 1;
+    fn plan(&self, callee: Callee, view: &CatalogView) -> Result<Result<Outgoing, Problem>, Problem> {
+        let depth_max = self.call.limits.call_depth;
         if self.waits(&callee) {
             return Ok(Err(reentrant(&callee)));
         }
-        if self.chain.len() as u64 > self.depth_max {
-            return Ok(Err(too_deep(&callee, self.depth_max)));
+        if self.call.chain.len() as u64 >= depth_max {
+            return Ok(Err(too_deep(&callee, depth_max)));
         }
         let Some(class) = view.class(callee.class.as_str()) else {
             return Ok(Err(no_class(&callee.class)));
@@ -98,20 +62,24 @@ impl Caller {
         if self.reads_only && !readonly {
             return Err(writes(&callee));
         }
-        Ok(Ok(self.address(callee, class, readonly, number)))
+        Ok(Ok(self.address(callee, class, readonly)))
     }
 
     /// Whether the object that is to be called waits for this very call.
     fn waits(&self, callee: &Callee) -> bool {
-        callee.object.as_ref().is_some_and(|object| {
-            self.chain.iter().any(|waiting| {
-                waiting.class == callee.class.as_str() && waiting.object.as_deref() == Some(object.as_str())
-            })
-        })
+        let Some(object) = &callee.object else { return false };
+        let is_itself = self.object == Some(object) && self.call.class == callee.class;
+        let is = |waiting: &Waiting| {
+            waiting.class == callee.class.as_str() && waiting.object.as_deref() == Some(object.as_str())
+        };
+        is_itself || self.call.chain.iter().any(is)
     }
 
-    fn address(&self, callee: Callee, class: &Class, readonly: bool, number: u64) -> Outgoing {
+    fn address(&self, callee: Callee, class: &Class, readonly: bool) -> Outgoing {
         let json = callee.payload.is_empty() || std::str::from_utf8(&callee.payload).is_ok_and(is_json);
+        let mut chain = self.call.chain.clone();
+        let object = self.object.map(|object| object.as_str().to_owned());
+        chain.push(Waiting { class: self.call.class.as_str().to_owned(), object });
         let invoke = Invoke {
             class: callee.class.as_str().to_owned(),
             object: callee.object.as_ref().map(|object| object.as_str().to_owned()),
@@ -119,36 +87,44 @@ impl Caller {
             payload: callee.payload.clone(),
             form: if json { Form::Json } else { Form::Raw } as i32,
             accept: Form::Raw as i32,
-            invocation: invocation(&self.root, number),
-            caller: self.identity.clone(),
-            headers: self.headers.clone(),
+            invocation: self.invocation(),
+            caller: self.call.caller.clone(),
+            headers: self.call.headers.clone(),
             readonly: Some(readonly),
             revision: class.revision,
-            keyed: self.keyed,
-            chain: self.chain.clone(),
+            keyed: self.call.keyed,
+            chain,
             ..Invoke::default()
         };
         Outgoing { callee, invoke }
     }
+
+    /// The call's id: the same when the run is run again. No client can choose such a one, for a key has no space.
+    fn invocation(&self) -> String {
+        let call = self.call;
+        let hash = fingerprint(&[
+            call.class.as_str().as_bytes(),
+            self.object.map_or("", ObjectId::as_str).as_bytes(),
+            call.method.as_str().as_bytes(),
+            call.invocation.as_bytes(),
+            &call.attempts.to_le_bytes(),
+            &self.number.to_le_bytes(),
+        ]);
+        hash[..16].iter().fold(String::from("nested "), |id, byte| id + &format!("{byte:02x}"))
+    }
 }
 
-/// A call on its way.
-pub(super) struct Outgoing {
-    pub(super) callee: Callee,
-    pub(super) invoke: Invoke,
-}
-
-/// Makes a turn's next call. What it does before it first waits is to number the call.
+/// Makes a call.
 pub(super) fn call(
     others: &Arc<Others>,
-    caller: &mut Caller,
+    caller: Caller<'_>,
     callee: Callee,
     until: Instant,
 ) -> impl Future<Output = Result<Called, Problem>> + Send + use<> {
-    let next = caller.next(callee, &others.view());
+    let plan = caller.plan(callee, &others.view());
     let others = others.clone();
     async move {
-        let called = match next? {
+        let called = match plan? {
             Ok(outgoing) => depart(others, outgoing, until).await,
             Err(refused) => Ok(Err(refused)),
         };
@@ -233,30 +209,20 @@ pub(super) fn ended_open(problem: &Problem, calls: u64) -> bool {
     }
 }
 
-/// A result for a turn that waits for it: that turn must get it again when it is run again, so it has to be small enough to
-/// be kept.
-///
-/// # Errors
-/// `payload-too-large`.
-pub(super) fn repeatable(invoke: &Invoke, output: Output) -> Result<Output, Problem> {
-    let bytes = output.payload.as_ref().map_or(0, Bytes::len);
+/// An outcome for a turn that waits for it: that turn must get it again when it is run again, so it has to be small enough
+/// to be kept; otherwise it is `payload-too-large`.
+pub(super) fn repeatable(invoke: &Invoke, outcome: Result<Output, Problem>) -> Result<Output, Problem> {
+    let bytes = match &outcome {
+        Ok(output) => output.payload.as_ref().map_or(0, Bytes::len),
+        Err(problem) => problem.error.len(),
+    };
     if invoke.chain.is_empty() || bytes <= NESTED_RESULT_BYTES_MAX {
-        return Ok(output);
+        return outcome;
     }
     let detail = format!(
         "the result has {bytes} bytes; a method that writes may give {NESTED_RESULT_BYTES_MAX} to another one"
     );
     Err(Problem::new(Code::PayloadTooLarge, detail))
-}
-
-/// The id of a caller's call. No client can choose such a one: a key has no space.
-fn invocation(root: &[u8], number: u64) -> String {
-    let hash = fingerprint(&[root, &number.to_le_bytes()]);
-    let mut id = String::from("nested ");
-    for byte in &hash[..16] {
-        id.push_str(&format!("{byte:02x}"));
-    }
-    id
 }
 
 fn is_readonly(class: &Class, method: &MethodName) -> bool {
@@ -289,4 +255,114 @@ fn differs(subject: &str) -> Problem {
         "this turn was run before, and called something else in place of {subject}: what that did stays"
     );
     Problem::new(Code::NondeterministicRerun, detail)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wasm::bench::call as sample;
+
+    fn object(id: &str) -> ObjectId {
+        ObjectId::parse(id).unwrap()
+    }
+
+    fn callee(id: Option<&str>, method: &str) -> Callee {
+        let (class, method) = (ClassName::parse("C").unwrap(), MethodName::parse(method).unwrap());
+        Callee { class, object: id.map(object), method, payload: Bytes::new() }
+    }
+
+    fn view() -> CatalogView {
+        let mut class = Class { name: "C".into(), revision: 7, ..Class::default() };
+        class.settings.readonly = vec!["value".into()];
+        CatalogView { classes: vec![class], ..CatalogView::default() }
+    }
+
+    /// A call of `C/a.m`, for which so many others wait: `C/w0` and so on.
+    fn waited_for_by(others: usize) -> Call {
+        let waiting = |n| Waiting { class: "C".into(), object: Some(format!("w{n}")) };
+        Call { chain: (0..others).map(waiting).collect(), ..sample("C", "m").unwrap() }
+    }
+
+    /// What becomes of a call that `C/a` makes, which only reads or does not.
+    fn planned(call: &Call, reads_only: bool, callee: Callee) -> Result<Result<Invoke, Code>, Code> {
+        let caller = Caller { call, object: Some(&object("a")), reads_only, number: 0 };
+        match caller.plan(callee, &view()) {
+            Ok(plan) => Ok(plan.map(|outgoing| outgoing.invoke).map_err(|problem| problem.kind())),
+            Err(problem) => Err(problem.kind()),
+        }
+    }
+
+    #[test]
+    fn an_object_that_waits_is_not_called_and_no_chain_is_too_deep() {
+        let call = waited_for_by(2);
+        for waiting in ["a", "w0", "w1"] {
+            assert_eq!(planned(&call, false, callee(Some(waiting), "m")), Ok(Err(Code::ReentrantCall)));
+        }
+        let invoke = planned(&call, false, callee(Some("w2"), "m")).unwrap().unwrap();
+        let chain: Vec<_> = invoke.chain.iter().map(|waiting| waiting.object.as_deref().unwrap()).collect();
+        assert_eq!((chain, invoke.revision, invoke.readonly), (vec!["w0", "w1", "a"], 7, Some(false)));
+        let depth_max = call.limits.call_depth as usize;
+        assert!(planned(&waited_for_by(depth_max - 1), false, callee(None, "f")).unwrap().is_ok());
+        assert_eq!(planned(&waited_for_by(depth_max), false, callee(None, "f")), Ok(Err(Code::CallDepth)));
+    }
+
+    #[test]
+    fn what_reads_calls_only_what_reads() {
+        let call = waited_for_by(0);
+        assert!(planned(&call, true, callee(Some("b"), "value")).unwrap().is_ok());
+        for writes in [callee(Some("b"), "m"), callee(None, "f"), callee(None, "value")] {
+            assert_eq!(planned(&call, true, writes), Err(Code::Invalid));
+        }
+        let unknown = Callee { class: ClassName::parse("D").unwrap(), ..callee(Some("b"), "value") };
+        assert_eq!(planned(&call, true, unknown), Ok(Err(Code::NotFound)));
+    }
+
+    #[test]
+    fn a_call_has_the_same_id_in_each_run_and_no_other_call_has_it() {
+        let id = |call: &Call, of: Option<&str>, number| {
+            let of = of.map(object);
+            Caller { call, object: of.as_ref(), reads_only: false, number }.invocation()
+        };
+        let call = waited_for_by(0);
+        let first = id(&call, Some("a"), 0);
+        assert_eq!(first, id(&waited_for_by(1), Some("a"), 0));
+        let others = [
+            id(&call, Some("a"), 1),
+            id(&call, Some("b"), 0),
+            id(&call, None, 0),
+            id(&Call { attempts: 1, ..call.clone() }, Some("a"), 0),
+            id(&Call { invocation: "other".into(), ..call.clone() }, Some("a"), 0),
+            id(&Call { method: MethodName::parse("n").unwrap(), ..call.clone() }, Some("a"), 0),
+        ];
+        assert!(others.iter().all(|other| *other != first));
+        assert!(first.contains(' '), "so no client can have chosen it");
+    }
+
+    #[test]
+    fn only_what_is_certain_is_told_the_guest() {
+        for &code in Code::ALL {
+            match told("C/b.m", Problem::new(code, "x")) {
+                Ok(Err(problem)) => assert_eq!(problem.kind(), code),
+                Ok(Ok(_)) => panic!("{code:?} is no result"),
+                Err(problem) if code == Code::IdempotencyMismatch || code == Code::NondeterministicRerun => {
+                    assert_eq!(problem.kind(), Code::NondeterministicRerun);
+                }
+                Err(problem) => assert!(ended_open(&problem, 1), "{code:?}: it may be tried again"),
+            }
+        }
+        for open in [Code::Unavailable, Code::NoQuorum, Code::NotLeader, Code::Deadline, Code::Internal] {
+            assert!(told("C/b.m", Problem::new(open, "x")).is_err(), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_no_answer_to_one_that_waits() {
+        let output = |bytes| Output { payload: Some(vec![0; bytes].into()), form: Form::Raw };
+        let nested = Invoke { chain: vec![Waiting::default()], ..Invoke::default() };
+        assert!(repeatable(&nested, Ok(output(NESTED_RESULT_BYTES_MAX))).is_ok());
+        let refused = repeatable(&nested, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).unwrap_err();
+        assert_eq!(refused.kind(), Code::PayloadTooLarge);
+        assert!(repeatable(&Invoke::default(), Ok(output(NESTED_RESULT_BYTES_MAX + 1))).is_ok());
+    }
 }

@@ -17,7 +17,7 @@ use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, Work, commit};
 use super::effects::{Origin, Turned};
 use super::mailbox::Mailboxes;
-use super::nested::{Caller, Round, ended_open, repeatable};
+use super::nested::{ended_open, repeatable};
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
@@ -112,7 +112,7 @@ impl Turns {
         self.classes.catch_up(&class, invoke.revision, deadline).await?;
         match object {
             Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
-            None => self.function(&class, &method, &invoke, deadline, Round::default()).await,
+            None => self.function(&class, &method, &invoke, deadline, None).await,
         }
     }
 
@@ -212,10 +212,10 @@ impl Turns {
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Ran, Problem> {
-        let caller = Caller::of(invoke, Mode::ReadWrite, origin.round(), &home.limits);
-        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite, caller)?;
-        let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
-        let outcome = outcome.and_then(|output| repeatable(invoke, output));
+        let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
+        let (outcome, access) =
+            class.module.call(call(class, method, invoke, deadline, origin.tried()), access).await;
+        let outcome = repeatable(invoke, outcome);
         let (base, calls) = (access.base(), access.calls());
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let work = turned.effects(access, &outcome)?;
@@ -262,12 +262,11 @@ impl Turns {
         reader: Reader,
         object: &ObjectId,
         mode: Mode,
-        caller: Caller,
     ) -> Result<TurnAccess, Problem> {
         let head = reader.head(home.class, object)?;
         let (name, object) = (class.name.clone(), object.clone());
         let bound = Bound { class: name, class_id: home.class, object, reader, head };
-        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits, caller))
+        Ok(TurnAccess::new(self.others.clone(), Some(bound), mode, home.limits))
     }
 
     /// A read-only method: beside the mailbox, on a snapshot. That is taken after the leadership was confirmed, and so holds
@@ -286,9 +285,8 @@ impl Turns {
         }
         let home = self.place(&class.class, &class.name, object)?;
         let stale_ms = ready_to_read(&home.partition, invoke.consistency()).await?;
-        let caller = Caller::of(invoke, Mode::ReadOnly, Round::default(), &home.limits);
-        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly, caller)?;
-        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
+        let access = self.bind(&class, &home, home.partition.snapshot(), object, Mode::ReadOnly)?;
+        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline, None), access).await;
         Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
 
@@ -299,13 +297,11 @@ impl Turns {
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
-        round: Round,
+        tried: Option<u32>,
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
-        let limits = class.class.settings.limits;
-        let caller = Caller::of(invoke, Mode::ReadOnly, round, &limits);
-        let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, limits, caller);
-        let (outcome, _) = class.module.call(call(&class, method, invoke, deadline), access).await;
+        let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
+        let (outcome, _) = class.module.call(call(&class, method, invoke, deadline, tried), access).await;
         Ok(invoked(outcome?, None))
     }
 
@@ -347,7 +343,14 @@ fn not_here(leader: Option<NodeId>) -> Problem {
     Problem { leader: leader.map_or(0, |node| node.0), ..problem.with_effect(Effect::NotRun) }
 }
 
-fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Instant) -> Call {
+/// `tried`: how often the message has failed that it is run for.
+fn call(
+    class: &LoadedClass,
+    method: &MethodName,
+    invoke: &Invoke,
+    deadline: Instant,
+    tried: Option<u32>,
+) -> Call {
     Call {
         class: class.name.clone(),
         method: method.clone(),
@@ -359,7 +362,9 @@ fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Ins
         headers: invoke.headers.clone(),
         limits: class.class.settings.limits,
         deadline,
-        depth: invoke.chain.len(),
+        keyed: invoke.keyed || tried.is_some(),
+        attempts: tried.unwrap_or_default(),
+        chain: invoke.chain.clone(),
     }
 }
 

@@ -11,6 +11,8 @@ use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire;
 use tokio::time::Instant;
 
+use super::call::Call;
+
 /// Why an access fails. It ends the turn, and the caller gets it as it is.
 pub(crate) type TurnError = Problem;
 
@@ -47,8 +49,13 @@ pub(crate) trait ObjectAccess: Any + Send {
     /// Cancels the object's message of that name; tells whether there was one that was not due.
     fn cancel(&mut self, key: &FieldKey) -> Result<bool, TurnError>;
 
-    /// Makes the turn's next call, which is over by `until`. An error ends the turn.
-    fn call(&mut self, callee: Callee, until: Instant) -> BoxFuture<'static, Result<Called, TurnError>>;
+    /// Makes the next call of the turn that `call` asked for; it is over by `until`. An error ends the turn.
+    fn call(
+        &mut self,
+        call: &Call,
+        callee: Callee,
+        until: Instant,
+    ) -> BoxFuture<'static, Result<Called, TurnError>>;
 
     /// The way to other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;

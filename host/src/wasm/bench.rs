@@ -70,7 +70,7 @@ pub(crate) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest
 }
 
 /// A call without arguments and with the default limits.
-pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
+pub(crate) fn call(class: &str, method: &str) -> Result<Call, Problem> {
     Ok(Call {
         class: ClassName::parse(class)?,
         method: MethodName::parse(method)?,
@@ -82,7 +82,9 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         headers: Vec::new(),
         limits: ClassLimits::of(SETTINGS.map(|setting| setting.default)),
         deadline: Instant::now() + Duration::from_secs(10),
-        depth: 0,
+        keyed: false,
+        attempts: 0,
+        chain: Vec::new(),
     })
 }
 
@@ -162,7 +164,12 @@ impl ObjectAccess for Fields {
     }
 
     /// Whatever is called gives back what it was given.
-    fn call(&mut self, callee: Callee, _: Instant) -> BoxFuture<'static, Result<Called, TurnError>> {
+    fn call(
+        &mut self,
+        _: &Call,
+        callee: Callee,
+        _: Instant,
+    ) -> BoxFuture<'static, Result<Called, TurnError>> {
         std::future::ready(Ok(Ok(callee.payload))).boxed()
     }
 

@@ -120,7 +120,7 @@ impl Module {
                 Ok(Plan::Bytes(export, bytes.into()))
             }
             _ => {
-                let mut share = self.budget.share(call.depth);
+                let mut share = self.budget.share(call.chain.len());
                 if !share.grow(taken) {
                     return Err(failure::no_memory());
                 }
@@ -135,12 +135,14 @@ impl Module {
         call: Arc<Call>,
         access: Box<dyn ObjectAccess>,
     ) -> (Result<Output, Problem>, Box<dyn ObjectAccess>) {
-        let Some(_slot) = self.slots.enter(call.depth) else { return (Err(failure::no_slot()), access) };
+        let Some(_slot) = self.slots.enter(call.chain.len()) else {
+            return (Err(failure::no_slot()), access);
+        };
         let _running = self.ticker.running();
         let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
         let until = wall.min(call.deadline);
         let meter = Arc::new(Meter::new());
-        let share = self.budget.share(call.depth);
+        let share = self.budget.share(call.chain.len());
         let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, share);
         let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
             Some(Ok(output)) => within_limit(output, &call),

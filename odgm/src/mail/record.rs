@@ -43,6 +43,9 @@ pub struct Message {
     /// A trigger sent it, and not the sender's code.
     #[prost(bool, tag = "11")]
     pub triggered: bool,
+    /// How often it was a dead letter that was tried again: what it is run as calls others anew each time.
+    #[prost(uint32, tag = "12")]
+    pub revived: u32,
 }
 
 impl Message {

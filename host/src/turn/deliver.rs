@@ -106,7 +106,7 @@ pub(crate) fn judge(
             Some(Settle { at_ms: now_ms() + pause, ..settle(Verdict::Postpone) })
         }
         // its calls may have been made: tried again, they are answered as before
-        Code::CallTimeout => Some(postpone(ready)),
+        Code::CallTimeout => Some(Settle { at_ms: now_ms() + POSTPONED_MS, ..settle(Verdict::Postpone) }),
         // another try would call anew what has been called
         Code::NondeterministicRerun => {
             Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
@@ -116,12 +116,6 @@ pub(crate) fn judge(
         }
         _ => Some(Settle { at_ms: now_ms() + backoff_ms(attempts), ..settle(Verdict::Retry) }),
     }
-}
-
-/// Tries it again later, as the same try.
-pub(crate) fn postpone(ready: ReadyKey) -> Settle {
-    let at_ms = now_ms() + POSTPONED_MS;
-    Settle { ready, verdict: Verdict::Postpone as i32, at_ms, ..Settle::default() }
 }
 
 fn attempts_max(settings: &ClassSettings) -> u32 {

@@ -9,7 +9,7 @@ use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
 use super::access::{Parts, TurnAccess};
 use super::commit::Work;
-use super::deliver::{judge, postpone};
+use super::deliver::judge;
 use super::mail::Sender;
 use super::nested::ended_open;
 use super::run::Home;
@@ -56,7 +56,7 @@ impl Turned<'_> {
         access: TurnAccess,
         outcome: &Result<Output, Problem>,
     ) -> Result<Option<Work>, Problem> {
-        let (base, calls) = (access.base(), access.calls());
+        let base = access.base();
         let (mut work, version, events) = match outcome {
             Ok(output) => {
                 let (work, mut events) = self.of_success(access)?;
@@ -65,7 +65,7 @@ impl Turned<'_> {
                 (work, version, events)
             }
             Err(problem) => {
-                let work = Work { post: self.of_failure(problem, calls), ..Work::none() };
+                let work = Work { post: self.of_failure(problem), ..Work::none() };
                 (work, base.version, self.failed(problem))
             }
         };
@@ -96,19 +96,17 @@ impl Turned<'_> {
         Ok((Work { change, writes, emitted, post: Post { sends, cancels, settle } }, events))
     }
 
-    fn of_failure(&self, problem: &Problem, calls: u64) -> Post {
-        let settle = self.origin.delivery.and_then(|(ready, attempts)| {
-            if ended_open(problem, calls) {
-                return Some(postpone(ready));
-            }
-            judge(problem, ready, attempts, &self.class.settings)
-        });
+    fn of_failure(&self, problem: &Problem) -> Post {
+        let settle = self
+            .origin
+            .delivery
+            .and_then(|(ready, attempts)| judge(problem, ready, attempts, &self.class.settings));
         Post { settle, ..Post::default() }
     }
 
-    /// The event of a method that failed; none when it did not run.
+    /// The event of a method that failed; none when it did not run, or may get further when it is run again.
     fn failed(&self, problem: &Problem) -> Vec<Event> {
-        if problem.effect() == Effect::NotRun {
+        if problem.effect() == Effect::NotRun || ended_open(problem) {
             return Vec::new();
         }
         let mut told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };

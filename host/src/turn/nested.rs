@@ -199,21 +199,43 @@ fn told(subject: &str, problem: Problem) -> Result<Called, Problem> {
     }
 }
 
-/// Whether a run that failed so came to no outcome: time ran out while it may have been waiting. Run again, its calls
-/// answer at once, and it may get further.
-pub(super) fn ended_open(problem: &Problem, calls: u64) -> bool {
+/// Whether a run that failed so came to no outcome: it waited in vain. Run again, its calls answer at once, and it may get
+/// further.
+pub(super) fn ended_open(problem: &Problem) -> bool {
+    problem.kind() == Code::CallTimeout
+}
+
+/// What a turn says that called others and was not committed: on its own it would say that it did not run.
+pub(super) fn after_calls(problem: Problem) -> Problem {
     match problem.kind() {
-        Code::CallTimeout => true,
-        Code::WallLimit | Code::Deadline => calls > 0,
-        _ => false,
+        Code::NotLeader
+        | Code::StaleClass
+        | Code::NoQuorum
+        | Code::Unavailable
+        | Code::Overloaded
+        | Code::Deadline => {
+            let detail = format!("what the turn called may be done, the turn is not: {}", problem.detail);
+            Problem::new(Code::Unavailable, detail).with_effect(Effect::Unknown)
+        }
+        _ => problem,
     }
 }
 
-/// An outcome for a turn that waits for it: that turn must get it again when it is run again, so it has to be small enough
-/// to be kept; otherwise it is `payload-too-large`.
-pub(super) fn repeatable(invoke: &Invoke, outcome: Result<Output, Problem>) -> Result<Output, Problem> {
+/// What a run came to that made so many calls.
+///
+/// When its time was over it may have spent that waiting, and so has come to no outcome. And what another turn waits for
+/// must be small enough to be kept, because that turn is to get it again when it is run again.
+pub(super) fn outcome(
+    invoke: &Invoke,
+    calls: u64,
+    outcome: Result<Output, Problem>,
+) -> Result<Output, Problem> {
     let bytes = match &outcome {
         Ok(output) => output.payload.as_ref().map_or(0, Bytes::len),
+        Err(problem) if calls > 0 && matches!(problem.kind(), Code::WallLimit | Code::Deadline) => {
+            let detail = format!("{}; it had called others", problem.detail);
+            return Err(Problem::new(Code::CallTimeout, detail));
+        }
         Err(problem) => problem.error.len(),
     };
     if invoke.chain.is_empty() || bytes <= NESTED_RESULT_BYTES_MAX {
@@ -348,7 +370,7 @@ mod tests {
                 Err(problem) if code == Code::IdempotencyMismatch || code == Code::NondeterministicRerun => {
                     assert_eq!(problem.kind(), Code::NondeterministicRerun);
                 }
-                Err(problem) => assert!(ended_open(&problem, 1), "{code:?}: it may be tried again"),
+                Err(problem) => assert!(ended_open(&problem), "{code:?}: it may be tried again"),
             }
         }
         for open in [Code::Unavailable, Code::NoQuorum, Code::NotLeader, Code::Deadline, Code::Internal] {
@@ -357,12 +379,34 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_that_called_others_never_says_that_it_did_not_run() {
+        for &code in Code::ALL {
+            let said = after_calls(Problem::new(code, "x").with_effect(Effect::Unsaid));
+            let tried_elsewhere = matches!(said.kind(), Code::NotLeader | Code::StaleClass);
+            assert!(!tried_elsewhere && said.effect() != Effect::NotRun, "{code:?}");
+        }
+        let said = after_calls(Problem::new(Code::NoQuorum, "x").with_effect(Effect::NotRun));
+        assert_eq!((said.kind(), said.effect()), (Code::Unavailable, Effect::Unknown));
+        assert_eq!(after_calls(Problem::new(Code::Trap, "x")).kind(), Code::Trap);
+    }
+
+    #[test]
     fn what_cannot_be_kept_is_no_answer_to_one_that_waits() {
         let output = |bytes| Output { payload: Some(vec![0; bytes].into()), form: Form::Raw };
         let nested = Invoke { chain: vec![Waiting::default()], ..Invoke::default() };
-        assert!(repeatable(&nested, Ok(output(NESTED_RESULT_BYTES_MAX))).is_ok());
-        let refused = repeatable(&nested, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).unwrap_err();
+        assert!(outcome(&nested, 0, Ok(output(NESTED_RESULT_BYTES_MAX))).is_ok());
+        let refused = outcome(&nested, 0, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).unwrap_err();
         assert_eq!(refused.kind(), Code::PayloadTooLarge);
-        assert!(repeatable(&Invoke::default(), Ok(output(NESTED_RESULT_BYTES_MAX + 1))).is_ok());
+        assert!(outcome(&Invoke::default(), 0, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).is_ok());
+    }
+
+    #[test]
+    fn time_that_was_over_after_a_call_is_no_outcome() {
+        for code in [Code::WallLimit, Code::Deadline] {
+            for (calls, told) in [(0, code), (1, Code::CallTimeout)] {
+                let ended = outcome(&Invoke::default(), calls, Err(Problem::new(code, "x"))).unwrap_err();
+                assert_eq!((ended.kind(), ended_open(&ended)), (told, calls > 0));
+            }
+        }
     }
 }

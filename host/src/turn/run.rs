@@ -17,7 +17,7 @@ use super::access::{Bound, Mode, TurnAccess};
 use super::commit::{Committed, Fence, Work, commit};
 use super::effects::{Origin, Turned};
 use super::mailbox::Mailboxes;
-use super::nested::{ended_open, repeatable};
+use super::nested;
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
@@ -148,6 +148,23 @@ impl Turns {
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Invoked, Problem> {
+        let mut called = false;
+        let done = self.runs(class, object, method, invoke, deadline, origin, &mut called).await;
+        done.map_err(|problem| if called { nested::after_calls(problem) } else { problem })
+    }
+
+    /// Its runs; `called` tells whether one of them has called others.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of what is run where")]
+    async fn runs(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+        origin: &Origin,
+        called: &mut bool,
+    ) -> Result<Invoked, Problem> {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let place = self.mailboxes.enter(home.class, object).await?;
@@ -168,7 +185,7 @@ impl Turns {
                 return invoked_again(known);
             }
             let call = (invoke, id.as_ref());
-            match self.run_once(&loaded, &home, term, object, method, call, deadline, origin).await? {
+            match self.run_once(&loaded, &home, term, object, method, call, deadline, origin, called).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -211,12 +228,14 @@ impl Turns {
         (invoke, id): (&Invoke, Option<&CallId<'_>>),
         deadline: Instant,
         origin: &Origin,
+        called: &mut bool,
     ) -> Result<Ran, Problem> {
         let access = self.bind(class, home, home.partition.reader(), object, Mode::ReadWrite)?;
         let (outcome, access) =
             class.module.call(call(class, method, invoke, deadline, origin.tried()), access).await;
-        let outcome = repeatable(invoke, outcome);
         let (base, calls) = (access.base(), access.calls());
+        let outcome = nested::outcome(invoke, calls, outcome);
+        *called |= calls > 0;
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let work = turned.effects(access, &outcome)?;
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
@@ -225,9 +244,7 @@ impl Turns {
             (Some(work), _) => work,
             // nothing is written, and yet the client is to get the same answer again
             (None, Ok(_)) if kept => Work::none(),
-            (None, Err(problem)) if kept && is_outcome(problem) && !ended_open(problem, calls) => {
-                Work::none()
-            }
+            (None, Err(problem)) if kept && is_outcome(problem) => Work::none(),
             (None, _) => {
                 // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
                 // that was read is one committed state of this term.
@@ -241,7 +258,7 @@ impl Turns {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
-        let open = outcome.as_ref().is_err_and(|problem| ended_open(problem, calls));
+        let open = outcome.as_ref().is_err_and(nested::ended_open);
         let kept = id.filter(|_| !open).map(|id| (id, id.outcome(told, &home.limits)));
         let fence = Fence { term, class: home.class, revision: home.revision, base };
         match commit(&home.partition, fence, object.clone(), work, kept).await? {
@@ -301,8 +318,9 @@ impl Turns {
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
-        let (outcome, _) = class.module.call(call(&class, method, invoke, deadline, tried), access).await;
-        Ok(invoked(outcome?, None))
+        let (outcome, access) =
+            class.module.call(call(&class, method, invoke, deadline, tried), access).await;
+        Ok(invoked(nested::outcome(invoke, access.calls(), outcome)?, None))
     }
 
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.

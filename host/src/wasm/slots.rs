@@ -38,7 +38,7 @@ impl Slots {
     pub(super) fn enter(&self, depth: usize) -> Option<Slot<'_>> {
         let most = self.outermost.saturating_add(depth.min(LEVELS));
         let more = |running| (running < most).then_some(running + 1);
-        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then_some(Slot(self))
+        self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then(|| Slot(self))
     }
 }
 

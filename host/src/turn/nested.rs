@@ -110,7 +110,8 @@ impl Caller<'_> {
             &call.attempts.to_le_bytes(),
             &self.number.to_le_bytes(),
         ]);
-        hash[..16].iter().fold(String::from("nested "), |id, byte| id + &format!("{byte:02x}"))
+        let head = hash.first_chunk::<16>().copied().unwrap_or_default(); // it has 32
+        format!("nested {:032x}", u128::from_be_bytes(head))
     }
 }
 

@@ -118,6 +118,7 @@ async fn run(
         readonly,
         consistency: consistency as i32,
         revision,
+        chain: Vec::new(),
     };
     if invocations::wanted(call.headers()) {
         if consistency != Consistency::Lease {

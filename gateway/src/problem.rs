@@ -249,7 +249,13 @@ const fn usual_hint(code: Code) -> &'static str {
         Code::WallLimit => {
             "make the function wait less, or raise wall_ms in the manifest; nothing was written"
         }
-        Code::CallTimeout => "see why the object that was called did not answer in time",
+        Code::CallTimeout => {
+            "try again, under the same Idempotency-Key; see why what was called did not answer in time"
+        }
+        Code::CallDepth => "call less deep, send a message instead, or raise call_depth in the manifest",
+        Code::NondeterministicRerun => {
+            "let what a method calls depend on its arguments and its object's state alone, not on time or chance"
+        }
     }
 }
 
@@ -308,6 +314,8 @@ mod tests {
             ("deadline", 504),
             ("wall-limit", 504),
             ("call-timeout", 504),
+            ("call-depth", 500),
+            ("nondeterministic-rerun", 500),
         ];
         for (text, status) in contract {
             let code = Code::ALL.iter().find(|code| code.as_str() == text).unwrap();

@@ -93,8 +93,12 @@ pub const WRITE_KIB: Setting = Setting { key: "write_kib", default: 8_192, cap: 
 pub const WRITE_KEYS: Setting = Setting { key: "write_keys", default: 10_000, cap: 100_000 };
 /// Messages sent by one turn; past it `write-limit`.
 pub const SENDS: Setting = Setting { key: "sends", default: 1_000, cap: 10_000 };
-/// Depth of a chain of nested calls; past it `invalid`.
+/// Calls that may wait for one another, the innermost not counted; past it `call-depth`. Also triggers that lead to one
+/// another; past it a dead letter.
 pub const CALL_DEPTH: Setting = Setting { key: "call_depth", default: 16, cap: 64 };
+
+/// How long a turn waits for the answer to a nested call, unless its own time ends sooner; past it `call-timeout`.
+pub const NESTED_MS_MAX: u64 = 10_000;
 
 /// For so long the outcome of a call with a client's `Idempotency-Key` is kept, and given to whoever tries it again.
 pub const KEEP_HOURS: Setting = Setting { key: "keep_hours", default: 24, cap: 720 };
@@ -110,8 +114,13 @@ pub const SETTINGS: [Setting; 9] =
 /// A call whose id the gateway made is kept for as long as it may be tried again, which is until its deadline, and for so
 /// much more: clocks of hosts differ.
 pub const KEPT_PAST_DEADLINE_MS: u64 = 30_000;
+/// A nested call is kept for as long as its caller's own caller may try again: that one's deadline is not known here, so
+/// for as long as any may be.
+pub const NESTED_KEPT_MS: u64 = DEADLINE_MS_MAX + KEPT_PAST_DEADLINE_MS;
 /// A result that takes up more than this is not kept: who tries such a call again is told that it took effect.
 pub const RESULT_KEPT_BYTES_MAX: usize = MIB;
+/// What a nested call of a method that writes may give; more is `payload-too-large`, and nothing is written.
+pub const NESTED_RESULT_BYTES_MAX: usize = RESULT_KEPT_BYTES_MAX - KIB;
 
 // What must hold between them.
 const _: () = {

@@ -89,6 +89,10 @@ codes! {
     NotLeader = 23, "not-leader", 503, 14, "not the leader";
     /// Within the mesh: this host does not know the class yet. Callers retry.
     StaleClass = 24, "stale-class", 503, 14, "the class is not known here yet";
+    /// A chain of nested calls is as deep as its class allows.
+    CallDepth = 26, "call-depth", 500, 8, "the chain of calls is too deep";
+    /// A turn was run again and called something else than the first time.
+    NondeterministicRerun = 27, "nondeterministic-rerun", 500, 9, "run again, the function called something else";
 }
 
 /// Whether a call that failed may have taken effect.

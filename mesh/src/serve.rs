@@ -23,7 +23,8 @@ use crate::outcome::{Code, Effect, Problem};
 use crate::ways::Way;
 use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
-/// Requests from the mesh under way at once; one more is `overloaded`.
+/// Requests from the mesh under way at once; one more is `overloaded`. As many again may be calls that others wait for:
+/// what waits must not keep out what it waits for.
 const REQUESTS_MAX: usize = 8_192;
 
 /// What the Zenoh callbacks need.
@@ -32,6 +33,8 @@ pub(crate) struct Server {
     member: Weak<Member>, // weakly: the session owns the callbacks and `Member` owns the session
     handler: Arc<dyn Handler>,
     admission: Arc<Semaphore>,
+    /// For nested calls.
+    nested: Arc<Semaphore>,
     /// What is under way, by the caller's inbox and correlation id.
     running: Arc<Callers>,
     runtime: tokio::runtime::Handle,
@@ -63,9 +66,9 @@ impl Drop for Running {
 
 impl Server {
     pub(crate) fn new(member: Weak<Member>, handler: Arc<dyn Handler>) -> Self {
-        let admission = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let [admission, nested] = [(); 2].map(|()| Arc::new(Semaphore::new(REQUESTS_MAX)));
         let runtime = tokio::runtime::Handle::current();
-        Self { member, handler, admission, running: Arc::default(), runtime }
+        Self { member, handler, admission, nested, running: Arc::default(), runtime }
     }
 
     /// Takes one encoded request. Bytes that are no request are dropped: without a correlation id there is nobody to
@@ -84,7 +87,8 @@ impl Server {
             let problem = Problem::new(Code::Unavailable, "the host is stopping").with_effect(Effect::NotRun);
             return back.reply(&member, Err(problem));
         }
-        let Ok(permit) = self.admission.clone().try_acquire_owned() else {
+        let admission = if is_nested(request.op.as_ref()) { &self.nested } else { &self.admission };
+        let Ok(permit) = admission.clone().try_acquire_owned() else {
             let problem = Problem::new(Code::Overloaded, "too many requests from the mesh")
                 .with_effect(Effect::NotRun)
                 .retry_after_ms(100);
@@ -133,6 +137,11 @@ async fn run(
     };
     let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(DEADLINE_MS_MAX));
     timeout_at(deadline, handler.handle(op, deadline)).await.unwrap_or_else(|_| Err(too_late()))
+}
+
+/// Whether somebody's turn waits for it.
+fn is_nested(op: Option<&Op>) -> bool {
+    matches!(op, Some(Op::Invoke(invoke)) if !invoke.chain.is_empty())
 }
 
 fn panicked() -> Problem {

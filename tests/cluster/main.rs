@@ -15,6 +15,7 @@ mod linearizable;
 mod lost_and_doubled;
 mod membership;
 mod messages;
+mod nested;
 mod no_quorum;
 mod one_host;
 mod placement;

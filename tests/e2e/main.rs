@@ -36,6 +36,8 @@ mod message_crashes;
 mod messages;
 mod model;
 mod nemesis;
+mod nested;
+mod nested_crashes;
 mod object_size;
 mod overload;
 mod poison;

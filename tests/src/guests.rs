@@ -46,6 +46,11 @@ pub fn prober() -> Bytes {
     built("tests/guests/prober", "prober")
 }
 
+/// Of `tests/guests`: calls other objects.
+pub fn caller() -> Bytes {
+    built("tests/guests/caller", "caller")
+}
+
 /// Of `tests/guests`: sends messages and notes those that it gets.
 pub fn mailer() -> Bytes {
     built("tests/guests/mailer", "mailer")

@@ -9,6 +9,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
+mod bank;
 mod binary;
 mod class;
 mod cluster;
@@ -31,6 +32,7 @@ mod run;
 pub mod seed;
 mod server;
 
+pub use bank::{Bank, Transfer};
 pub use binary::{oprc, root};
 pub use class::{Class, Object, encode, multipart, unique};
 pub use cluster::{Cluster, Plan};

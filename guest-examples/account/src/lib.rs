@@ -1,7 +1,7 @@
 //! An account per object. Its balance is the field `balance`, and every accepted transfer is counted in `transfers`.
 
 use exports::example::account::account::{Error, Guest, Shortfall};
-use oprc::odgm::fields;
+use oprc::odgm::{context, fields, objects};
 
 wit_bindgen::generate!({ path: ["../../wit", "account.wit"], world: "example:account/bank", generate_all });
 
@@ -38,6 +38,21 @@ impl Guest for Account {
             return Err(Error::Overdraft(Shortfall { balance: before.unsigned_abs(), wanted: amount }));
         }
         Ok(after.unsigned_abs())
+    }
+
+    fn transfer(to: String, amount: u64) -> Result<u64, Error> {
+        let left = Self::withdraw(amount)?;
+        let me = context::self_().expect("a method has an object");
+        let other = objects::ObjectRef { id: to, ..me };
+        let payload = format!("{{\"amount\": {amount}}}");
+        match objects::invoke(&other, "deposit", payload.as_bytes()) {
+            Ok(_) => Ok(left),
+            // Nothing was paid in, so nothing may be taken out: an error drops the withdrawal, which was only buffered.
+            // Where nobody knows whether it was paid in, the call does not return at all: the turn ends, and finds out when
+            // it is run again.
+            Err(objects::Error::Failed(error)) => Err(Error::Refused(error)),
+            Err(objects::Error::Problem(problem)) => Err(Error::Refused(problem.detail)),
+        }
     }
 
     fn balance() -> u64 {

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, FieldWrite, Tag};
 use oprc_odgm::{Change, Head, Reader};
+use tokio::time::Instant;
 
-use super::chain::Chain;
+use super::chain::Ahead;
 use super::emits::Emits;
 use super::mail::Mail;
+use super::nested::{self, Caller};
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{Letter, ObjectAccess, OtherObjects};
+use crate::wasm::{Call, Called, Callee, Letter, ObjectAccess, OtherObjects};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -30,14 +34,14 @@ pub(crate) struct Bound {
     /// Where the object stood when the turn began; none when it did not exist.
     pub(crate) head: Option<Head>,
     /// Commits under way that it builds on.
-    pub(crate) ahead: Option<Arc<Chain>>,
+    pub(super) ahead: Option<Ahead>,
 }
 
 impl Bound {
     /// A field as the turn found it. What is under way is looked at first: a commit that is applied in between is seen
     /// there or below.
     pub(super) fn field(&self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
-        if let Some(value) = self.ahead.as_ref().and_then(|ahead| ahead.get(key)) {
+        if let Some(value) = self.ahead.as_ref().and_then(|ahead| ahead.chain.get(key)) {
             return Ok(value);
         }
         match &self.head {
@@ -58,7 +62,7 @@ impl Bound {
             self.reader.fields(self.class_id, &self.object, head, prefix, after, items, PAGE_BYTES_MAX)
         };
         let Some(ahead) = &self.ahead else { return Ok(below(after, items)?) };
-        let writes = ahead.writes();
+        let writes = ahead.chain.writes();
         let mut after = after.to_owned();
         loop {
             let (page, more) = below(&after, items)?;
@@ -102,12 +106,18 @@ pub(crate) struct TurnAccess {
     overlay: Overlay,
     emits: Emits,
     mail: Mail,
+    calls: u64,
 }
 
 impl TurnAccess {
     pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
         let (emits, mail) = (Emits::default(), Mail::default());
-        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail }
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, calls: 0 }
+    }
+
+    /// How many calls the turn has made.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -227,6 +237,20 @@ impl ObjectAccess for TurnAccess {
         let Some(bound) = &self.bound else { return Ok(false) };
         let committed = || Ok(bound.reader.has_timer(bound.class_id, &bound.object, key.as_str())?);
         self.mail.cancel(key, committed)
+    }
+
+    fn call(
+        &mut self,
+        call: &Call,
+        callee: Callee,
+        until: Instant,
+    ) -> BoxFuture<'static, Result<Called, Problem>> {
+        let object = self.bound.as_ref().map(|bound| &bound.object);
+        let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
+        let caller = Caller { call, object, reads_only, number: self.calls };
+        self.calls += 1;
+        let ahead = self.bound.as_ref().and_then(|bound| bound.ahead.clone());
+        nested::call(&self.others, caller, callee, until, ahead).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

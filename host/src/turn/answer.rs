@@ -66,7 +66,7 @@ impl Turns {
         match object {
             None => {
                 let _running = running();
-                self.function(class, &method, invoke, deadline).await
+                self.function(class, &method, invoke, deadline, Some(inbound.attempts)).await
             }
             Some(object) if loaded.is_readonly(&method) => {
                 let _running = running();

@@ -8,7 +8,7 @@ use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke};
-use oprc_odgm::{Inbound, Outcome, ReadyKey, Settle, Verdict};
+use oprc_odgm::{Inbound, Message, Outcome, ReadyKey, Settle, Verdict};
 use tokio::time::Instant;
 
 use super::effects::Origin;
@@ -20,6 +20,9 @@ pub(super) const DELIVERY_MAX: Duration = Duration::from_mins(1);
 const BACKOFF_MS_MIN: u64 = 200;
 /// The longest pause between two attempts.
 const BACKOFF_MS_MAX: u64 = 5 * 60_000;
+
+/// The pause before a message is tried again whose turn waited in vain for what it called.
+const POSTPONED_MS: u64 = 1_000;
 
 /// What came of a message that did not fail.
 #[derive(Debug, PartialEq)]
@@ -61,11 +64,11 @@ impl Turns {
             payload: message.payload.clone(),
             form: message.form,
             accept: Form::Json as i32,
-            invocation: message.id.clone(),
+            invocation: named(message),
             ..Invoke::default()
         };
         let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
-            self.function(&class, &method, &invoke, deadline).await?;
+            self.function(&class, &method, &invoke, deadline, Some(inbound.attempts)).await?;
             return Ok(Came::Ran);
         };
         let view = self.odgm.catalog().view();
@@ -84,6 +87,15 @@ impl Turns {
     }
 }
 
+/// The id of the call that a message is run as: another one when it was a dead letter meanwhile, so that what it called then
+/// does not answer for good.
+fn named(message: &Message) -> String {
+    match message.revived {
+        0 => message.id.clone(),
+        revived => format!("{}+{revived}", message.id),
+    }
+}
+
 /// What becomes of a message whose run failed; none when the failure is not its own and it is simply tried again.
 pub(crate) fn judge(
     problem: &Problem,
@@ -98,6 +110,12 @@ pub(crate) fn judge(
         Code::Overloaded => {
             let pause = problem.retry_after_ms.max(BACKOFF_MS_MIN);
             Some(Settle { at_ms: now_ms() + pause, ..settle(Verdict::Postpone) })
+        }
+        // its calls may have been made: tried again, they are answered as before
+        Code::CallTimeout => Some(Settle { at_ms: now_ms() + POSTPONED_MS, ..settle(Verdict::Postpone) }),
+        // another try would call anew what has been called
+        Code::NondeterministicRerun => {
+            Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
         }
         _ if attempts + 1 >= attempts_max(settings) => {
             Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
@@ -147,6 +165,8 @@ mod tests {
             assert_eq!(verdict(code, 99), None, "{code:?}");
         }
         assert_eq!(verdict(Code::Overloaded, 99), Some(Verdict::Postpone));
+        assert_eq!(verdict(Code::CallTimeout, 99), Some(Verdict::Postpone), "what it called may be done");
+        assert_eq!(verdict(Code::NondeterministicRerun, 0), Some(Verdict::Dead));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::answer::is_final;
 use super::commit::Work;
 use super::deliver::judge;
 use super::mail::Sender;
+use super::nested::ended_open;
 use super::run::Home;
 use super::triggers::{Event, letters, of_fields};
 use crate::wasm::{Letter, Output};
@@ -36,6 +37,13 @@ impl Origin {
     pub(super) fn decides(&self, work: &Work) -> bool {
         let settled = work.post.settle.as_ref();
         self.delivery.is_none() || settled.is_some_and(|settle| settle.verdict() == Verdict::Consumed)
+    }
+}
+
+impl Origin {
+    /// How often the message has failed that it is run for.
+    pub(super) fn tried(&self) -> Option<u32> {
+        self.delivery.map(|(_, attempts)| attempts)
     }
 }
 
@@ -104,9 +112,9 @@ impl Turned<'_> {
         Post { settle, ..Post::default() }
     }
 
-    /// The event of a method that failed; none when it did not run.
+    /// The event of a method that failed; none when it did not run, or may get further when it is run again.
     fn failed(&self, problem: &Problem) -> Vec<Event> {
-        if problem.effect() == Effect::NotRun {
+        if problem.effect() == Effect::NotRun || ended_open(problem) {
             return Vec::new();
         }
         let mut told = if problem.error.is_empty() { problem.to_string() } else { problem.error.clone() };

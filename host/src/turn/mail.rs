@@ -128,6 +128,7 @@ impl Sender<'_> {
             sent_ms: 0,
             triggered,
             asked: None,
+            revived: 0,
         };
         let to_group = located.map_or(self.group, |info| info.group);
         let key = letter.key.map(|key| key.as_str().to_owned());

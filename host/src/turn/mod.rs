@@ -13,6 +13,9 @@ mod gate;
 mod gate_tests;
 mod mail;
 mod mailbox;
+mod nested;
+#[cfg(test)]
+mod nested_tests;
 mod once;
 mod others;
 mod overlay;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::ObjectId;
-use oprc_mesh::limits::{KEEP_HOURS, KEPT_PAST_DEADLINE_MS, RESULT_KEPT_BYTES_MAX};
+use oprc_mesh::limits::{KEEP_HOURS, KEPT_PAST_DEADLINE_MS, NESTED_KEPT_MS, RESULT_KEPT_BYTES_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Invoke, Invoked, Tag, WriteObject, Written};
 use oprc_odgm::{Known, Outcome, Told};
@@ -20,7 +20,9 @@ use super::run::Home;
 pub(super) struct CallId<'a> {
     pub(super) invocation: &'a str,
     /// The client chose the id.
-    pub(super) keyed: bool,
+    keyed: bool,
+    /// A turn made the call, and may make it again.
+    nested: bool,
     fingerprint: Bytes,
     deadline: Instant,
 }
@@ -28,15 +30,15 @@ pub(super) struct CallId<'a> {
 impl<'a> CallId<'a> {
     /// None for a call without an id.
     pub(super) fn of_call(invoke: &'a Invoke, deadline: Instant) -> Option<Self> {
-        let Invoke { invocation, keyed, method, payload, form, accept, .. } = invoke;
-        Self::new(invocation, *keyed, deadline, || {
+        let Invoke { invocation, keyed, method, payload, form, accept, chain, .. } = invoke;
+        Self::new(invocation, (*keyed, !chain.is_empty()), deadline, || {
             fingerprint(&[method.as_bytes(), payload, &form.to_le_bytes(), &accept.to_le_bytes()])
         })
     }
 
     /// None for a write without an id.
     pub(super) fn of_write(write: &'a WriteObject, deadline: Instant) -> Option<Self> {
-        Self::new(&write.invocation, write.keyed, deadline, || {
+        Self::new(&write.invocation, (write.keyed, false), deadline, || {
             let own = WriteObject { revision: 0, invocation: String::new(), ..write.clone() };
             fingerprint(&[b"", &own.encode_to_vec()])
         })
@@ -44,13 +46,18 @@ impl<'a> CallId<'a> {
 
     fn new(
         invocation: &'a str,
-        keyed: bool,
+        (keyed, nested): (bool, bool),
         deadline: Instant,
         fingerprint: impl FnOnce() -> Bytes,
     ) -> Option<Self> {
         // a gateway never gives an id out twice
-        let fingerprint = if keyed { fingerprint() } else { Bytes::new() };
-        (!invocation.is_empty()).then_some(Self { invocation, keyed, fingerprint, deadline })
+        let fingerprint = if keyed || nested { fingerprint() } else { Bytes::new() };
+        (!invocation.is_empty()).then_some(Self { invocation, keyed, nested, fingerprint, deadline })
+    }
+
+    /// Whether it is to get the same answer again also when it wrote nothing or failed.
+    pub(super) fn answers_always(&self) -> bool {
+        self.keyed || self.nested
     }
 
     /// What is kept of the call, told so.
@@ -58,6 +65,8 @@ impl<'a> CallId<'a> {
         let keep_ms = if self.keyed {
             let hours = if limits.keep_hours == 0 { KEEP_HOURS.default } else { limits.keep_hours };
             hours * 3_600_000
+        } else if self.nested {
+            NESTED_KEPT_MS
         } else {
             self.deadline.saturating_duration_since(Instant::now()).as_millis() as u64 + KEPT_PAST_DEADLINE_MS
         };
@@ -176,8 +185,6 @@ pub(super) fn is_outcome(problem: &Problem) -> bool {
             | Code::MemoryLimit
             | Code::WriteLimit
             | Code::WallLimit
-            | Code::CallTimeout
-            | Code::ReentrantCall
             | Code::PayloadTooLarge
     )
 }
@@ -197,7 +204,7 @@ fn shortened(told: Told) -> Told {
 }
 
 /// SHA-256 over the parts, each preceded by its length.
-fn fingerprint(parts: &[&[u8]]) -> Bytes {
+pub(super) fn fingerprint(parts: &[&[u8]]) -> Bytes {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());

@@ -1,5 +1,5 @@
-//! Committed reads of other objects from inside a turn: of a partition that this host leads directly, of others over the
-//! mesh, within the turn's own time.
+//! Other objects as a turn sees them: committed reads, of a partition that this host leads directly, of others over the
+//! mesh, within the turn's own time; and the way to their leaders for calls.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use oprc_mesh::Mesh;
-use oprc_mesh::catalog::{Class, PartitionInfo};
+use oprc_mesh::catalog::{CatalogView, Class, PartitionInfo};
 use oprc_mesh::id::{ClassName, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::PAGE_ITEMS_MAX;
 use oprc_mesh::outcome::{Code, Problem};
@@ -44,6 +44,36 @@ impl Others {
         }
     }
 
+    /// The catalog as this host knows it.
+    pub(super) fn view(&self) -> Arc<CatalogView> {
+        self.odgm.catalog().view()
+    }
+
+    /// Has a method of an object run by whoever leads its partition, on this host or another.
+    ///
+    /// # Errors
+    /// What it came to.
+    pub(super) async fn invoke(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        op: Op,
+        until: Instant,
+    ) -> Result<Answer, Problem> {
+        let view = self.view();
+        let known = view.class(class.as_str()).ok_or_else(|| no_class(class))?;
+        let info = view.locate(known, class, object).ok_or_else(|| nowhere(class))?;
+        self.ask(info, op, Repeat::Once, until).await
+    }
+
+    /// Has a function run on this host: any could.
+    ///
+    /// # Errors
+    /// What it came to.
+    pub(super) async fn call_here(&self, op: Op, until: Instant) -> Result<Answer, Problem> {
+        self.mesh.call(self.odgm.node_id(), op, until).await
+    }
+
     async fn field(
         &self,
         class: &ClassName,
@@ -67,7 +97,7 @@ impl Others {
             consistency: Consistency::Lease as i32,
             revision: known.revision,
         });
-        match self.ask(info, read, until).await {
+        match self.read_there(info, read, until).await {
             Ok(Answer::Field(FieldRead { value, .. })) => Ok(Some(value)),
             Ok(_) => Err(misanswered()),
             Err(problem) if problem.kind() == Code::NotFound => Ok(None),
@@ -121,14 +151,24 @@ impl Others {
             consistency: Consistency::Lease as i32,
             revision: class.revision,
         });
-        match self.ask(info, list, until).await? {
+        match self.read_there(info, list, until).await? {
             Answer::Objects(page) => Ok(page),
             _ => Err(misanswered()),
         }
     }
 
-    /// Asks the partition's leader for a read, and tries again as [`Tries`] decides.
-    async fn ask(&self, info: &PartitionInfo, op: Op, until: Instant) -> Result<Answer, Problem> {
+    async fn read_there(&self, info: &PartitionInfo, op: Op, until: Instant) -> Result<Answer, Problem> {
+        self.ask(info, op, Repeat::Harmless, until).await.map_err(unanswered)
+    }
+
+    /// Asks the partition's leader, and tries again as [`Tries`] decides.
+    async fn ask(
+        &self,
+        info: &PartitionInfo,
+        op: Op,
+        repeat: Repeat,
+        until: Instant,
+    ) -> Result<Answer, Problem> {
         let directory = self.mesh.directory();
         let mut tries = Tries::until(until);
         let mut named = None;
@@ -146,8 +186,8 @@ impl Others {
                     }
                 },
             };
-            match tries.next(miss, Repeat::Harmless) {
-                Next::Answer(problem) => return Err(unanswered(*problem)),
+            match tries.next(miss, repeat) {
+                Next::Answer(problem) => return Err(*problem),
                 Next::Again(pause, node) => {
                     named = node;
                     sleep(pause).await;

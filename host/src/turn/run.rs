@@ -15,11 +15,12 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::access::{Bound, Mode, TurnAccess};
-use super::chain::Chain;
+use super::chain::Ahead;
 use super::commit::{Committed, Stage, Work};
 use super::effects::{Origin, Turned};
 use super::gate::Looked;
 use super::mailbox::{Mailboxes, Place};
+use super::nested;
 use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
@@ -103,10 +104,11 @@ impl Turns {
         let class = ClassName::parse(&invoke.class)?;
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
+        let invoke = named(invoke);
         self.classes.catch_up(&class, invoke.revision, deadline).await?;
         match object {
             Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
-            None => self.function(&class, &method, &invoke, deadline).await,
+            None => self.function(&class, &method, &invoke, deadline, None).await,
         }
     }
 
@@ -142,6 +144,23 @@ impl Turns {
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Invoked, Problem> {
+        let mut called = false;
+        let done = self.runs(class, object, method, invoke, deadline, origin, &mut called).await;
+        done.map_err(|problem| if called { nested::after_calls(problem) } else { problem })
+    }
+
+    /// Its runs; `called` tells whether one of them has called others.
+    #[allow(clippy::too_many_arguments, reason = "each is a part of what is run where")]
+    async fn runs(
+        &self,
+        class: &ClassName,
+        object: &ObjectId,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+        origin: &Origin,
+        called: &mut bool,
+    ) -> Result<Invoked, Problem> {
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let mut place = self.mailboxes.enter(home.class, object).await?;
@@ -169,7 +188,7 @@ impl Turns {
                 Looked::Again => continue,
             }
             let run = Run { class: &loaded, stage, method, invoke, id: id.as_ref(), deadline, origin };
-            match self.run_once(run, &mut place).await? {
+            match self.run_once(run, &mut place, called).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
             }
@@ -200,21 +219,23 @@ impl Turns {
         }
     }
 
-    async fn run_once(&self, run: Run<'_>, place: &mut Place) -> Result<Ran, Problem> {
+    async fn run_once(&self, run: Run<'_>, place: &mut Place, called: &mut bool) -> Result<Ran, Problem> {
         let Run { class, stage, method, invoke, id, deadline, origin } = run;
         let (home, object, head) = (stage.home, stage.object, stage.head()?);
-        let ahead = stage.ahead.as_ref().map(|ahead| ahead.chain.clone());
-        let bound = bound(class, home, object, (home.partition.reader(), head, ahead));
+        let bound = bound(class, home, object, (home.partition.reader(), head, stage.ahead.clone()));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);
-        let (outcome, access) = class.module.call(call(class, method, invoke, deadline), access).await;
-        let base = access.base();
+        let (outcome, access) =
+            class.module.call(call(class, method, invoke, deadline, origin.tried()), access).await;
+        let (base, calls) = (access.base(), access.calls());
+        let outcome = nested::outcome(invoke, calls, outcome);
+        *called |= calls > 0;
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let (work, outcome) = match turned.effects(access, &outcome) {
             Ok(work) => (work, outcome),
             Err(problem) => (None, Err(problem)),
         };
         let outcome = outcome.map(|output| invoked(output, Some(base.version)));
-        let Some(work) = work.or_else(|| to_keep(id, &outcome)) else {
+        let Some(work) = work.or_else(|| to_keep(id, calls, &outcome)) else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
             // that was read is one committed state of this term.
             if !stage.stands(place, base, invoke.consistency()).await? {
@@ -226,7 +247,9 @@ impl Turns {
             Ok(invoked) => told_of(invoked),
             Err(problem) => Told::Failed(problem.clone()),
         };
-        let kept = id.filter(|_| origin.decides(&work)).map(|id| (id, id.outcome(told, &home.limits)));
+        let open = outcome.as_ref().is_err_and(nested::ended_open);
+        let kept =
+            id.filter(|_| !open && origin.decides(&work)).map(|id| (id, id.outcome(told, &home.limits)));
         match self.commit(place, &stage, head, work, kept).await? {
             Committed::Done(tag) => {
                 self.count_commit();
@@ -257,7 +280,7 @@ impl Turns {
         let head = reader.head(home.class, object)?;
         let bound = bound(&class, &home, object, (reader, head, None));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadOnly, home.limits);
-        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline), access).await;
+        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline, None), access).await;
         Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
 
@@ -268,11 +291,13 @@ impl Turns {
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
+        tried: Option<u32>,
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
-        let (outcome, _) = class.module.call(call(&class, method, invoke, deadline), access).await;
-        Ok(invoked(outcome?, None))
+        let (outcome, access) =
+            class.module.call(call(&class, method, invoke, deadline, tried), access).await;
+        Ok(invoked(nested::outcome(invoke, access.calls(), outcome)?, None))
     }
 
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
@@ -308,10 +333,10 @@ impl Turns {
     }
 }
 
-/// Nothing is written, and yet a client with a key of its own is to get the same answer again.
-fn to_keep(id: Option<&CallId<'_>>, outcome: &Result<Invoked, Problem>) -> Option<Work> {
+/// Nothing is written, and yet whoever called is to get the same answer again, and a run that called others is to end in it.
+fn to_keep(id: Option<&CallId<'_>>, calls: u64, outcome: &Result<Invoked, Problem>) -> Option<Work> {
     let outcome = outcome.as_ref().err().is_none_or(is_outcome);
-    id.filter(|id| id.keyed && outcome).map(|_| Work::none())
+    id.filter(|id| (id.answers_always() || calls > 0) && outcome).map(|_| Work::none())
 }
 
 /// A turn's view of `object` as `reader` sees it under what is ahead.
@@ -319,7 +344,7 @@ fn bound(
     class: &LoadedClass,
     home: &Home,
     object: &ObjectId,
-    (reader, head, ahead): (Reader, Option<Head>, Option<Arc<Chain>>),
+    (reader, head, ahead): (Reader, Option<Head>, Option<Ahead>),
 ) -> Bound {
     let (class, object) = (class.name.clone(), object.clone());
     Bound { class, class_id: home.class, object, reader, head, ahead }
@@ -330,7 +355,14 @@ fn not_here(leader: Option<NodeId>) -> Problem {
     Problem { leader: leader.map_or(0, |node| node.0), ..problem.with_effect(Effect::NotRun) }
 }
 
-fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Instant) -> Call {
+/// `tried`: how often the message has failed that it is run for.
+fn call(
+    class: &LoadedClass,
+    method: &MethodName,
+    invoke: &Invoke,
+    deadline: Instant,
+    tried: Option<u32>,
+) -> Call {
     Call {
         class: class.name.clone(),
         method: method.clone(),
@@ -342,6 +374,9 @@ fn call(class: &LoadedClass, method: &MethodName, invoke: &Invoke, deadline: Ins
         headers: invoke.headers.clone(),
         limits: class.class.settings.limits,
         deadline,
+        keyed: invoke.keyed || tried.is_some(),
+        attempts: tried.unwrap_or_default(),
+        chain: invoke.chain.clone(),
     }
 }
 
@@ -349,6 +384,14 @@ fn invoked(output: Output, version: Option<u64>) -> Invoked {
     let mut invoked = Invoked { payload: output.payload, version, ..Invoked::default() };
     invoked.set_form(output.form);
     invoked
+}
+
+/// A call without an id gets one: what it calls in turn is named after it.
+fn named(invoke: Invoke) -> Invoke {
+    if invoke.invocation.is_empty() {
+        return Invoke { invocation: uuid::Uuid::new_v4().to_string(), ..invoke };
+    }
+    invoke
 }
 
 /// The deadline holds also for what waited long: nobody expects it to run any more.

@@ -34,26 +34,31 @@ const COMPONENT: &str = r#"(component
 
 pub(super) struct Bed {
     pub(super) odgm: Arc<Odgm>,
-    mesh: Mesh,
-    pub(super) turns: Turns,
+    pub(super) mesh: Mesh,
+    pub(super) turns: Arc<Turns>,
     pub(super) revision: u64,
     _dir: TempDir,
 }
 
 impl Bed {
     pub(super) async fn new() -> Self {
+        Self::with(&wat::parse_str(COMPONENT).unwrap(), 1_000).await
+    }
+
+    /// A host with `component` as class `C`, which runs so many turns at once.
+    pub(super) async fn with(component: &[u8], turns_max: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let odgm = Odgm::open(OdgmConfig::new(dir.path())).await.unwrap();
         let node = Some(odgm.node_id());
         let mesh = Mesh::open(MeshConfig { node, ..MeshConfig::default() }).await.unwrap();
-        let runtime = Runtime::new(&RuntimeConfig::new(dir.path())).unwrap();
-        let digest = upload(&runtime, &wat::parse_str(COMPONENT).unwrap()).await.unwrap();
+        let runtime = Runtime::new(&RuntimeConfig { turns_max, ..RuntimeConfig::new(dir.path()) }).unwrap();
+        let digest = upload(&runtime, component).await.unwrap();
         let revision = deploy(&odgm, digest).await;
         let components = runtime.components().clone();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let supply = Supply::new(odgm.node_id(), Arc::new(mesh.clone()), components, tasks.clone(), stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime, supply));
-        let turns = Turns::new(odgm.clone(), mesh.clone(), classes, tasks);
+        let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes, tasks));
         Self { odgm, mesh, turns, revision, _dir: dir }
     }
 

@@ -66,7 +66,7 @@ impl Turns {
             object: stage.object.clone(),
             reader: home.partition.reader(),
             head,
-            ahead: stage.ahead.as_ref().map(|ahead| ahead.chain.clone()),
+            ahead: stage.ahead.clone(),
         };
         let base = head.map(|head| head.tag);
         let planned = check(write.precondition.as_ref(), base)

@@ -1,6 +1,7 @@
 //! What a turn sees of the grid.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use oprc_mesh::id::{ClassName, FieldKey, MethodName, ObjectId};
 use oprc_mesh::outcome::Problem;
 use oprc_mesh::wire;
 use tokio::time::Instant;
+
+use super::call::Call;
 
 /// Why an access fails. It ends the turn, and the caller gets it as it is.
 pub(crate) type TurnError = Problem;
@@ -46,6 +49,14 @@ pub(crate) trait ObjectAccess: Any + Send {
     /// Cancels the object's message of that name; tells whether there was one that was not due.
     fn cancel(&mut self, key: &FieldKey) -> Result<bool, TurnError>;
 
+    /// Makes the next call of the turn that `call` asked for; it is over by `until`. An error ends the turn.
+    fn call(
+        &mut self,
+        call: &Call,
+        callee: Callee,
+        until: Instant,
+    ) -> BoxFuture<'static, Result<Called, TurnError>>;
+
     /// The way to other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;
 }
@@ -66,6 +77,31 @@ pub(crate) struct Letter {
     /// Its name within the sender.
     pub(crate) key: Option<FieldKey>,
 }
+
+/// What a guest calls, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Callee {
+    /// The class.
+    pub(crate) class: ClassName,
+    /// The object; none for a function.
+    pub(crate) object: Option<ObjectId>,
+    /// The method or function.
+    pub(crate) method: MethodName,
+    /// Its arguments.
+    pub(crate) payload: Bytes,
+}
+
+impl fmt::Display for Callee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Some(object) => write!(f, "{}/{object}.{}", self.class, self.method),
+            None => write!(f, "{}.{}", self.class, self.method),
+        }
+    }
+}
+
+/// What a call came to, as the guest may see it: its result, or why there is none.
+pub(crate) type Called = Result<Bytes, Problem>;
 
 /// Committed reads of any object. They may lie on another host, so these wait, until `until` at the longest.
 pub(crate) trait OtherObjects: Send + Sync + 'static {

@@ -14,7 +14,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
-use super::access::{Letter, ObjectAccess, OtherObjects, TurnError};
+use super::access::{Called, Callee, Letter, ObjectAccess, OtherObjects, TurnError};
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
@@ -70,7 +70,7 @@ pub(crate) async fn upload(runtime: &Runtime, component: &[u8]) -> Result<Digest
 }
 
 /// A call without arguments and with the default limits.
-pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
+pub(crate) fn call(class: &str, method: &str) -> Result<Call, Problem> {
     Ok(Call {
         class: ClassName::parse(class)?,
         method: MethodName::parse(method)?,
@@ -82,6 +82,9 @@ pub(super) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         headers: Vec::new(),
         limits: ClassLimits::of(SETTINGS.map(|setting| setting.default)),
         deadline: Instant::now() + Duration::from_secs(10),
+        keyed: false,
+        attempts: 0,
+        chain: Vec::new(),
     })
 }
 
@@ -158,6 +161,16 @@ impl ObjectAccess for Fields {
 
     fn cancel(&mut self, _: &FieldKey) -> Result<bool, TurnError> {
         self.writable().map(|()| false)
+    }
+
+    /// Whatever is called gives back what it was given.
+    fn call(
+        &mut self,
+        _: &Call,
+        callee: Callee,
+        _: Instant,
+    ) -> BoxFuture<'static, Result<Called, TurnError>> {
+        std::future::ready(Ok(Ok(callee.payload))).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

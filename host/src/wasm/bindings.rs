@@ -9,6 +9,8 @@ wasmtime::component::bindgen!({
     imports: {
         "oprc:odgm/objects.get": async | trappable,
         "oprc:odgm/objects.list": async | trappable,
+        "oprc:odgm/objects.invoke": async | trappable,
+        "oprc:odgm/objects.call": async | trappable,
         default: trappable,
     },
 });

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::slots::bytes_kept;
+
 /// Of the machine's memory, guests may take this part ...
 const MACHINE_PART: usize = 2;
 /// ... and so much where the machine does not tell.
@@ -10,18 +12,23 @@ const BYTES_UNKNOWN: usize = 2 * 1024 * 1024 * 1024;
 
 /// What is left for guests. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Budget(Arc<AtomicUsize>);
+pub(super) struct Budget {
+    left: Arc<AtomicUsize>,
+    total: usize,
+}
 
 /// One turn's part of it; dropping it gives everything back.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: Budget,
     bytes: usize,
+    /// What is left to others that this one may wait for.
+    kept: usize,
 }
 
 impl Budget {
     pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+        Self { left: Arc::new(AtomicUsize::new(bytes)), total: bytes }
     }
 
     /// Half of the machine's memory.
@@ -29,8 +36,9 @@ impl Budget {
         Self::new(machine_bytes().map_or(BYTES_UNKNOWN, |bytes| bytes / MACHINE_PART))
     }
 
-    pub(super) fn share(&self) -> Share {
-        Share { budget: self.clone(), bytes: 0 }
+    /// The part of a turn that `depth` others wait for.
+    pub(super) fn share(&self, depth: usize) -> Share {
+        Share { budget: self.clone(), bytes: 0, kept: bytes_kept(self.total, depth) }
     }
 }
 
@@ -45,11 +53,9 @@ fn machine_bytes() -> Option<usize> {
 impl Share {
     /// Takes `bytes` more; false when that is not left.
     pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let taken = self
-            .budget
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes))
-            .is_ok();
+        let kept = self.kept;
+        let rest = |left: usize| left.checked_sub(bytes).filter(|rest| *rest >= kept);
+        let taken = self.budget.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok();
         if taken {
             self.bytes += bytes;
         }
@@ -63,7 +69,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, Ordering::Relaxed);
+        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -74,12 +80,20 @@ mod tests {
     #[test]
     fn what_one_turn_holds_another_cannot_have_until_it_ends() {
         let budget = Budget::new(100);
-        let (mut first, mut second) = (budget.share(), budget.share());
+        let (mut first, mut second) = (budget.share(0), budget.share(0));
         assert!(first.grow(60) && second.grow(40));
         assert!(!second.grow(1));
         drop(first);
         assert!(second.grow(60) && !second.grow(1));
         assert_eq!(second.bytes(), 100);
+    }
+
+    #[test]
+    fn what_is_kept_for_nested_turns_an_outer_one_cannot_have() {
+        let budget = Budget::new(512);
+        let (mut outer, mut inner) = (budget.share(0), budget.share(64));
+        assert!(!outer.grow(449) && outer.grow(448));
+        assert!(!outer.grow(1) && inner.grow(64) && !inner.grow(1));
     }
 
     #[test]

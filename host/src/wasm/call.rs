@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::id::{ClassName, MethodName};
-use oprc_mesh::wire::{Form, Header};
+use oprc_mesh::wire::{Form, Header, Waiting};
 use tokio::time::Instant;
 
 /// One call of a method or function.
@@ -29,4 +29,10 @@ pub(crate) struct Call {
     pub(crate) limits: ClassLimits,
     /// The caller's own.
     pub(crate) deadline: Instant,
+    /// Somebody may make it again hours later.
+    pub(crate) keyed: bool,
+    /// Run for a message: how often that has failed.
+    pub(crate) attempts: u32,
+    /// Who waits for it, one through the other, from the outermost on.
+    pub(crate) chain: Vec<Waiting>,
 }

@@ -24,8 +24,7 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
         return Problem::new(Code::MemoryLimit, detail).hint("raise memory_mib in the manifest, or use less");
     }
     if error.is::<PoolConcurrencyLimitError>() {
-        let detail = "too many functions run at the same time";
-        return Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS);
+        return no_slot();
     }
     let cause = error.root_cause().to_string();
     if cause.contains(HOSTCALL_FUEL_TEXT) {
@@ -44,6 +43,12 @@ pub(super) fn problem(error: &wasmtime::Error, memory: &Memory) -> Problem {
     );
     problem.backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     problem
+}
+
+/// As many turns run as may.
+pub(super) fn no_slot() -> Problem {
+    let detail = "too many functions run at the same time";
+    Problem::new(Code::Overloaded, detail).with_effect(Effect::NotRun).retry_after_ms(RETRY_MS)
 }
 
 /// All turns together hold as much as they may.

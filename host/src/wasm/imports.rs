@@ -206,6 +206,24 @@ impl objects::Host for State {
             items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });
         Ok(objects::Page { items: items.collect(), more })
     }
+
+    async fn invoke(
+        &mut self,
+        object: ObjectRef,
+        method: String,
+        payload: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, objects::Error>> {
+        self.call_other("objects.invoke", &object.class, Some(&object.id), &method, payload).await
+    }
+
+    async fn call(
+        &mut self,
+        class: String,
+        function: String,
+        payload: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, objects::Error>> {
+        self.call_other("objects.call", &class, None, &function, payload).await
+    }
 }
 
 impl events::Host for State {

@@ -24,15 +24,17 @@ mod imports;
 mod messages;
 mod meter;
 mod module;
+mod nested;
 mod runtime;
+mod slots;
 mod state;
 mod stdio;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod ticker;
 
-pub(crate) use access::{Letter, ObjectAccess, OtherObjects};
+pub(crate) use access::{Called, Callee, Letter, ObjectAccess, OtherObjects};
 pub(crate) use call::Call;
 pub(crate) use module::Module;
 pub(crate) use runtime::{Runtime, RuntimeConfig};

@@ -19,6 +19,7 @@ use super::call::Call;
 use super::contract::{Contract, Export, check_imports, invalid, names};
 use super::failure;
 use super::meter::{self, Meter};
+use super::slots::Slots;
 use super::state::{self, State};
 use super::ticker::Ticker;
 use crate::value::{Output, bytes_of, function_problem, is_json, reply_bytes};
@@ -30,6 +31,7 @@ pub(crate) struct Module {
     contract: Contract,
     ticker: Arc<Ticker>,
     budget: Budget,
+    slots: Arc<Slots>,
 }
 
 /// What a call comes to, decided before anything is instantiated.
@@ -47,6 +49,7 @@ impl Module {
         linker: &Linker<State>,
         ticker: Arc<Ticker>,
         budget: Budget,
+        slots: Arc<Slots>,
     ) -> Result<Self, Problem> {
         let engine = linker.engine().clone();
         check_imports(component, &engine)?;
@@ -57,7 +60,7 @@ impl Module {
             ))
         })?;
         let contract = Contract::of(component, &engine)?;
-        Ok(Self { engine, pre, contract, ticker, budget })
+        Ok(Self { engine, pre, contract, ticker, budget, slots })
     }
 
     /// The methods in name order, with those in `readonly` marked; none for a generic component.
@@ -117,7 +120,7 @@ impl Module {
                 Ok(Plan::Bytes(export, bytes.into()))
             }
             _ => {
-                let mut share = self.budget.share();
+                let mut share = self.budget.share(call.chain.len());
                 if !share.grow(taken) {
                     return Err(failure::no_memory());
                 }
@@ -132,16 +135,19 @@ impl Module {
         call: Arc<Call>,
         access: Box<dyn ObjectAccess>,
     ) -> (Result<Output, Problem>, Box<dyn ObjectAccess>) {
+        let Some(_slot) = self.slots.enter(call.chain.len()) else {
+            return (Err(failure::no_slot()), access);
+        };
         let _running = self.ticker.running();
         let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
         let until = wall.min(call.deadline);
         let meter = Arc::new(Meter::new());
-        let mut store =
-            state::store(&self.engine, Arc::clone(&call), access, until, &meter, self.budget.share());
+        let share = self.budget.share(call.chain.len());
+        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, share);
         let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
             Some(Ok(output)) => within_limit(output, &call),
             Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),
-            None => Err(late(&call, wall)),
+            None => Err(late(&call, wall, store.data().waits_for.as_deref())),
         };
         (result, store.into_data().access)
     }
@@ -226,7 +232,15 @@ fn bounded(problem: Problem, call: &Call) -> Problem {
     Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less")
 }
 
-fn late(call: &Call, wall: Instant) -> Problem {
+fn late(call: &Call, wall: Instant, waits_for: Option<&str>) -> Problem {
+    if let Some(callee) = waits_for {
+        let limit = if wall <= call.deadline {
+            format!("wall_ms = {}", call.limits.wall_ms)
+        } else {
+            "the caller's deadline".to_owned()
+        };
+        return Problem::new(Code::CallTimeout, format!("{callee} had not answered when {limit} was over"));
+    }
     if wall <= call.deadline {
         let detail = format!("the function took longer than {} ms", call.limits.wall_ms);
         Problem::new(Code::WallLimit, detail).hint("raise wall_ms in the manifest, or do less in one call")

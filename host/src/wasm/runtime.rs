@@ -18,6 +18,7 @@ use super::engine;
 use super::error::RuntimeError;
 use super::failure;
 use super::module::Module;
+use super::slots::Slots;
 use super::state::State;
 use super::store::Components;
 use super::ticker::Ticker;
@@ -32,7 +33,7 @@ const RETRY_MS: u64 = 1_000;
 pub(crate) struct RuntimeConfig {
     /// Components go to `components/` in it, compiled code to `aot/`.
     pub(crate) data_dir: PathBuf,
-    /// Turns at the same time; one more is `overloaded`.
+    /// Turns at the same time, without nested ones; one more is `overloaded`.
     pub(crate) turns_max: u32,
     /// Compiled modules kept in memory; the least used goes first and comes back from `aot/`.
     pub(crate) modules_max: usize,
@@ -53,6 +54,7 @@ struct Shared {
     linker: Linker<State>,
     ticker: Arc<Ticker>,
     budget: Budget,
+    slots: Arc<Slots>,
     components: Components,
     aot: AotCache,
     modules: Cache<Digest, Arc<Module>>,
@@ -69,13 +71,14 @@ impl Runtime {
     /// [`RuntimeError`] with what could not be made.
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, RuntimeError> {
         let failed = |error: wasmtime::Error| RuntimeError::Engine(failure::chain(&error));
-        let engine = engine::engine(config.turns_max).map_err(failed)?;
+        let engine = engine::engine(Slots::total(config.turns_max)).map_err(failed)?;
         let linker = linker(&engine).map_err(failed)?;
         let ticker = Ticker::start(&engine).map_err(|error| RuntimeError::Engine(error.to_string()))?;
         Ok(Self(Arc::new(Shared {
             linker,
             ticker: Arc::new(ticker),
             budget: Budget::of_machine(),
+            slots: Arc::new(Slots::new(config.turns_max as usize)),
             components: Components::open(&config.data_dir.join("components"))?,
             aot: AotCache::open(&config.data_dir.join("aot"), &engine)?,
             modules: Cache::new(config.modules_max),
@@ -158,7 +161,8 @@ impl Shared {
     }
 
     fn module(&self, component: &Component) -> Result<Arc<Module>, Problem> {
-        Ok(Arc::new(Module::new(component, &self.linker, Arc::clone(&self.ticker), self.budget.clone())?))
+        let (ticker, slots) = (Arc::clone(&self.ticker), Arc::clone(&self.slots));
+        Ok(Arc::new(Module::new(component, &self.linker, ticker, self.budget.clone(), slots)?))
     }
 
     fn compile(&self, digest: &Digest, engine: &Engine) -> Result<Component, Problem> {

@@ -37,6 +37,8 @@ pub(super) struct State {
     /// When the turn ends at the latest.
     pub(super) until: Instant,
     pub(super) memory: Memory,
+    /// What was called and has not answered.
+    pub(super) waits_for: Option<String>,
     meter: Arc<Meter>,
     /// Made when the guest first asks for something of it: seeding its random generators costs more than a small turn.
     wasi: Option<Box<WasiCtx>>,
@@ -76,7 +78,8 @@ pub(super) fn store(
     let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let state = State { access, call, until, memory, meter: Arc::clone(meter), wasi: None, table };
+    let state =
+        State { access, call, until, memory, waits_for: None, meter: Arc::clone(meter), wasi: None, table };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(HOSTCALL_BYTES.saturating_add(payload.saturating_mul(VALUE_BYTES)));

@@ -58,6 +58,20 @@ pub struct Invoke {
     /// call wrote nothing or failed.
     #[prost(bool, tag = "13")]
     pub keyed: bool,
+    /// Who waits for this call, from the outermost on; empty for one that came from outside.
+    #[prost(message, repeated, tag = "16")]
+    pub chain: Vec<Waiting>,
+}
+
+/// A turn, or the run of a function, that called another one and waits for it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Waiting {
+    /// The class's name.
+    #[prost(string, tag = "1")]
+    pub class: String,
+    /// The object's id; absent for a function.
+    #[prost(string, optional, tag = "2")]
+    pub object: Option<String>,
 }
 
 /// A header's name, in lower case, and value.

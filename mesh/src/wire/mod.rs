@@ -11,7 +11,7 @@ mod messages;
 mod nodes;
 mod objects;
 
-pub use calls::{Form, Header, Invoke, Invoked};
+pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
     ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
     Revision, Versions,

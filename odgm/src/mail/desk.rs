@@ -177,10 +177,11 @@ impl<'b> Desk<'b> {
         let mut done = 0;
         for letter in &step.letters {
             let key = keys::dead(&step.class, *letter);
-            let Some(DeadRecord { message, .. }) = self.get(&key)? else { continue };
+            let Some(DeadRecord { mut message, .. }) = self.get(&key)? else { continue };
             self.drop(key);
             self.forget_dead_asked(&message, *letter)?;
             if step.action() == DeadAction::Retry {
+                message.revived += 1;
                 self.arrive(&message)?;
             }
             done += 1;

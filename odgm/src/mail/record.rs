@@ -48,6 +48,9 @@ pub struct Message {
     /// A client's asynchronous call, and what it is beside a message.
     #[prost(message, optional, tag = "12")]
     pub asked: Option<Asked>,
+    /// How often it was a dead letter that was tried again: what it is run as calls others anew each time.
+    #[prost(uint32, tag = "13")]
+    pub revived: u32,
 }
 
 impl Message {

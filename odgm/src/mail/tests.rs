@@ -74,6 +74,15 @@ impl Boxes {
         found.into_iter().map(read).filter(|(key, ..)| key.at_ms <= now_ms).collect()
     }
 
+    /// How often those that wait to be run were dead letters.
+    fn revived(&self) -> Vec<u32> {
+        let read = |(_, value): (Vec<u8>, Vec<u8>)| {
+            let record = ReadyRecord::decode(&*value).unwrap();
+            Message::decode(&*self.stored[&in_lane(&record.lane, record.number)]).unwrap().revived
+        };
+        self.scan(&readies(), &readies(), usize::MAX).unwrap().into_iter().map(read).collect()
+    }
+
     /// Settles the first that may be run, and gives what it said.
     fn run_first(&mut self, now_ms: u64) -> Option<String> {
         let (key, said, _) = self.ready(now_ms).into_iter().next()?;
@@ -288,6 +297,7 @@ fn dead_letters_are_kept_and_tried_again_or_forgotten() {
     assert_eq!(change(&mut boxes, dead[0].0, DeadAction::Retry), MailReply::Done(1));
     assert_eq!(change(&mut boxes, dead[0].0, DeadAction::Retry), MailReply::Done(0), "it is there no more");
     assert_eq!(change(&mut boxes, dead[1].0, DeadAction::Purge), MailReply::Done(1));
+    assert_eq!(boxes.revived(), [1], "what it calls is called anew");
     assert_eq!((boxes.run_all(6), boxes.left()), (vec!["1".to_owned()], 0));
 }
 

@@ -56,13 +56,13 @@ async fn types() -> (Fixture, Arc<Module>) {
 }
 
 /// A guest's component, built from source at its first use.
-fn guest(name: &str) -> Vec<u8> {
+pub(crate) fn guest(name: &str) -> Vec<u8> {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("guests");
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guests/Cargo.toml");
         // Another clone may have built other source of the same name into the same folder, which cargo does not notice.
-        for name in ["empty", "handler", "types"] {
+        for name in ["empty", "handler", "types", "walker"] {
             let source = format!("{}/tests/guests/{name}/src/lib.rs", env!("CARGO_MANIFEST_DIR"));
             let source = std::fs::File::options().append(true).open(source).unwrap();
             source.set_modified(std::time::SystemTime::now()).unwrap();

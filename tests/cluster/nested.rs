@@ -1,0 +1,57 @@
+//! Calls between objects that live on different hosts: the chain goes along, and through the deaths of leaders each call
+//! takes effect once.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use oprc_tests::{Bank, Class, Party, Plan, guests, seed};
+use rand::Rng as _;
+use serde_json::json;
+
+use crate::alone;
+
+#[test]
+fn a_chain_goes_through_all_hosts() {
+    alone(async {
+        let cluster = Plan::of(3).start().await;
+        let _shown = cluster.show_logs_on_panic();
+        let class = Class::deploy(&cluster, "Call", guests::caller(), "").await;
+        let path: Vec<String> = (1..=16).map(|n| format!("o{n}")).collect();
+        let mut hosts = BTreeSet::new();
+        for id in &path {
+            hosts.insert(cluster.leader_of(&class.name, id).await);
+        }
+        assert_eq!(hosts.len(), 3, "the objects are spread");
+        let walk = async |path: &[String]| {
+            let arguments = json!({ "class": class.name, "path": path });
+            class.object("o0").invoke("walk", arguments).await.expect(200).json()
+        };
+        assert_eq!(walk(&path).await, "17");
+        let deeper: Vec<String> = (1..=17).map(|n| format!("o{n}")).collect();
+        assert_eq!(walk(&deeper).await, "call-depth");
+        let around: Vec<String> = (1..=7).chain([3]).map(|n| format!("o{n}")).collect();
+        assert_eq!(walk(&around).await, "reentrant-call");
+    });
+}
+
+#[test]
+fn money_is_neither_lost_nor_made_through_leader_kills() {
+    alone(async {
+        let mut rng = seed::rng("money_through_leader_kills");
+        let cluster = Plan::of(3).start().await;
+        let _shown = cluster.show_logs_on_panic();
+        let bank = Bank::open(&cluster, guests::account(), 6).await;
+        let transfers = bank.transfers(120, Duration::from_secs(12), &mut rng);
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(rng.random_range(500..2_500))).await;
+            let account = format!("a{}", rng.random_range(0..6));
+            let host = cluster.leader_of(&bank.class.name, &account).await;
+            cluster.kill(Party::Host(host));
+            tokio::time::sleep(Duration::from_millis(rng.random_range(0..1_500))).await;
+            cluster.start_host(host).await;
+            cluster.settled(3).await;
+        }
+        let transfers = transfers.join_all().await;
+        bank.check(&transfers).await;
+    });
+}

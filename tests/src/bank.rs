@@ -1,0 +1,105 @@
+//! Accounts that pay each other, and what must hold of them whatever fails meanwhile.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::{Class, Ingress, Object, within};
+
+/// What every account begins with.
+const BALANCE: i64 = 50;
+/// Until a transfer is answered.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A class of accounts: `a0`, `a1` and so on.
+#[derive(Clone)]
+pub struct Bank {
+    /// The class.
+    pub class: Class,
+    accounts: usize,
+}
+
+/// A transfer from one account to another, and whether it was made.
+#[derive(Debug, Clone)]
+pub struct Transfer {
+    from: usize,
+    to: usize,
+    amount: i64,
+    key: String,
+    made: bool,
+}
+
+impl Bank {
+    /// Opens it, with the component of the example `account`. Two that pay each other at the same time wait for each
+    /// other: soon enough they try again.
+    pub async fn open(at: &impl Ingress, component: Bytes, accounts: usize) -> Self {
+        let manifest = "readonly = [\"balance\"]\n[class.limits]\nwall_ms = 400";
+        let class = Class::deploy(at, "Account", component, manifest).await;
+        let bank = Self { class, accounts };
+        for n in 0..accounts {
+            bank.account(n).invoke("deposit", json!({ "amount": BALANCE })).await.expect(200);
+        }
+        bank
+    }
+
+    fn account(&self, n: usize) -> Object {
+        self.class.object(format!("a{n}"))
+    }
+
+    /// Begins so many transfers between accounts at random, spread over about `spread`.
+    pub fn transfers(&self, count: usize, spread: Duration, random: &mut StdRng) -> JoinSet<Transfer> {
+        let mut transfers = JoinSet::new();
+        for number in 0..count {
+            let from = random.random_range(0..self.accounts);
+            let to = (from + random.random_range(1..self.accounts)) % self.accounts;
+            let (amount, key) = (random.random_range(1..BALANCE), format!("transfer-{number}"));
+            let pause = spread.mul_f64(random.random_range(0.0..1.0));
+            let (bank, transfer) = (self.clone(), Transfer { from, to, amount, key, made: false });
+            transfers.spawn(async move {
+                tokio::time::sleep(pause).await;
+                bank.make(transfer).await
+            });
+        }
+        transfers
+    }
+
+    /// Tries until there is a definite answer, always under the same key.
+    async fn make(&self, transfer: Transfer) -> Transfer {
+        let arguments = json!({ "to": self.account(transfer.to).id, "amount": transfer.amount });
+        let status = within(PATIENCE, "a transfer is made or refused", || async {
+            let call = self.account(transfer.from).method("transfer").json(&arguments);
+            let call = call.header("idempotency-key", &transfer.key).header("x-request-timeout-ms", 3_000);
+            let status = call.try_send().await.ok()?.status;
+            assert!([200, 422, 429, 503, 504].contains(&status), "{status} for {transfer:?}");
+            matches!(status, 200 | 422).then_some(status)
+        })
+        .await;
+        Transfer { made: status == 200, ..transfer }
+    }
+
+    /// Each transfer that was answered with success was made once, the others were not, and no money came or went.
+    ///
+    /// # Panics
+    /// When that does not hold.
+    pub async fn check(&self, transfers: &[Transfer]) {
+        let mut expected = vec![(BALANCE, 1); self.accounts];
+        for transfer in transfers.iter().filter(|transfer| transfer.made) {
+            for (account, amount) in [(transfer.from, -transfer.amount), (transfer.to, transfer.amount)] {
+                expected[account].0 += amount;
+                expected[account].1 += 1; // the account counts what it takes part in
+            }
+        }
+        let mut found = Vec::new();
+        for n in 0..self.accounts {
+            let fields = self.account(n).fields().await;
+            let number = |field: &str| fields[field].as_i64().expect("a number");
+            found.push((number("balance"), number("transfers")));
+        }
+        assert_eq!(found, expected, "balances and counts; {transfers:?}");
+        assert!(transfers.iter().any(|transfer| transfer.made), "some were made");
+    }
+}

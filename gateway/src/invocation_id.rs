@@ -74,7 +74,7 @@ impl InvocationId {
 
 impl fmt::Display for InvocationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let object = self.object.as_ref().map_or("", |object| object.as_str());
+        let object = self.object.as_ref().map_or("", ObjectId::as_str);
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.fingerprint);
         for part in [self.class.as_str(), object] {

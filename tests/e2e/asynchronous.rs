@@ -148,6 +148,8 @@ async fn a_trap_is_tried_again_and_then_given_up(server: Server) {
         (&json!("failed"), &json!(2), &json!("trap")),
         "{invocation}"
     );
+    let detail = invocation["problem"]["detail"].as_str().unwrap();
+    assert!(detail.contains("given up after 2 attempts"), "{detail}");
     let again = later(call()).send().await;
     assert_eq!((accepted(&again), again.json()["state"].as_str()), (location.clone(), Some("failed")));
     // whoever makes the same call and waits is told so, and does not run it

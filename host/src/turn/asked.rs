@@ -203,11 +203,12 @@ fn of_asked(call: AskedCall, running: bool) -> Invocation {
     match call.dead {
         None if running => state(InvocationState::Running),
         None => state(InvocationState::Pending),
-        Some(letter) => Invocation {
-            problem: Some(letter.problem),
-            attempts: letter.attempts,
-            ..state(InvocationState::Failed)
-        },
+        Some(letter) => {
+            let attempts = letter.attempts;
+            let detail = format!("{} (given up after {attempts} attempts)", letter.problem.detail);
+            let problem = Some(Problem { detail, ..letter.problem });
+            Invocation { problem, attempts, ..state(InvocationState::Failed) }
+        }
     }
 }
 

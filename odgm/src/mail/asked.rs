@@ -147,9 +147,9 @@ impl Desk<'_> {
         waiting.bytes = waiting.bytes.saturating_sub(message.bytes() as u64);
         let key = keys::asked_waiting(asked.class, &message.object);
         if waiting.calls == 0 {
-            self.drop(key)
+            self.drop(key);
         } else {
-            self.put(key, &waiting)
+            self.put(key, &waiting);
         }
         let key = keys::asked(asked.class, &message.object, &asked.invocation);
         let record: Option<AskedRecord> = self.get(&key)?;

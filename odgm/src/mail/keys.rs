@@ -122,7 +122,7 @@ pub(super) fn lane(message: &Message) -> Vec<u8> {
 pub(super) fn is_asked(lane: &[u8]) -> bool {
     let mut rest = lane;
     let parts = [take_text(&mut rest), take_text(&mut rest), take_text(&mut rest)];
-    parts[2].as_ref().is_some_and(|from_class| from_class.is_empty())
+    parts[2].as_ref().is_some_and(String::is_empty)
 }
 
 /// Where an asynchronous call lies.

@@ -263,6 +263,7 @@ pub(crate) struct MailCommand {
 }
 
 /// See [`MailCommand`].
+#[allow(clippy::large_enum_variant, reason = "one at a time, and moved rather than kept")]
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum MailStep {
     /// Messages from another group's outbox.

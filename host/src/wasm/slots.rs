@@ -2,8 +2,8 @@
 //!
 //! A turn that waits for what it called holds its place. So that waiting turns never keep out those that they wait for, each
 //! level of a chain has one place more than the level above it: whoever is the deepest of all finds room for what it
-//! calls, and in the end gives it back. What is refused is tried again by its caller, without holding
-//! anything but its own place.
+//! calls, and in the end gives it back. What is refused is tried again by its caller, which holds nothing
+//! but its own place meanwhile.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -218,9 +218,9 @@ impl ObjectAccess for TurnAccess {
     ) -> BoxFuture<'static, Result<Called, Problem>> {
         let object = self.bound.as_ref().map(|bound| &bound.object);
         let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
-        let caller = Caller { call, object, reads_only, number: self.calls };
+        let from = Caller { call, object, reads_only, number: self.calls };
         self.calls += 1;
-        nested::call(&self.others, caller, callee, until).boxed()
+        nested::call(&self.others, &from, callee, until).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

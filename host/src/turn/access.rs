@@ -247,10 +247,10 @@ impl ObjectAccess for TurnAccess {
     ) -> BoxFuture<'static, Result<Called, Problem>> {
         let object = self.bound.as_ref().map(|bound| &bound.object);
         let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
-        let caller = Caller { call, object, reads_only, number: self.calls };
+        let from = Caller { call, object, reads_only, number: self.calls };
         self.calls += 1;
         let ahead = self.bound.as_ref().and_then(|bound| bound.ahead.clone());
-        nested::call(&self.others, caller, callee, until, ahead).boxed()
+        nested::call(&self.others, &from, callee, until, ahead).boxed()
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

@@ -119,15 +119,15 @@ impl Caller<'_> {
 /// Makes a call, once all that the turn builds on is durable.
 pub(super) fn call(
     others: &Arc<Others>,
-    caller: Caller<'_>,
+    from: &Caller<'_>,
     callee: Callee,
     until: Instant,
     ahead: Option<Ahead>,
 ) -> impl Future<Output = Result<Called, Problem>> + Send + use<> {
-    let plan = caller.plan(callee, &others.view());
+    let plan = from.plan(callee, &others.view());
     let others = others.clone();
     async move {
-        let called = match plan? {
+        let answer = match plan? {
             Ok(outgoing) => {
                 settled(ahead, &outgoing.callee, until).await?;
                 depart(others, outgoing, until).await
@@ -135,7 +135,7 @@ pub(super) fn call(
             Err(refused) => Ok(Err(refused)),
         };
         crash_point("after-call");
-        called
+        answer
     }
 }
 
@@ -334,8 +334,8 @@ mod tests {
 
     /// What becomes of a call that `C/a` makes, which only reads or does not.
     fn planned(call: &Call, reads_only: bool, callee: Callee) -> Result<Result<Invoke, Code>, Code> {
-        let caller = Caller { call, object: Some(&object("a")), reads_only, number: 0 };
-        match caller.plan(callee, &view()) {
+        let from = Caller { call, object: Some(&object("a")), reads_only, number: 0 };
+        match from.plan(callee, &view()) {
             Ok(plan) => Ok(plan.map(|outgoing| outgoing.invoke).map_err(|problem| problem.kind())),
             Err(problem) => Err(problem.kind()),
         }

@@ -59,11 +59,19 @@ pub(super) struct Home {
 
 /// One run of a turn.
 struct Run<'a> {
+    turn: Turn<'a>,
     class: &'a LoadedClass,
     stage: Stage<'a>,
+    id: Option<&'a CallId<'a>>,
+}
+
+/// What is to be run as a turn, and why.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    class: &'a ClassName,
+    object: &'a ObjectId,
     method: &'a MethodName,
     invoke: &'a Invoke,
-    id: Option<&'a CallId<'a>>,
     deadline: Instant,
     origin: &'a Origin,
 }
@@ -144,23 +152,15 @@ impl Turns {
         deadline: Instant,
         origin: &Origin,
     ) -> Result<Invoked, Problem> {
+        let turn = Turn { class, object, method, invoke, deadline, origin };
         let mut called = false;
-        let done = self.runs(class, object, method, invoke, deadline, origin, &mut called).await;
+        let done = self.runs(turn, &mut called).await;
         done.map_err(|problem| if called { nested::after_calls(problem) } else { problem })
     }
 
     /// Its runs; `called` tells whether one of them has called others.
-    #[allow(clippy::too_many_arguments, reason = "each is a part of what is run where")]
-    async fn runs(
-        &self,
-        class: &ClassName,
-        object: &ObjectId,
-        method: &MethodName,
-        invoke: &Invoke,
-        deadline: Instant,
-        origin: &Origin,
-        called: &mut bool,
-    ) -> Result<Invoked, Problem> {
+    async fn runs(&self, turn: Turn<'_>, called: &mut bool) -> Result<Invoked, Problem> {
+        let Turn { class, object, method, invoke, deadline, origin } = turn;
         let home = self.home(class, object)?;
         home.partition.leadership()?; // who does not lead keeps nobody waiting
         let mut place = self.mailboxes.enter(home.class, object).await?;
@@ -187,7 +187,7 @@ impl Turns {
                 Looked::Known(known) => return invoked_again(known),
                 Looked::Again => continue,
             }
-            let run = Run { class: &loaded, stage, method, invoke, id: id.as_ref(), deadline, origin };
+            let run = Run { turn, class: &loaded, stage, id: id.as_ref() };
             match self.run_once(run, &mut place, called).await? {
                 Ran::Done(invoked) => return Ok(invoked),
                 Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
@@ -220,7 +220,7 @@ impl Turns {
     }
 
     async fn run_once(&self, run: Run<'_>, place: &mut Place, called: &mut bool) -> Result<Ran, Problem> {
-        let Run { class, stage, method, invoke, id, deadline, origin } = run;
+        let Run { turn: Turn { method, invoke, deadline, origin, .. }, class, stage, id } = run;
         let (home, object, head) = (stage.home, stage.object, stage.head()?);
         let bound = bound(class, home, object, (home.partition.reader(), head, stage.ahead.clone()));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);

@@ -31,9 +31,9 @@ impl State {
         let until = self.until.min(Instant::now() + Duration::from_millis(NESTED_MS_MAX));
         // left in place when the turn ends while it waits: then that is why it ended
         self.waits_for = Some(callee.to_string());
-        let called = self.access.call(&self.call, callee, until).await;
+        let answer = self.access.call(&self.call, callee, until).await;
         self.waits_for = None;
-        Ok(called?.map(Vec::from).map_err(told))
+        Ok(answer?.map(Vec::from).map_err(told))
     }
 }
 

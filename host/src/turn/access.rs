@@ -41,7 +41,7 @@ impl Bound {
     /// A field as the turn found it. What is under way is looked at first: a commit that is applied in between is seen
     /// there or below.
     pub(super) fn field(&self, key: &FieldKey) -> Result<Option<Bytes>, Problem> {
-        if let Some(value) = self.ahead.as_ref().and_then(|ahead| ahead.chain.get(key)) {
+        if let Some(Seen::Here(value)) = self.ahead.as_ref().map(|ahead| ahead.chain.get(key)) {
             return Ok(value);
         }
         match &self.head {

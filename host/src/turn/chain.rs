@@ -16,7 +16,7 @@ use oprc_odgm::Head;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Seen};
 
 /// Commits of one object that may be under way at once; at so many the next turn waits.
 pub(super) const AHEAD_COMMITS_MAX: usize = 256;
@@ -158,10 +158,11 @@ impl Chain {
         inner.broken = !inner.links.is_empty();
     }
 
-    /// What the commits under way make of a field; none when they leave it as it is. To be asked before the committed state
-    /// is, so that a commit which is applied in between is seen here or there.
-    pub(super) fn get(&self, key: &FieldKey) -> Option<Option<Bytes>> {
-        self.inner.lock().fields.get(key).map(|(value, _)| value.clone())
+    /// What the commits under way make of a field. To be asked before the committed state is, so that a commit which is
+    /// applied in between is seen here or there.
+    pub(super) fn get(&self, key: &FieldKey) -> Seen {
+        let inner = self.inner.lock();
+        inner.fields.get(key).map_or(Seen::Below, |(value, _)| Seen::Here(value.clone()))
     }
 
     /// What they make of all fields. As [`Self::get`].

@@ -20,7 +20,10 @@ fn set(name: &str, value: &str) -> Vec<(FieldKey, Option<Bytes>)> {
 }
 
 fn value(chain: &Chain, name: &str) -> Option<String> {
-    chain.get(&key(name)).map(|value| String::from_utf8(value.unwrap_or_default().to_vec()).unwrap())
+    match chain.get(&key(name)) {
+        Seen::Here(value) => Some(String::from_utf8(value.unwrap_or_default().to_vec()).unwrap()),
+        Seen::Below => None,
+    }
 }
 
 /// Adds commits of one field each; the object was at version 1 before.
@@ -38,7 +41,7 @@ fn chain_of(count: usize, value: &str) -> (Arc<Chain>, Vec<Arc<Link>>) {
 fn without_commits_under_way_the_committed_state_counts() {
     let (chain, _) = chain_of(0, "");
     assert!(chain.ready().now_or_never().unwrap().is_none());
-    assert_eq!(chain.get(&key("f0")), None);
+    assert_eq!(chain.get(&key("f0")), Seen::Below);
 }
 
 #[test]
@@ -131,5 +134,5 @@ fn one_object_runs_ahead_by_so_many_bytes() {
 fn a_deleted_field_is_gone_ahead_too() {
     let chain = Arc::new(Chain::default());
     chain.push(3, head(2), vec![(key("f"), None)], "");
-    assert_eq!(chain.get(&key("f")), Some(None));
+    assert_eq!(chain.get(&key("f")), Seen::Here(None));
 }

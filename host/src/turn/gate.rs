@@ -15,7 +15,7 @@ pub(super) enum Looked {
     /// Nothing: it may run.
     New,
     /// It took effect.
-    Known(Known),
+    Known(Box<Known>),
     /// To be looked at again: an earlier try was under way and is decided now, or what the object stood on is given up.
     Again,
 }
@@ -36,7 +36,7 @@ impl Stage<'_> {
             first.stood().await;
             return Ok(Looked::Again);
         }
-        Ok(id.known(self.home, self.object)?.map_or(Looked::New, Looked::Known))
+        Ok(id.known(self.home, self.object)?.map_or(Looked::New, |known| Looked::Known(Box::new(known))))
     }
 
     /// Whether an answer may leave that rests on `base`, the object as a turn began with it, and commits nothing. To be

@@ -156,7 +156,7 @@ async fn turns_that_were_built_on_what_did_not_stand_run_again() {
             match partition.commit(commit).await.unwrap() {
                 CommitReply::Committed(_) => done += 1,
                 CommitReply::Rejected(_) => {}
-                other => panic!("{other:?}"),
+                other @ CommitReply::Known(_) => panic!("{other:?}"),
             }
         }
         done
@@ -195,10 +195,10 @@ async fn who_goes_away_takes_back_only_what_was_not_handed_over() {
     let mut handed_over = Box::pin(bed.put(WriteMode::Merge, "x"));
     let begun = (&mut handed_over).now_or_never();
     let (class, partition) = bed.home();
-    let held = bed.turns.mailboxes.enter(class, &ObjectId::parse("o").unwrap()).await.unwrap();
+    let turn_of_another = bed.turns.mailboxes.enter(class, &ObjectId::parse("o").unwrap()).await.unwrap();
     let mut waiting = Box::pin(bed.put(WriteMode::Merge, "y"));
     assert!(begun.is_some() || (&mut waiting).now_or_never().is_none());
-    drop((handed_over, waiting, held));
+    drop((handed_over, waiting, turn_of_another));
     // those who come after find all that was handed over, and nothing else
     let after = bed.put(WriteMode::Merge, "z").await.unwrap();
     let reader = partition.reader();

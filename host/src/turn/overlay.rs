@@ -25,7 +25,7 @@ pub(crate) struct Overlay {
 /// What a turn sees of one field.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// The turn itself decided it.
+    /// It is decided up here: by the turn itself, or by a commit under way.
     Here(Option<Bytes>),
     /// The committed value counts.
     Below,

@@ -184,7 +184,7 @@ impl Turns {
             let stage = Stage { home: &home, term, object, ahead };
             match stage.look(&mut place, id.as_ref()).await? {
                 Looked::New => {}
-                Looked::Known(known) => return invoked_again(known),
+                Looked::Known(known) => return invoked_again(*known),
                 Looked::Again => continue,
             }
             let run = Run { turn, class: &loaded, stage, id: id.as_ref() };

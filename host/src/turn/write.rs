@@ -41,7 +41,7 @@ impl Turns {
             let stage = Stage { home: &home, term, object: &object, ahead };
             match stage.look(&mut place, id.as_ref()).await? {
                 Looked::New => {}
-                Looked::Known(known) => return written_again(known),
+                Looked::Known(known) => return written_again(*known),
                 Looked::Again => continue,
             }
             match self.write_once(&class, &stage, &mut place, (&write, id.as_ref())).await? {

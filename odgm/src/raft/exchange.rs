@@ -23,6 +23,7 @@ use super::inbound::Inbound;
 use super::rest::{self, Rest};
 use super::sending::Sending;
 use super::signs::Signs;
+use super::window::Windows;
 use super::wire::{Body, GroupMessage, Refused};
 
 /// How often each host says that it is there.
@@ -42,6 +43,7 @@ pub(crate) struct Exchange {
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<Body>>>,
     sending: Sending,
+    windows: Windows,
     holds: Holds,
     groups: RwLock<HashMap<u64, Arc<Inbound>>>,
     signs: Arc<Signs>,
@@ -65,6 +67,7 @@ impl Exchange {
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
             sending: Sending::default(),
+            windows: Windows::default(),
             holds: Holds::default(),
             groups: RwLock::default(),
             signs: Arc::new(Signs::new()),
@@ -82,6 +85,10 @@ impl Exchange {
 
     pub(super) fn sending(&self) -> &Sending {
         &self.sending
+    }
+
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
     }
 
     /// The groups whose logs must not be purged for now.

@@ -33,6 +33,7 @@ mod tail;
 #[cfg(test)]
 mod tail_tests;
 mod types;
+mod window;
 mod wire;
 
 pub(crate) use self::exchange::{Exchange, Inlet};

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, Stream, StreamExt as _};
@@ -23,6 +24,7 @@ use super::authority::Authority;
 use super::exchange::{Exchange, Ticket};
 use super::snapshot::SnapshotData;
 use super::types::{LogId, RaftVote, Snapshot, TypeConfig};
+use super::window::{Taken, Window};
 use super::wire::{Append, Body};
 use super::{message, sending};
 
@@ -47,6 +49,7 @@ pub(super) struct Peer {
     group: u64,
     target: u64,
     lane: Lane,
+    window: Window,
     authority: Arc<OnceLock<Authority>>,
 }
 
@@ -69,7 +72,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 impl Network {
     fn peer(&self, target: u64, lane: Lane) -> Peer {
         let (exchange, authority) = (self.exchange.clone(), self.authority.clone());
-        Peer { exchange, group: self.group, target, lane, authority }
+        let window = exchange.windows().of(target);
+        Peer { exchange, group: self.group, target, lane, window, authority }
     }
 }
 
@@ -78,13 +82,14 @@ impl Peer {
         self.exchange.ask(self.target, lane, self.group, body)
     }
 
-    fn ask_to_append(&self, request: &AppendEntriesRequest<TypeConfig>) -> Ticket {
+    fn ask_to_append(&self, request: &AppendEntriesRequest<TypeConfig>) -> (Ticket, Taken) {
         let append = Append {
             seen: self.exchange.signs().seen(self.target),
             unconfirmed_ms: self.authority.get().and_then(Authority::unconfirmed_ms),
             ..message::append(request)
         };
-        self.ask(self.lane, Body::Append(append))
+        let taken = self.window.take(append.entries.iter().map(Bytes::len).sum());
+        (self.ask(self.lane, Body::Append(append)), taken)
     }
 
     fn unreachable(&self, reason: impl std::fmt::Display) -> Unreachable<TypeConfig> {
@@ -123,6 +128,7 @@ struct Pipeline<'p, S> {
 /// One request on its way, with what its success means.
 struct Sent {
     ticket: Ticket,
+    _taken: Taken,
     deadline: Instant,
     prev: Option<LogId>,
     last: Option<LogId>,
@@ -131,15 +137,15 @@ struct Sent {
 impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<'_, S> {
     fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let ticket = self.peer.ask_to_append(request);
+        let (ticket, _taken) = self.peer.ask_to_append(request);
         let deadline = Instant::now() + self.patience;
-        self.sent.push_back(Sent { ticket, deadline, prev: request.prev_log_id, last });
+        self.sent.push_back(Sent { ticket, _taken, deadline, prev: request.prev_log_id, last });
     }
 
     /// Sends what there is to send, until the oldest request is answered.
     async fn next(&mut self) -> Option<Rpc<StreamAppendResult<TypeConfig>>> {
         loop {
-            let room = !self.ended && self.sent.len() < WINDOW;
+            let room = !self.ended && self.sent.len() < WINDOW && !self.peer.window.is_full();
             let Some(oldest) = self.sent.front_mut() else {
                 if self.ended {
                     return None;
@@ -180,7 +186,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Rpc<AppendEntriesResponse<TypeConfig>> {
-        let ticket = self.ask_to_append(&request);
+        let (ticket, _taken) = self.ask_to_append(&request);
         match self.reply(ticket, option.hard_ttl()).await? {
             Body::Appended(appended) => Ok(message::append_response(&appended)),
             other => Err(self.unexpected(&other)),

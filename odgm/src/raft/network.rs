@@ -137,9 +137,9 @@ struct Sent {
 impl<S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin> Pipeline<'_, S> {
     fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let (ticket, _taken) = self.peer.ask_to_append(request);
+        let (ticket, taken) = self.peer.ask_to_append(request);
         let deadline = Instant::now() + self.patience;
-        self.sent.push_back(Sent { ticket, _taken, deadline, prev: request.prev_log_id, last });
+        self.sent.push_back(Sent { ticket, _taken: taken, deadline, prev: request.prev_log_id, last });
     }
 
     /// Sends what there is to send, until the oldest request is answered.

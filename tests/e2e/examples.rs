@@ -24,7 +24,8 @@ async fn account(server: Server) {
     class.object("nobody").get().await.problem(Code::NotFound);
 }
 
-/// An order that is paid stays so, one that is not expires; the log has heard of all of it.
+/// An order that is paid stays so, one that is not expires after a reminder, and what it had reserved is back in stock; the
+/// log has heard of all of it.
 async fn order_and_audit(server: Server) {
     let audit = Class::deploy(&server, "Audit", guests::audit(), "").await;
     let trigger = format!(
@@ -35,15 +36,24 @@ async fn order_and_audit(server: Server) {
     let class =
         Class::deploy(&server, "Order", guests::order(), &format!("readonly = [\"status\"]\n{trigger}"))
             .await;
-    let (paid, late) = (class.object("paid"), class.object("late"));
-    paid.invoke("place", json!({ "item": "tea", "pay-within-ms": 60_000 })).await.expect(204);
+    let (paid, late, stock) = (class.object("paid"), class.object("late"), class.object("stock-tea"));
+    assert_eq!(stock.invoke("restock", json!({ "count": 5 })).await.expect(200).json(), 5);
+    paid.invoke("place", json!({ "item": "tea", "count": 2, "pay-within-ms": 60_000 })).await.expect(204);
     paid.invoke("pay", json!({})).await.expect(204);
-    late.invoke("place", json!({ "item": "rum", "pay-within-ms": 100 })).await.expect(204);
+    for (item, count) in [("tea", 4), ("rum", 1)] {
+        let order = json!({ "item": item, "count": count, "pay-within-ms": 1 });
+        class.object("refused").invoke("place", order).await.problem(Code::FunctionError);
+    }
+    class.object("refused").get().await.problem(Code::NotFound);
+    late.invoke("place", json!({ "item": "tea", "count": 3, "pay-within-ms": 200 })).await.expect(204);
     eventually("the late one expires", || async {
         (late.invoke("status", json!({})).await.expect(200).json() == "expired").then_some(())
     })
     .await;
     late.invoke("pay", json!({})).await.problem(Code::FunctionError);
+    assert_eq!(late.fields().await["reminded"]["$text"], "yes");
+    eventually("what was reserved is back", || async { (stock.fields().await["left"] == 3).then_some(()) })
+        .await;
     assert_eq!(paid.invoke("status", json!({})).await.expect(200).json(), "paid");
     let log = audit.object("orders");
     let fields = eventually("the log has four entries", || async {
@@ -66,7 +76,7 @@ async fn order_and_audit(server: Server) {
         of("/late"),
         [
             format!("{name}/late version 1: status from nothing to placed"),
-            format!("{name}/late version 2: status from placed to expired"),
+            format!("{name}/late version 3: status from placed to expired"),
         ]
     );
 }

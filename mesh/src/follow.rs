@@ -174,7 +174,7 @@ async fn attend(mesh: Weak<Member>, guest: Guest) {
             return;
         }
         mute_since = greeted.mute.then(|| mute_since.unwrap_or_else(Instant::now));
-        if guest.is_split(mute_since) {
+        if guest.is_split(mute_since, greeted.by) {
             renew(&mesh, guest.node);
         }
         if greeted.by.is_some() {
@@ -255,12 +255,12 @@ impl Guest {
 
     /// Whether the link to it has to be made anew: it has been mute since then. Once, until it answers; if that did not
     /// help, it is the process.
-    fn is_split(&self, mute_since: Option<Instant>) -> bool {
+    fn is_split(&self, mute_since: Option<Instant>, answered_by: Option<Way>) -> bool {
         let mut shown = self.shown.lock();
-        let Some(since) = mute_since else {
+        if answered_by == Some(Way::Direct) {
             shown.mute.remove(&self.inbox);
-            return false;
-        };
+        }
+        let Some(since) = mute_since else { return false };
         if since.elapsed() < Duration::from_millis(MUTE_MS) {
             return false;
         }

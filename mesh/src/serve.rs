@@ -131,10 +131,7 @@ async fn run(
         let detail = format!("the request is of mesh version {version}; this node knows {VERSION}");
         return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::NotRun));
     }
-    let Some(op) = op else {
-        let problem = Problem::new(Code::Invalid, "the request names no operation that this node knows");
-        return Err(problem.with_effect(Effect::NotRun));
-    };
+    let Some(op) = op else { return Err(no_operation()) };
     let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(DEADLINE_MS_MAX));
     timeout_at(deadline, handler.handle(op, deadline)).await.unwrap_or_else(|_| Err(too_late()))
 }
@@ -142,6 +139,11 @@ async fn run(
 /// Whether somebody's turn waits for it.
 fn is_nested(op: Option<&Op>) -> bool {
     matches!(op, Some(Op::Invoke(invoke)) if !invoke.chain.is_empty())
+}
+
+fn no_operation() -> Problem {
+    let problem = Problem::new(Code::Invalid, "the request names no operation that this node knows");
+    problem.with_effect(Effect::NotRun)
 }
 
 fn panicked() -> Problem {

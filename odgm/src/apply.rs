@@ -145,7 +145,8 @@ fn apply<'a>(
     }
     let head = view.head(commit.class, &commit.object)?;
     let current = head.map_or_else(Tag::default, |head| head.tag);
-    if commit.base != current || !has_timers(desk, commit)? {
+    let bound = change != Change::Keep || !commit.unbound;
+    if (bound && commit.base != current) || !has_timers(desk, commit)? {
         return Ok(CommitReply::Rejected(Rejection::Base { current }));
     }
     if commit.revision > revision {

@@ -334,6 +334,12 @@ fn an_outcome_alone_leaves_the_object_as_it_is() {
     assert_eq!(model.tag("a"), at);
     // it rests on what it was computed from like any other
     assert!(matches!(model.apply(&[keep(ABSENT, "two")], 7)[0], CommitReply::Rejected(_)));
+    // unless it was computed from nothing of it; one that changes something always was
+    let unbound = |commit| CommitRecord { unbound: true, ..commit };
+    let two = model.apply(&[unbound(keep(ABSENT, "two"))], 8);
+    assert_eq!(two, [CommitReply::Committed(Some(at))]);
+    let three = model.apply(&[unbound(call("three", ABSENT, Change::Merge))], 9);
+    assert!(matches!(three[0], CommitReply::Rejected(_)));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::record::{CommitRecord, KnownRecord};
 use crate::store::AskedCall;
 use crate::types::{Change, CommitReply, Known, Outcome, Rejection};
 
-/// The object may move between a look at it and the commit so often.
+/// The class may be deployed anew between a look at it and the commit so often.
 const TRIES_MAX: usize = 16;
 
 impl Partition {
@@ -57,15 +57,13 @@ impl Partition {
         outcome: Outcome,
     ) -> Result<(), Problem> {
         for _ in 0..TRIES_MAX {
-            let state = self.raft().state();
-            let head = state.head(class, object)?;
             let record = CommitRecord {
                 term,
                 class,
-                revision: state.revision(class)?,
+                revision: self.raft().state().revision(class)?,
                 object: object.to_owned(),
-                base: head.map(|head| head.tag).unwrap_or_default(),
                 change: Change::Keep as i32,
+                unbound: true,
                 invocation: invocation.to_owned(),
                 outcome: Some(outcome.clone()),
                 settle: Some(settle.clone()),
@@ -79,7 +77,7 @@ impl Partition {
             }
         }
         let busy =
-            Problem::new(Code::Unavailable, "the object kept moving while the call's outcome was kept");
+            Problem::new(Code::Unavailable, "the class kept changing while the call's outcome was kept");
         Err(busy.with_effect(Effect::NotRun))
     }
 }

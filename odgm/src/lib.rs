@@ -56,6 +56,6 @@ pub use mail::{
     Verdict,
 };
 pub use node::{Odgm, Prepared};
-pub use partition::{Partition, UnderWay};
+pub use partition::{Ended, Partition, UnderWay};
 pub use store::{AskedCall, EventsOf, Inbound, Reader};
 pub use types::{Change, Commit, CommitReply, Head, Known, LogStats, NewRevision, Outcome, Rejection, Told};

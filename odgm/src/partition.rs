@@ -17,12 +17,23 @@ use crate::raft::{Group, Standing};
 use crate::record::CommitRecord;
 use crate::store::{EventsOf, Reader};
 use crate::types::{Commit, CommitReply};
-use crate::under_way::Outcome;
+use crate::under_way::{Caller, Outcome};
 
 /// A commit that was handed over. Dropped before it is proposed, it is taken back.
 pub struct UnderWay {
     answer: oneshot::Receiver<Outcome>,
+    ended: oneshot::Receiver<()>,
     poison: Poison,
+}
+
+/// The end of a commit that was handed over; see [`UnderWay::answered`].
+pub struct Ended(oneshot::Receiver<()>);
+
+impl Ended {
+    /// Waits until the commit is decided, or can no longer be in its term.
+    pub async fn wait(self) {
+        let _ = self.0.await; // nothing is ever sent
+    }
 }
 
 impl UnderWay {
@@ -31,7 +42,13 @@ impl UnderWay {
     /// # Errors
     /// As [`Partition::commit`].
     pub async fn decided(self) -> Result<CommitReply, Problem> {
-        self.answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)))
+        self.answered().await.0
+    }
+
+    /// The same. Where the answer is that nobody knows, the commit may be decided yet: the second tells when no more.
+    pub async fn answered(self) -> (Result<CommitReply, Problem>, Ended) {
+        let answer = self.answer.await.unwrap_or_else(|_| Err(not_decided(&self.poison)));
+        (answer, Ended(self.ended))
     }
 }
 
@@ -91,6 +108,15 @@ impl Partition {
         self.poison.check().map_err(not_run)?;
         let standing = *self.standing.read();
         standing.leads.filter(|_| *self.open.borrow()).ok_or_else(|| not_leader(standing.leader))
+    }
+
+    /// The same, if a commit can be decided now.
+    ///
+    /// # Errors
+    /// As [`Self::leadership`]; `no-quorum` when a majority was not heard of for a while.
+    pub fn serves(&self) -> Result<u64, Problem> {
+        let term = self.leadership()?;
+        if self.group.is_cut_off() { Err(cut_off()) } else { Ok(term) }
     }
 
     /// Makes sure that what a reader sees from now on holds all that was acknowledged before this call; gives the term in
@@ -162,12 +188,12 @@ impl Partition {
         if self.group.is_cut_off() {
             return Err(cut_off());
         }
-        let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { commit, reply };
+        let ((reply, answer), (end, ended)) = (oneshot::channel(), oneshot::channel());
+        let waiting = Waiting { commit, caller: Caller { answer: reply, ended: end } };
         if self.commits.send(waiting).await.is_err() {
             return Err(not_decided(&self.poison).with_effect(Effect::NotRun));
         }
-        Ok(UnderWay { answer, poison: self.poison.clone() })
+        Ok(UnderWay { answer, ended, poison: self.poison.clone() })
     }
 
     /// Follows the number of the newest event here: what can be read with [`Self::read_events`].

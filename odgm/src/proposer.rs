@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::outcome::Problem;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ use crate::problem::{cut_off, not_decided, not_leader, of_proposal};
 use crate::raft::{Command, Group, ProposalError, Reply};
 use crate::record::{CommitBatch, CommitRecord};
 use crate::types::ENTRY_COMMITS_MAX;
-use crate::under_way::{Callers, Outcome, UnderWay, tell_all};
+use crate::under_way::{Caller, Callers, UnderWay, tell_all};
 
 /// Commits that wait for their entry, at the most; more make their callers wait to be taken in.
 pub(crate) const WAITING_COMMITS_MAX: usize = 4096;
@@ -33,7 +33,7 @@ const FINISH_MAX: Duration = Duration::from_secs(8);
 /// A commit and who waits for it.
 pub(crate) struct Waiting {
     pub(crate) commit: CommitRecord,
-    pub(crate) reply: oneshot::Sender<Outcome>,
+    pub(crate) caller: Caller,
 }
 
 /// See the module.
@@ -133,13 +133,13 @@ impl Proposer {
 
     /// Refuses what was gathered: nothing of it was proposed.
     fn refuse(&mut self, problem: &Problem) {
-        tell_all(self.gathered.drain(..).map(|waiting| waiting.reply), problem);
+        tell_all(self.gathered.drain(..).map(|waiting| waiting.caller.answer), problem);
     }
 
     /// The commits of the next entry. A caller that is gone is left out: nothing was promised to it yet.
-    fn close_entry(&mut self) -> (Vec<CommitRecord>, Vec<oneshot::Sender<Outcome>>) {
+    fn close_entry(&mut self) -> (Vec<CommitRecord>, Vec<Caller>) {
         let mut commits = Vec::with_capacity(self.gathered.len());
-        let mut replies = Vec::with_capacity(self.gathered.len());
+        let mut callers = Vec::with_capacity(self.gathered.len());
         let mut bytes = 0;
         while let Some(next) = self.gathered.front() {
             bytes += next.commit.bytes();
@@ -147,22 +147,17 @@ impl Proposer {
             if full {
                 break;
             }
-            if let Some(Waiting { commit, reply }) = self.gathered.pop_front()
-                && !reply.is_closed()
+            if let Some(Waiting { commit, caller }) = self.gathered.pop_front()
+                && !caller.answer.is_closed()
             {
                 commits.push(commit);
-                replies.push(reply);
+                callers.push(caller);
             }
         }
-        (commits, replies)
+        (commits, callers)
     }
 
-    async fn propose(
-        &self,
-        commits: Vec<CommitRecord>,
-        waiting: Vec<oneshot::Sender<Outcome>>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    async fn propose(&self, commits: Vec<CommitRecord>, waiting: Vec<Caller>, permit: OwnedSemaphorePermit) {
         let entry = Command::Commits(Arc::new(CommitBatch { commits, now_ms: now_ms() }));
         let callers = Arc::new(Callers::new(waiting));
         self.under_way.begin(&callers);

@@ -134,6 +134,9 @@ pub(crate) struct CommitRecord {
     pub(crate) settle: Option<Settle>,
     #[prost(message, repeated, tag = "16")]
     pub(crate) emitted: Vec<Emitted>,
+    /// It was computed from nothing of the object and changes nothing of it: it holds wherever the object stands.
+    #[prost(bool, tag = "17")]
+    pub(crate) unbound: bool,
 }
 
 /// A call that took effect, under its class, object and invocation id.
@@ -203,6 +206,7 @@ impl From<Commit> for CommitRecord {
             writes: commit.writes,
             invocation: commit.invocation,
             outcome: commit.outcome,
+            unbound: false,
             emitted: commit.emitted,
             sends: commit.post.sends,
             cancels: commit.post.cancels,

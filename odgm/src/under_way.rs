@@ -21,17 +21,30 @@ const LOOKS_MAX: u32 = 12;
 /// How a commit came out.
 pub(crate) type Outcome = Result<CommitReply, Problem>;
 
+/// Who waits for a commit.
+pub(crate) struct Caller {
+    /// Takes what came of it, or that nobody knows.
+    pub(crate) answer: oneshot::Sender<Outcome>,
+    /// Dropped once it is decided, or certainly not proposed: later than the answer that nobody knows.
+    pub(crate) ended: oneshot::Sender<()>,
+}
+
 /// The callers of one entry: whoever comes first answers them.
-pub(crate) struct Callers(Mutex<Vec<oneshot::Sender<Outcome>>>);
+pub(crate) struct Callers {
+    answers: Mutex<Vec<oneshot::Sender<Outcome>>>,
+    _ended: Vec<oneshot::Sender<()>>,
+}
 
 impl Callers {
-    pub(crate) fn new(callers: Vec<oneshot::Sender<Outcome>>) -> Self {
-        Self(Mutex::new(callers))
+    pub(crate) fn new(callers: Vec<Caller>) -> Self {
+        let (answers, ended): (Vec<_>, _) =
+            callers.into_iter().map(|caller| (caller.answer, caller.ended)).unzip();
+        Self { answers: Mutex::new(answers), _ended: ended }
     }
 
     /// Those that were not answered yet.
     pub(crate) fn take(&self) -> Vec<oneshot::Sender<Outcome>> {
-        std::mem::take(&mut *self.0.lock())
+        std::mem::take(&mut *self.answers.lock())
     }
 
     /// Answers those that were not answered yet.
@@ -115,8 +128,9 @@ mod tests {
     fn callers_are_told_once_after_their_patience() {
         let under_way = UnderWay::default();
         assert!(!under_way.look(true));
-        let (tell, mut told) = oneshot::channel();
-        let callers = Arc::new(Callers::new(vec![tell]));
+        let (answer, mut told) = oneshot::channel();
+        let (ended, mut end) = oneshot::channel();
+        let callers = Arc::new(Callers::new(vec![Caller { answer, ended }]));
         under_way.begin(&callers);
         // a look at which all is well begins the count anew
         for stuck in [true, false] {
@@ -132,7 +146,9 @@ mod tests {
         let problem = told.try_recv().unwrap().unwrap_err();
         assert_eq!((problem.kind(), problem.effect()), (Code::NoQuorum, Effect::Unknown));
         assert!(callers.take().is_empty());
+        assert_eq!(end.try_recv(), Err(oneshot::error::TryRecvError::Empty), "it may be decided yet");
         drop(callers);
+        assert_eq!(end.try_recv(), Err(oneshot::error::TryRecvError::Closed));
         assert!(!under_way.look(true));
     }
 }

@@ -10,11 +10,12 @@ use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, FieldWrite, Tag};
-use oprc_odgm::{Change, Head, Reader};
+use oprc_odgm::{Change, Head, Partition, Reader};
 use tokio::time::Instant;
 
 use super::chain::Ahead;
 use super::emits::Emits;
+use super::gate::Gate;
 use super::mail::Mail;
 use super::nested::{self, Caller};
 use super::others::Others;
@@ -35,6 +36,8 @@ pub(crate) struct Bound {
     pub(crate) head: Option<Head>,
     /// Commits under way that it builds on.
     pub(super) ahead: Option<Ahead>,
+    /// In which term a turn runs that may write, and where.
+    pub(super) led: Option<(Arc<Partition>, u64)>,
 }
 
 impl Bound {
@@ -132,6 +135,13 @@ impl TurnAccess {
         let (letters, cancels) = self.mail.into_parts();
         let (change, emitted) = (self.overlay.into_change(exists), self.emits.into_items());
         Parts { change, emitted, letters, cancels, bound: self.bound }
+    }
+
+    /// What has to be passed before anything leaves; none for a function and for what only reads.
+    fn gate(&self) -> Option<Gate> {
+        let bound = self.bound.as_ref()?;
+        let (partition, term) = bound.led.clone()?;
+        Some(Gate { partition, term, ahead: bound.ahead.clone() })
     }
 
     fn head(&self) -> Option<&Head> {
@@ -249,8 +259,15 @@ impl ObjectAccess for TurnAccess {
         let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
         let from = Caller { call, object, reads_only, number: self.calls };
         self.calls += 1;
-        let ahead = self.bound.as_ref().and_then(|bound| bound.ahead.clone());
-        nested::call(&self.others, &from, callee, until, ahead).boxed()
+        nested::call(&self.others, &from, callee, until, self.gate()).boxed()
+    }
+
+    fn settled(&self, until: Instant) -> BoxFuture<'static, Result<(), Problem>> {
+        // what is durable is what is read of others: only of its own object does the turn know more
+        match self.gate().filter(|gate| gate.ahead.is_some()) {
+            Some(gate) => gate.pass(until).boxed(),
+            None => std::future::ready(Ok(())).boxed(),
+        }
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

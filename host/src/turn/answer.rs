@@ -10,7 +10,7 @@ use oprc_odgm::{Asked, Inbound, Message};
 use tokio::time::Instant;
 
 use super::deliver::{Came, DELIVERY_MAX};
-use super::effects::Origin;
+use super::effects::{Origin, try_of};
 use super::once::{CallId, told_of};
 use super::run::Turns;
 use super::standing::CallKey;
@@ -62,11 +62,13 @@ impl Turns {
     ) -> Result<Invoked, Problem> {
         let method = MethodName::parse(&invoke.method)?;
         let loaded = self.classes.resolve(class).await?;
+        let revived = inbound.message.revived;
+        let tried = try_of(revived, inbound.attempts);
         let running = || self.standing.run(call_key(&inbound.message).unwrap_or_default());
         match object {
             None => {
                 let _running = running();
-                self.function(class, &method, invoke, deadline, Some(inbound.attempts)).await
+                self.function(class, &method, invoke, deadline, Some(tried)).await
             }
             Some(object) if loaded.is_readonly(&method) => {
                 let _running = running();
@@ -74,7 +76,7 @@ impl Turns {
             }
             Some(object) => {
                 let delivery = Some((inbound.key, inbound.attempts));
-                let origin = Origin { depth: 0, delivery, asked: true };
+                let origin = Origin { delivery, asked: true, revived, ..Origin::default() };
                 self.turn(class, object, &method, invoke, deadline, &origin).await
             }
         }

@@ -5,6 +5,10 @@
 //! known where the object will stand. Each commit is fenced by that, so if one fails, those after it cannot take effect;
 //! the chain is broken, and their turns run again on what is committed. A reply leaves only with its own commit, or, of a
 //! turn that wrote nothing, with the last one that it built on.
+//!
+//! The fence is a version, and other commits may lead to the same one. So *every* commit of the object is here until it is
+//! decided, also one that nobody may run ahead of, whose caller went away, or of which the caller was told that nobody
+//! knows: as long as such a one is here no turn begins, and none that has begun hands over a commit that builds on it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -77,6 +81,13 @@ pub(super) struct Ahead {
     pub(super) last: Arc<Link>,
 }
 
+impl Ahead {
+    /// Whether what it builds on cannot stand any more, as far as is known.
+    pub(super) fn is_lost(&self) -> bool {
+        *self.last.stood.borrow() == Some(false) || self.chain.is_broken()
+    }
+}
+
 impl Chain {
     /// Waits until the next turn may begin; what it starts on, or none when that is the committed state alone. To be called
     /// by whoever has the object's turn.
@@ -102,18 +113,21 @@ impl Chain {
         self.inner.lock().calls.get(invocation).cloned()
     }
 
-    /// Adds a commit that was handed over in `term` and will leave the object at `head`.
+    /// Adds a commit that was handed over in `term` and will leave the object at `head`; none when nobody may build on it.
     pub(super) fn push(
         &self,
         term: u64,
-        head: Head,
+        head: Option<Head>,
         writes: Vec<(FieldKey, Option<Bytes>)>,
         invocation: &str,
     ) -> Arc<Link> {
         let mut inner = self.inner.lock();
         let number = inner.next;
         inner.next += 1;
-        (inner.term, inner.head) = (term, head);
+        match head {
+            Some(head) => (inner.term, inner.head) = (term, head),
+            None => inner.broken = true,
+        }
         let size = |(key, value): &(FieldKey, Option<Bytes>)| {
             key.as_str().len() + value.as_ref().map_or(0, Bytes::len)
         };
@@ -150,6 +164,11 @@ impl Chain {
         drop(inner);
         link.stood.send_replace(Some(stood));
         self.decided.notify_one();
+    }
+
+    /// Whether one of the commits under way failed, or was given up.
+    fn is_broken(&self) -> bool {
+        self.inner.lock().broken
     }
 
     /// Nothing more is built on what is under way.

@@ -31,7 +31,7 @@ fn chain_of(count: usize, value: &str) -> (Arc<Chain>, Vec<Arc<Link>>) {
     let chain = Arc::new(Chain::default());
     let links = (0..count).map(|n| {
         let name = format!("f{}", n % 2);
-        chain.push(3, head(n as u64 + 2), set(&name, &format!("{value}{n}")), &format!("call-{n}"))
+        chain.push(3, Some(head(n as u64 + 2)), set(&name, &format!("{value}{n}")), &format!("call-{n}"))
     });
     let links = links.collect();
     (chain, links)
@@ -84,7 +84,7 @@ fn nothing_is_built_on_a_broken_chain_until_all_of_it_is_decided() {
     assert!(next.now_or_never().unwrap().is_none(), "from the committed state, as if nothing had been");
     assert_eq!(dependent.last.stood().now_or_never(), Some(false));
     // and then it begins anew
-    chain.push(4, head(2), set("f0", "new"), "");
+    chain.push(4, Some(head(2)), set("f0", "new"), "");
     assert_eq!(chain.ready().now_or_never().unwrap().unwrap().term, 4);
 }
 
@@ -96,7 +96,7 @@ fn what_was_given_up_is_not_built_on_either() {
     chain.settle(&links[0], true);
     assert!(chain.ready().now_or_never().unwrap().is_none());
     chain.give_up();
-    chain.push(4, head(2), set("f0", "new"), "");
+    chain.push(4, Some(head(2)), set("f0", "new"), "");
     assert!(chain.ready().now_or_never().is_some(), "with nothing under way there is nothing to give up");
 }
 
@@ -104,7 +104,7 @@ fn what_was_given_up_is_not_built_on_either() {
 fn one_object_runs_ahead_by_so_many_commits() {
     let (chain, links) = chain_of(AHEAD_COMMITS_MAX - 1, "v");
     assert!(chain.ready().now_or_never().is_some());
-    chain.push(3, head(9_999), set("f0", "last"), "");
+    chain.push(3, Some(head(9_999)), set("f0", "last"), "");
     let mut full = Box::pin(chain.ready());
     assert!((&mut full).now_or_never().is_none());
     chain.settle(&links[0], true);
@@ -115,24 +115,43 @@ fn one_object_runs_ahead_by_so_many_commits() {
 fn one_object_runs_ahead_by_so_many_bytes() {
     let value = |bytes: usize| "v".repeat(bytes - "f".len());
     let chain = Arc::new(Chain::default());
-    let first = chain.push(3, head(2), set("f", &value(AHEAD_BYTES_MAX - 2)), "");
+    let first = chain.push(3, Some(head(2)), set("f", &value(AHEAD_BYTES_MAX - 2)), "");
     assert!(chain.ready().now_or_never().is_some());
-    chain.push(3, head(3), set("g", ""), "");
+    chain.push(3, Some(head(3)), set("g", ""), "");
     assert!(chain.ready().now_or_never().is_some(), "one byte is left");
-    chain.push(3, head(4), set("h", ""), "");
+    chain.push(3, Some(head(4)), set("h", ""), "");
     let mut full = Box::pin(chain.ready());
     assert!((&mut full).now_or_never().is_none());
     chain.settle(&first, true);
     assert!(full.now_or_never().unwrap().is_some());
     // one that alone is larger is taken, and the next waits for it
     let chain = Arc::new(Chain::default());
-    chain.push(3, head(2), set("f", &value(2 * AHEAD_BYTES_MAX)), "");
+    chain.push(3, Some(head(2)), set("f", &value(2 * AHEAD_BYTES_MAX)), "");
     assert!(chain.ready().now_or_never().is_none());
 }
 
 #[test]
 fn a_deleted_field_is_gone_ahead_too() {
     let chain = Arc::new(Chain::default());
-    chain.push(3, head(2), vec![(key("f"), None)], "");
+    chain.push(3, Some(head(2)), vec![(key("f"), None)], "");
     assert_eq!(chain.get(&key("f")), Seen::Here(None));
+}
+
+#[test]
+fn nobody_begins_while_a_commit_is_under_way_that_cannot_be_built_on() {
+    let (chain, _) = chain_of(0, "");
+    let link = chain.push(3, None, Vec::new(), "");
+    assert!(chain.ready().now_or_never().is_none());
+    chain.settle(&link, true);
+    assert!(chain.ready().now_or_never().unwrap().is_none());
+}
+
+#[test]
+fn who_began_on_a_commit_that_failed_is_lost_also_when_nothing_is_under_way_any_more() {
+    let (chain, links) = chain_of(1, "");
+    let ahead = chain.ready().now_or_never().unwrap().unwrap();
+    assert!(!ahead.is_lost());
+    chain.settle(&links[0], false);
+    assert!(ahead.is_lost());
+    assert!(chain.ready().now_or_never().unwrap().is_none(), "the next one begins anew");
 }

@@ -24,6 +24,11 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// Whether what it builds on cannot stand any more, as far as is known.
+    fn is_lost(&self) -> bool {
+        self.ahead.as_ref().is_some_and(Ahead::is_lost)
+    }
+
     /// Where the object stands.
     pub(super) fn head(&self) -> Result<Option<Head>, Problem> {
         match &self.ahead {
@@ -103,17 +108,20 @@ impl Turns {
             emitted: work.emitted,
             post: work.post,
         };
+        if stage.is_lost() {
+            return Ok(Committed::Again(Rejection::Base { current: commit.base }));
+        }
         let under_way = stage.home.partition.hand_over(commit).await?;
-        let reply = if let Some(after) = after {
-            let link = place.chain().push(stage.term, after, shown, invocation);
-            let told = self.follow(place, link, after.tag, under_way);
+        // at once, for the caller may go away
+        let link = place.chain().push(stage.term, after, shown, invocation);
+        if stage.is_lost() {
+            place.chain().give_up(); // meanwhile: nobody is to build on this one
+        }
+        let told = self.follow(place, link, after.map(|head| head.tag), under_way);
+        if after.is_some() {
             place.step_aside();
-            told.await.unwrap_or_else(|_| Err(stopping()))?
-        } else {
-            // nothing that is under way shows through this one; at once, for the caller may go away
-            place.chain().give_up();
-            under_way.decided().await?
-        };
+        }
+        let reply = told.await.unwrap_or_else(|_| Err(stopping()))?;
         match reply {
             CommitReply::Committed(tag) => Ok(Committed::Done(tag)),
             CommitReply::Known(known) => match id {
@@ -124,19 +132,28 @@ impl Turns {
         }
     }
 
-    /// Sees a commit through, whoever still waits for it: turns may have been built on it.
+    /// Sees a commit through, whoever still waits for it: turns may have been built on it, and none may begin without it.
     fn follow(
         &self,
         place: &Place,
         link: Arc<Link>,
-        foreseen: Tag,
+        foreseen: Option<Tag>,
         under_way: UnderWay,
     ) -> oneshot::Receiver<Result<CommitReply, Problem>> {
         let (tell, told) = oneshot::channel();
         let stay = place.stay();
         self.tasks.spawn(async move {
-            let reply = under_way.decided().await;
-            let stood = matches!(reply, Ok(CommitReply::Committed(Some(tag))) if tag == foreseen);
+            let (reply, ended) = under_way.answered().await;
+            if reply.as_ref().is_err_and(|problem| problem.effect() == Effect::Unknown) {
+                stay.chain().give_up();
+                let _ = tell.send(reply);
+                ended.wait().await;
+                return stay.chain().settle(&link, false);
+            }
+            let stood = match &reply {
+                Ok(CommitReply::Committed(tag)) => foreseen.is_none() || *tag == foreseen,
+                _ => false,
+            };
             stay.chain().settle(&link, stood);
             let _ = tell.send(reply); // its caller may be gone
         });

@@ -68,7 +68,7 @@ impl Turns {
             ..Invoke::default()
         };
         let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
-            self.function(&class, &method, &invoke, deadline, Some(inbound.attempts)).await?;
+            self.function(&class, &method, &invoke, deadline, Some(u64::from(inbound.attempts))).await?;
             return Ok(Came::Ran);
         };
         let view = self.odgm.catalog().view();
@@ -80,8 +80,11 @@ impl Turns {
             self.read(&class, &object, &method, &invoke, deadline).await?;
             return Ok(Came::Ran);
         }
-        let origin =
-            Origin { depth: message.depth, delivery: Some((inbound.key, inbound.attempts)), asked: false };
+        let origin = Origin {
+            depth: message.depth,
+            delivery: Some((inbound.key, inbound.attempts)),
+            ..Origin::default()
+        };
         self.turn(&class, &object, &method, &invoke, deadline, &origin).await?;
         Ok(Came::Settled)
     }

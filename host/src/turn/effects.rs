@@ -29,6 +29,8 @@ pub(crate) struct Origin {
     pub(crate) delivery: Option<(ReadyKey, u32)>,
     /// That is an asynchronous call, whose outcome is kept under its id.
     pub(crate) asked: bool,
+    /// How often the message was a dead letter that was tried again.
+    pub(crate) revived: u32,
 }
 
 impl Origin {
@@ -41,10 +43,15 @@ impl Origin {
 }
 
 impl Origin {
-    /// How often the message has failed that it is run for.
-    pub(super) fn tried(&self) -> Option<u32> {
-        self.delivery.map(|(_, attempts)| attempts)
+    /// Which try of its message it is run for.
+    pub(super) fn tried(&self) -> Option<u64> {
+        self.delivery.map(|(_, attempts)| try_of(self.revived, attempts))
     }
+}
+
+/// Numbers the tries of a message: each dead letter that is tried again begins its attempts anew.
+pub(super) fn try_of(revived: u32, attempts: u32) -> u64 {
+    u64::from(revived) << 32 | u64::from(attempts)
 }
 
 /// A turn that has run.

@@ -1,14 +1,22 @@
 //! The output gate of turns that commit nothing, and what is known of a call before it runs. See [`super::chain`].
 
-use oprc_mesh::id::ObjectId;
-use oprc_mesh::outcome::Problem;
-use oprc_mesh::wire::{Consistency, Tag};
-use oprc_odgm::Known;
+use std::sync::Arc;
+use std::time::Duration;
 
+use oprc_mesh::id::ObjectId;
+use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::wire::{Consistency, Tag};
+use oprc_odgm::{Known, Partition};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::chain::Ahead;
 use super::commit::Stage;
 use super::mailbox::Place;
 use super::once::CallId;
 use super::run::Home;
+
+/// How often who waits looks whether that is any use.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What is known of a call before it runs.
 pub(super) enum Looked {
@@ -33,7 +41,8 @@ impl Stage<'_> {
         let Some(id) = id else { return Ok(Looked::New) };
         if let Some(first) = place.chain().call(id.invocation) {
             place.step_aside();
-            first.stood().await;
+            let stood = self.home.while_serving(first.stood()).await;
+            stood.map_err(|problem| problem.with_effect(Effect::Unknown))?; // that one may be done
             return Ok(Looked::Again);
         }
         Ok(id.known(self.home, self.object)?.map_or(Looked::New, |known| Looked::Known(Box::new(known))))
@@ -58,13 +67,65 @@ impl Stage<'_> {
             None => self.home.stands(self.term, self.object, base, consistency).await,
             Some(ahead) => {
                 place.step_aside();
-                Ok(ahead.last.stood().await && self.home.partition.confirm(consistency).await? == self.term)
+                let stood = self.home.while_serving(ahead.last.stood()).await?;
+                Ok(stood && self.home.partition.confirm(consistency).await? == self.term)
             }
         }
     }
 }
 
+/// What has to hold before anything leaves a turn that may still fail: a call, or a read of what its object's commits change.
+pub(super) struct Gate {
+    pub(super) partition: Arc<Partition>,
+    pub(super) term: u64,
+    pub(super) ahead: Option<Ahead>,
+}
+
+impl Gate {
+    /// Waits until what the turn builds on is durable and applied, and this host certainly leads: what it was told
+    /// is current then, and not of a leader that others have replaced.
+    ///
+    /// # Errors
+    /// What ends the turn: it is to be run again, here or by another leader; `call-timeout` when that is not known in time.
+    pub(super) async fn pass(self, until: Instant) -> Result<(), Problem> {
+        let passed = timeout_at(until, async {
+            if let Some(ahead) = &self.ahead
+                && !ahead.last.stood().await
+            {
+                return Err(unfounded());
+            }
+            match self.partition.confirm(Consistency::Lease).await? {
+                term if term == self.term => Ok(()),
+                _ => Err(unfounded()),
+            }
+        });
+        passed.await.unwrap_or_else(|_| {
+            let detail = "what came before the turn was not durable in time";
+            Err(Problem::new(Code::CallTimeout, detail))
+        })
+    }
+}
+
+fn unfounded() -> Problem {
+    Problem::new(Code::Unavailable, "what the turn was built on was not committed")
+        .with_effect(Effect::NotRun)
+}
+
 impl Home {
+    /// Waits for what becomes of commits under way, as long as this host can decide any.
+    ///
+    /// # Errors
+    /// `not-leader`, `no-quorum`, `unavailable`.
+    pub(super) async fn while_serving<T>(&self, wait: impl Future<Output = T>) -> Result<T, Problem> {
+        tokio::pin!(wait);
+        loop {
+            match timeout(LOOK, &mut wait).await {
+                Ok(done) => return Ok(done),
+                Err(_) => self.partition.serves()?,
+            };
+        }
+    }
+
     /// Whether an answer may leave that rests on `base`, the object as a turn of `term` began with it, and commits
     /// nothing. To be asked after the run.
     ///

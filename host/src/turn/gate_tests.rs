@@ -187,6 +187,25 @@ async fn turns_that_were_built_on_what_did_not_stand_run_again() {
     bed.odgm.shutdown().await;
 }
 
+/// A change after which the object's fields begin anew is not run ahead of. Its caller goes away while it is under way, and two
+/// more turns come: what the second builds on the first must not be taken to stand on the change instead, though that leads to the
+/// same version.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_leaves_nobody_to_build_on_the_state_before() {
+    let bed = Bed::new().await;
+    bed.put(WriteMode::Merge, "first").await.unwrap();
+    for round in 0..300 {
+        let mut gone = Box::pin(bed.put(WriteMode::Replace, "anew"));
+        assert!((&mut gone).now_or_never().is_none());
+        tokio::time::sleep(std::time::Duration::from_micros(20 * (round % 20))).await;
+        drop(gone);
+        let (one, next) = tokio::join!(bed.put(WriteMode::Merge, "one"), bed.put(WriteMode::Merge, "next"));
+        let [one, next] = [one, next].map(|written| written.unwrap().tag.unwrap().version);
+        assert_eq!(one + 1, next, "round {round}: in the order in which they came");
+    }
+    bed.odgm.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_away_takes_back_only_what_was_not_handed_over() {
     let bed = Bed::new().await;

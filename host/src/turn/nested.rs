@@ -18,7 +18,7 @@ use oprc_odgm::crash_point;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::chain::Ahead;
+use super::gate::Gate;
 use super::once::fingerprint;
 use super::others::Others;
 use crate::value::is_json;
@@ -122,40 +122,22 @@ pub(super) fn call(
     from: &Caller<'_>,
     callee: Callee,
     until: Instant,
-    ahead: Option<Ahead>,
+    gate: Option<Gate>,
 ) -> impl Future<Output = Result<Called, Problem>> + Send + use<> {
     let plan = from.plan(callee, &others.view());
     let others = others.clone();
     async move {
         let answer = match plan? {
             Ok(outgoing) => {
-                settled(ahead, &outgoing.callee, until).await?;
+                if let Some(gate) = gate {
+                    gate.pass(until).await?;
+                }
                 depart(others, outgoing, until).await
             }
             Err(refused) => Ok(Err(refused)),
         };
         crash_point("after-call");
         answer
-    }
-}
-
-/// Waits until what the turn builds on is durable and applied.
-///
-/// # Errors
-/// What ends the turn: it did not stand, so that the turn is to be run again, or is not decided in time.
-async fn settled(ahead: Option<Ahead>, callee: &Callee, until: Instant) -> Result<(), Problem> {
-    let Some(ahead) = ahead else { return Ok(()) };
-    match timeout_at(until, ahead.last.stood()).await {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let problem = Problem::new(Code::Unavailable, "what the turn was built on was not committed");
-            Err(problem.with_effect(Effect::NotRun))
-        }
-        Err(_) => {
-            let detail =
-                format!("{callee} was not called: what came before the turn was not durable in time");
-            Err(Problem::new(Code::CallTimeout, detail))
-        }
     }
 }
 

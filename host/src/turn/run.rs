@@ -172,7 +172,7 @@ impl Turns {
             .then(|| self.standing.run((home.class, object.as_str().to_owned(), invoke.invocation.clone())));
         for _ in 0..RUNS_MAX {
             place.take_turn().await;
-            let ahead = place.chain().ready().await;
+            let ahead = home.while_serving(place.chain().ready()).await?;
             let loaded = self.classes.resolve(class).await?;
             if loaded.is_readonly(method) {
                 return Err(changed());
@@ -222,7 +222,9 @@ impl Turns {
     async fn run_once(&self, run: Run<'_>, place: &mut Place, called: &mut bool) -> Result<Ran, Problem> {
         let Run { turn: Turn { method, invoke, deadline, origin, .. }, class, stage, id } = run;
         let (home, object, head) = (stage.home, stage.object, stage.head()?);
-        let bound = bound(class, home, object, (home.partition.reader(), head, stage.ahead.clone()));
+        let led = Some((home.partition.clone(), stage.term));
+        let bound =
+            Bound { led, ..bound(class, home, object, (home.partition.reader(), head, stage.ahead.clone())) };
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);
         let (outcome, access) =
             class.module.call(call(class, method, invoke, deadline, origin.tried()), access).await;
@@ -291,7 +293,7 @@ impl Turns {
         method: &MethodName,
         invoke: &Invoke,
         deadline: Instant,
-        tried: Option<u32>,
+        tried: Option<u64>,
     ) -> Result<Invoked, Problem> {
         let class = self.classes.resolve(class).await?;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
@@ -347,7 +349,7 @@ fn bound(
     (reader, head, ahead): (Reader, Option<Head>, Option<Ahead>),
 ) -> Bound {
     let (class, object) = (class.name.clone(), object.clone());
-    Bound { class, class_id: home.class, object, reader, head, ahead }
+    Bound { class, class_id: home.class, object, reader, head, ahead, led: None }
 }
 
 fn not_here(leader: Option<NodeId>) -> Problem {
@@ -355,13 +357,13 @@ fn not_here(leader: Option<NodeId>) -> Problem {
     Problem { leader: leader.map_or(0, |node| node.0), ..problem.with_effect(Effect::NotRun) }
 }
 
-/// `tried`: how often the message has failed that it is run for.
+/// `tried`: which try of the message it is that it is run for.
 fn call(
     class: &LoadedClass,
     method: &MethodName,
     invoke: &Invoke,
     deadline: Instant,
-    tried: Option<u32>,
+    tried: Option<u64>,
 ) -> Call {
     Call {
         class: class.name.clone(),

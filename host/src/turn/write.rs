@@ -33,7 +33,7 @@ impl Turns {
         let id = CallId::of_write(&write, deadline);
         for _ in 0..RUNS_MAX {
             place.take_turn().await;
-            let ahead = place.chain().ready().await;
+            let ahead = home.while_serving(place.chain().ready()).await?;
             let home = self.home(&class, &object)?;
             // before any state is read, as in a turn
             let term = home.partition.leadership()?;
@@ -67,6 +67,7 @@ impl Turns {
             reader: home.partition.reader(),
             head,
             ahead: stage.ahead.clone(),
+            led: None, // no code runs that could call
         };
         let base = head.map(|head| head.tag);
         let planned = check(write.precondition.as_ref(), base)

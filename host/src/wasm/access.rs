@@ -58,6 +58,15 @@ pub(crate) trait ObjectAccess: Any + Send {
     ) -> BoxFuture<'static, Result<Called, TurnError>>;
 
     /// The way to other objects.
+    /// Waits until all that the turn sees of its object is committed, so that reads of objects are not older.
+    ///
+    /// # Errors
+    /// What ends the turn.
+    fn settled(&self, _until: Instant) -> BoxFuture<'static, Result<(), Problem>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;
 }
 

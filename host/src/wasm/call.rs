@@ -31,8 +31,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Somebody may make it again hours later.
     pub(crate) keyed: bool,
-    /// Run for a message: how often that has failed.
-    pub(crate) attempts: u32,
+    /// Run for a message: which try of it. No two tries have the same, also when it was a dead letter in between.
+    pub(crate) attempts: u64,
     /// Who waits for it, one through the other, from the outermost on.
     pub(crate) chain: Vec<Waiting>,
 }

@@ -187,6 +187,9 @@ impl objects::Host for State {
         let class = class(&object.class, operation)?;
         let id = ObjectId::parse(&object.id).map_err(|error| misuse(operation, &error.to_string()))?;
         let (key, others) = (key(&name, operation)?, self.access.others());
+        if self.access.object() == Some((&class, &id)) {
+            self.access.settled(self.until).await?;
+        }
         let value = others.read(&class, &id, &key, self.until).await?;
         Ok(value.map(Vec::from))
     }
@@ -201,6 +204,9 @@ impl objects::Host for State {
         let operation = "objects.list";
         let class = class(&class_name, operation)?;
         let (limit, others) = (page_limit(limit, operation)?, self.access.others());
+        if self.access.object().is_some_and(|(own, _)| *own == class) {
+            self.access.settled(self.until).await?;
+        }
         let (items, more) = others.list(&class, &prefix, &after, limit, self.until).await?;
         let items =
             items.into_iter().map(|entry| objects::Entry { id: entry.id, version: entry.tag.version });

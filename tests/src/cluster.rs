@@ -307,10 +307,18 @@ impl Cluster {
     /// Waits until `hosts` hosts are alive and every partition has all the replicas that it can have with so many, up to
     /// date, and a leader.
     pub async fn settled(&self, hosts: usize) -> Picture {
-        // an odd number of them, three unless told
-        let replicas = if hosts < 3 { 1 } else { 3 };
+        let replicas = replicas_on(hosts);
         self.pictured(&format!("{hosts} hosts with {replicas} replicas of everything"), |picture| {
             picture.alive().len() == hosts && picture.is_settled(replicas)
+        })
+        .await
+    }
+
+    /// The same once nobody writes any more: each replica has applied everything.
+    pub async fn caught_up(&self, hosts: usize) -> Picture {
+        let replicas = replicas_on(hosts);
+        self.pictured(&format!("{hosts} hosts with {replicas} whole replicas of everything"), |picture| {
+            picture.alive().len() == hosts && picture.is_caught_up(replicas)
         })
         .await
     }
@@ -412,6 +420,11 @@ impl Ingress for Cluster {
     fn http(&self) -> Http {
         self.gateway(0)
     }
+}
+
+/// The replicas of each partition on so many hosts: an odd number of them, three unless told.
+fn replicas_on(hosts: usize) -> usize {
+    if hosts < 3 { 1 } else { 3 }
 }
 
 fn name(party: Party) -> String {

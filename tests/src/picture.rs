@@ -80,6 +80,15 @@ impl Picture {
     /// Whether every partition has `replicas` replicas, all of them as good as up to date and on hosts that are alive, and
     /// a leader among them.
     pub fn is_settled(&self, replicas: usize) -> bool {
+        self.is_settled_but(LAG_MAX, replicas)
+    }
+
+    /// The same without a lag: nothing is written any more, and every replica holds all of it.
+    pub fn is_caught_up(&self, replicas: usize) -> bool {
+        self.is_settled_but(0, replicas)
+    }
+
+    fn is_settled_but(&self, lag_max: u64, replicas: usize) -> bool {
         let alive = self.alive();
         !self.partitions.is_empty()
             && self.partitions.iter().all(|partition| {
@@ -88,7 +97,7 @@ impl Picture {
                     && partition
                         .replicas
                         .iter()
-                        .all(|(node, lag)| alive.contains(&&**node) && lag.is_some_and(|lag| lag <= LAG_MAX))
+                        .all(|(node, lag)| alive.contains(&&**node) && lag.is_some_and(|lag| lag <= lag_max))
             })
     }
 
@@ -140,6 +149,8 @@ mod tests {
         assert!(picture(&json!(LAG_MAX), "b").is_settled(3));
         assert!(!picture(&json!(0), "b").is_settled(5));
         assert!(!picture(&json!(LAG_MAX + 1), "b").is_settled(3));
+        assert!(picture(&json!(0), "b").is_caught_up(3));
+        assert!(!picture(&json!(1), "b").is_caught_up(3));
         assert!(!picture(&Value::Null, "b").is_settled(3));
         assert!(!picture(&json!(0), "d").is_settled(3));
     }

@@ -198,6 +198,11 @@ impl Registers {
                 };
                 Some(done(pending, value.as_i64(), version))
             }
+            // a replica that was started anew may not have come as far again as when the history began
+            Ok(reply) if reply.status == 404 && consistency == Consistency::Stale => {
+                pending.end(Outcome::Failed);
+                None
+            }
             // it was created before the history began, and nobody deletes it: gone is a version that never was
             Ok(reply) if reply.status == 404 => Some(done(pending, None, 0)),
             // a read that failed says nothing

@@ -151,6 +151,11 @@ impl Partition {
         self.group.stale_ms()
     }
 
+    /// Whether this replica has started just now and does not know yet whether what it has is of long ago.
+    pub fn is_starting(&self) -> bool {
+        self.group.is_starting()
+    }
+
     /// Reads the newest committed state at each call.
     pub fn reader(&self) -> Reader {
         Reader::newest(self.group.state().clone())

@@ -172,7 +172,8 @@ impl Registers {
         self.history.check(START);
     }
 
-    /// Reads an object; gives the version that it was at, if an answer came.
+    /// Reads an object; gives the version that it was at, if an answer came. A stale read of a replica that hears from
+    /// nobody may be of a state from before the history began: it says nothing.
     pub async fn read(&self, client: u32, id: &str, way: Way, consistency: Consistency) -> Option<u64> {
         let pending = self.history.invoke(client, id, Action::Read);
         let pending = if consistency == Consistency::Stale { pending.at_any_time_before() } else { pending };
@@ -196,9 +197,12 @@ impl Registers {
                     Way::Object => reply.json()["fields"]["n"].take(),
                     Way::Field => reply.bytes_as_json(),
                 };
+                if consistency == Consistency::Stale && version < START.version {
+                    pending.end(Outcome::Failed);
+                    return None;
+                }
                 Some(done(pending, value.as_i64(), version))
             }
-            // a replica that was started anew may not have come as far again as when the history began
             Ok(reply) if reply.status == 404 && consistency == Consistency::Stale => {
                 pending.end(Outcome::Failed);
                 None

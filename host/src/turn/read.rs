@@ -81,6 +81,11 @@ pub(super) async fn ready_to_read(
         let detail = "this host's replica of the partition is new and holds nothing yet";
         return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::NotRun));
     }
+    if partition.is_starting() {
+        let detail =
+            "this host's replica of the partition has just started and has not heard from the others yet";
+        return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::NotRun));
+    }
     Ok(partition.stale_ms())
 }
 

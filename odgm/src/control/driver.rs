@@ -20,8 +20,10 @@ use crate::catalog::CATALOG_GROUP;
 use crate::placement::catalog_members;
 use crate::record::{CatalogCommand, SettleRecord};
 
-/// Between two looks when nothing happens.
+/// Between two looks when nothing happens ...
 const LOOK_MS: u64 = 1_000;
+/// ... of which every so many is one at all groups: what changes a group's members is told, or waited for.
+const LOOKS_PER_ROUND: u32 = 5;
 /// The same while something waits, for example for a replica to catch up: that makes no noise.
 const LOOK_WAITING_MS: u64 = 200;
 /// Between two looks at the least, however much happens.
@@ -90,24 +92,29 @@ where
 
     /// Runs until `stop`; steps under way are given up then, which leaves groups as consistent as a crash would.
     pub(crate) async fn run(mut self, mut signals: Signals, stop: CancellationToken) {
+        let mut idle = 0;
         loop {
             let alive = signals.nodes.borrow_and_update().iter().map(|node| node.0).collect();
             self.sightings.take(&alive, Instant::now());
             let view = signals.views.borrow_and_update().clone();
-            let waiting = self.look(&view);
+            let waiting = idle == 0 && self.look(&view);
+            self.look_at_catalog(&view);
             let next = Duration::from_millis(if waiting { LOOK_WAITING_MS } else { LOOK_MS });
             let rested = tokio::time::sleep(Duration::from_millis(LOOK_MIN_MS));
+            let mut quiet = false;
             tokio::select! {
                 changed = signals.views.changed() => if changed.is_err() { return },
                 changed = signals.nodes.changed() => if changed.is_err() { return },
                 () = signals.standings.notified() => {}
                 Some(done) = self.steps.join_next() => self.finish(done),
-                () = tokio::time::sleep(next) => {}
+                () = tokio::time::sleep(next) => quiet = !waiting,
                 () = stop.cancelled() => return,
             }
+            idle = if quiet { (idle + 1) % LOOKS_PER_ROUND } else { 0 };
             rested.await;
             while let Some(done) = self.steps.try_join_next() {
                 self.finish(done);
+                idle = 0;
             }
         }
     }
@@ -130,7 +137,7 @@ where
         self.transferring = false;
     }
 
-    /// Starts every step that is due; says whether something waits.
+    /// Looks at all groups and starts every step that is due; says whether something waits.
     fn look(&mut self, view: &Arc<CatalogView>) -> bool {
         let now = Instant::now();
         self.paused.retain(|_, until| *until > now);
@@ -156,10 +163,14 @@ where
                 None => waiting = true,
             }
         }
-        if self.led_since.contains_key(&CATALOG_GROUP) && !self.is_occupied(PLANNING) {
-            self.start_plan(view, now);
-        }
         waiting || !self.busy.is_empty()
+    }
+
+    /// Plans, if this host leads the catalog: time alone may call for something.
+    fn look_at_catalog(&mut self, view: &Arc<CatalogView>) {
+        if self.led_since.contains_key(&CATALOG_GROUP) && !self.is_occupied(PLANNING) {
+            self.start_plan(view, Instant::now());
+        }
     }
 
     fn is_occupied(&self, id: u64) -> bool {

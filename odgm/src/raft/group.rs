@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::Raft;
 use openraft::ReadPolicy;
@@ -38,6 +38,8 @@ use crate::store::{GroupState, Store};
 /// A restarted replica waits a little longer than older leases last before it stands for election itself: this much at the
 /// most, so that those who start together do not stand together.
 const ELECTION_SPREAD_MS: u64 = 500;
+/// How long a replica that has started waits for word from a leader before it counts as one that will get none.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// What all groups of a host share.
 #[derive(Clone)]
@@ -65,6 +67,7 @@ pub(crate) struct Group {
     handed_over: AtomicU64,
     authority: Authority,
     freshness: Arc<Freshness>,
+    started: Instant,
     rest: Arc<Rest>,
     _tasks: DropGuard,
 }
@@ -132,6 +135,7 @@ impl Group {
             handed_over: AtomicU64::new(0),
             authority,
             freshness,
+            started: Instant::now(),
             rest,
             _tasks: tasks.drop_guard(),
         })
@@ -262,6 +266,12 @@ impl Group {
         }
         let applied = self.data.borrow_watched().last_applied.map_or(0, |applied| applied.index);
         self.freshness.fresh(applied).map(|fresh| millis(fresh.elapsed()))
+    }
+
+    /// Whether this replica has started just now and not yet heard how far it should be: it may have lost sight of what it had
+    /// applied, which a leader tells it within moments. Without one it is as good as it will be.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.started.elapsed() < STARTING && self.stale_ms().is_none()
     }
 
     /// From now on, in this term, no lease holds: another replica is about to be asked to take over.

@@ -172,19 +172,22 @@ impl Rest {
         }
     }
 
+    /// How many voters other than the leader come before this one.
+    fn rank(&self, leader: Option<u64>) -> u32 {
+        let server = self.server.borrow_watched();
+        let others = server.membership_config.voter_ids().filter(|voter| Some(*voter) != leader);
+        others.take_while(|voter| *voter != self.node).count() as u32
+    }
+
     /// A follower's part while it rests: the host of its leader is watched in its stead.
     fn watch_leader(&self, exchange: &Exchange, now: Instant) {
-        let (leader, rank) = {
-            let server = self.server.borrow_watched();
-            let leader = server.current_leader;
-            let ranks = server.membership_config.voter_ids().filter(|voter| Some(*voter) != leader);
-            (leader, ranks.take_while(|voter| *voter != self.node).count() as u32)
-        };
+        let leader = self.server.borrow_watched().current_leader;
         if leader == Some(self.node) {
             return;
         }
         let silent = leader.map_or(SILENT * 2, |leader| exchange.signs().silent_for(leader, now));
-        if silent >= SILENT + STAGGER * rank {
+        // the usual case, for thousands of groups many times a second
+        if silent >= SILENT && silent >= SILENT + STAGGER * self.rank(leader) {
             self.wake();
         }
     }

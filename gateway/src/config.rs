@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::access::Access;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 
 /// How a gateway serves.
@@ -9,6 +10,8 @@ use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 pub struct GatewayConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Who may use it.
+    pub access: Access,
     /// Calls under way at once; one more is `overloaded` (429).
     pub concurrency_max: usize,
     /// Open connections; further ones wait in the listener's backlog.
@@ -32,6 +35,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            access: Access::Open,
             concurrency_max: 1_024,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,

@@ -4,16 +4,18 @@
 //! the gateway finishes the requests that it has, the mesh the calls, and only then the host and its grid close. A second
 //! signal ends the process at once.
 
+mod access;
 mod node;
 mod panics;
 mod signals;
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use oprc_gateway::{Gateway, GatewayConfig};
+use oprc_gateway::{Access, Gateway, GatewayConfig};
 use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
@@ -30,13 +32,16 @@ const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     panics::end_with_the_mesh();
+    access::check_public(&args.access, args.listen)?;
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
     let node = Node::start(odgm_config(args.store), mesh, None).await?;
     let opened = async {
         node.ready().await?;
-        bind(args.listen, node.mesh().clone()).await
+        // the data directory is there now, and nobody else's
+        let access = access::access(&args.access, args.listen, Some(&data_dir))?;
+        bind(args.listen, access, node.mesh().clone()).await
     };
     let gateway = match opened.await {
         Ok(gateway) => gateway,
@@ -45,7 +50,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    announce(gateway.local_addr(), &data_dir);
+    announce(gateway.local_addr(), &data_dir, access::root_key_file(&args.access, &data_dir).as_deref());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
     let reason = node.ended();
@@ -100,8 +105,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     if args.mesh.links.join.is_empty() && args.mesh.links.zenoh_config.is_none() {
         return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
     }
+    let access = access::access(&args.access, args.listen, None)?;
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, mesh.clone()).await?;
+    let gateway = bind(args.listen, access, mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -151,8 +157,8 @@ async fn serve(
     }
 }
 
-async fn bind(listen: SocketAddr, mesh: Mesh) -> Result<Gateway, Failure> {
-    let config = GatewayConfig { listen, ..GatewayConfig::default() };
+async fn bind(listen: SocketAddr, access: Access, mesh: Mesh) -> Result<Gateway, Failure> {
+    let config = GatewayConfig { listen, access, ..GatewayConfig::default() };
     Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 
@@ -176,12 +182,15 @@ fn mesh_listen(flag: Vec<String>, links: &LinkArgs) -> Vec<String> {
 }
 
 /// Tells a newcomer what to do next. A reader that went away does not matter.
-fn announce(address: SocketAddr, data_dir: &Path) {
-    let server = if address.port() == 8080 {
+fn announce(address: SocketAddr, data_dir: &Path, root_key_file: Option<&Path>) {
+    let mut server = if address.port() == 8080 {
         String::new()
     } else {
         format!("  export OPRC_SERVER=http://{address}\n")
     };
+    if let Some(file) = root_key_file {
+        let _ = writeln!(server, "  export OPRC_KEY_FILE={}", file.display()); // writing to a String cannot fail
+    }
     let _ = writeln!(
         std::io::stdout().lock(),
         "oprc {} is ready on http://{address}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \

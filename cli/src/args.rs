@@ -19,7 +19,7 @@ use reqwest::Url;
 use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
 
-pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyArgs, RotateKeyArgs};
+pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyArgs, RotateKeyArgs, TlsArgs};
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
@@ -168,6 +168,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) access: AccessArgs,
     #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
@@ -205,6 +207,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
 }
@@ -268,6 +272,12 @@ pub(crate) struct ClientArgs {
     /// A file with the token
     #[arg(long, env = "OPRC_KEY_FILE", value_name = "FILE", conflicts_with = "key")]
     pub(crate) key_file: Option<PathBuf>,
+    /// A PEM file with the certificates whose word on the server counts, beside the system's own
+    #[arg(long, env = "OPRC_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// A PEM file with the certificate to show to the server, and its private key
+    #[arg(long, env = "OPRC_CLIENT_CERT", value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
     /// The form of what is printed
     #[arg(long, env = "OPRC_OUTPUT", value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
@@ -378,7 +388,7 @@ fn token(text: &str) -> Result<Token, String> {
 }
 
 fn server_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| "a server is an address such as http://127.0.0.1:8080".to_owned())
 }
 

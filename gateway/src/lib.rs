@@ -47,8 +47,10 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod upload;
 
 pub use access::Access;
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError};
+pub use tls::{TlsError, TlsFiles};

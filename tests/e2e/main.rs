@@ -50,6 +50,7 @@ mod remove;
 mod restart;
 mod shutdown;
 mod sigkill;
+mod tls;
 mod triggers;
 mod turns;
 mod uploads;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use oprc_gateway::TlsFiles;
 use oprc_mesh::access::Scope;
 use oprc_mesh::id::KeyName;
 
@@ -24,6 +25,30 @@ pub(crate) struct AccessArgs {
     /// Serve everybody without --auth on an address that is not of this machine alone
     #[arg(long, env = "OPRC_ALLOW_ANONYMOUS", conflicts_with = "auth")]
     pub(crate) allow_anonymous: bool,
+}
+
+/// What a gateway serves TLS with.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArgs {
+    /// Serve HTTPS with the certificate in this PEM file, and those above it; looked at every second, so that it can be
+    /// replaced at any time
+    #[arg(long, env = "OPRC_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "OPRC_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Serve only clients that show a certificate by one of those in this PEM file
+    #[arg(long, env = "OPRC_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// None for plain HTTP.
+    pub(crate) fn files(self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_cert.zip(self.tls_key)?;
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca })
+    }
 }
 
 /// `oprc key`.

@@ -5,13 +5,14 @@ mod sse;
 mod upload;
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use oprc_mesh::access::Token;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Certificate, Identity, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use crate::args::ClientArgs;
@@ -40,6 +41,32 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(15);
 pub(crate) struct Client {
     http: reqwest::Client,
     server: Url,
+}
+
+/// With the certificates that the flags name.
+fn trusting(
+    mut builder: reqwest::ClientBuilder,
+    args: &ClientArgs,
+) -> Result<reqwest::ClientBuilder, Failure> {
+    if args.server.scheme() != "https" {
+        return Ok(builder);
+    }
+    let read = |file: &Path| {
+        fs::read(file).map_err(|source| Failure::Read { what: file.display().to_string(), source })
+    };
+    let unfit =
+        |file: &Path| Failure::Usage(format!("{} holds no certificate that can be used", file.display()));
+    if let Some(file) = &args.ca {
+        let certificates = Certificate::from_pem_bundle(&read(file)?).map_err(|_| unfit(file))?;
+        if certificates.is_empty() {
+            return Err(unfit(file));
+        }
+        builder = certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    }
+    if let Some(file) = &args.client_cert {
+        builder = builder.identity(Identity::from_pem(&read(file)?).map_err(|_| unfit(file))?);
+    }
+    Ok(builder)
 }
 
 /// What shows the key that the flags name.
@@ -91,6 +118,7 @@ impl Client {
 
     fn build(args: &ClientArgs, builder: reqwest::ClientBuilder) -> Result<Self, Failure> {
         let server = &args.server;
+        let builder = trusting(builder, args)?;
         let credentials = credentials(args)?.map(|value| (AUTHORIZATION, value));
         let http = builder
             .default_headers(credentials.into_iter().collect())

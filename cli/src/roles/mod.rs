@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use oprc_gateway::{Access, Gateway, GatewayConfig};
+use oprc_gateway::{Access, Gateway, GatewayConfig, TlsFiles};
 use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,9 @@ use signals::Signals;
 /// Where hosts and routers listen on the mesh when neither a flag nor a file says so.
 const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 
+/// Where client commands ask unless told.
+const USUAL_SERVER: &str = "http://127.0.0.1:8080";
+
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     panics::end_with_the_mesh();
@@ -36,12 +39,14 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let tls = args.tls.files();
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let node = Node::start(odgm_config(args.store), mesh, None).await?;
     let opened = async {
         node.ready().await?;
         // the data directory is there now, and nobody else's
         let access = access::access(&args.access, args.listen, Some(&data_dir))?;
-        bind(args.listen, access, node.mesh().clone()).await
+        bind(args.listen, access, tls, node.mesh().clone()).await
     };
     let gateway = match opened.await {
         Ok(gateway) => gateway,
@@ -50,7 +55,8 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    announce(gateway.local_addr(), &data_dir, access::root_key_file(&args.access, &data_dir).as_deref());
+    let root_key_file = access::root_key_file(&args.access, &data_dir);
+    announce(&format!("{scheme}://{}", gateway.local_addr()), &data_dir, root_key_file.as_deref());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
     let reason = node.ended();
@@ -107,7 +113,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     }
     let access = access::access(&args.access, args.listen, None)?;
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, access, mesh.clone()).await?;
+    let gateway = bind(args.listen, access, args.tls.files(), mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -157,8 +163,13 @@ async fn serve(
     }
 }
 
-async fn bind(listen: SocketAddr, access: Access, mesh: Mesh) -> Result<Gateway, Failure> {
-    let config = GatewayConfig { listen, access, ..GatewayConfig::default() };
+async fn bind(
+    listen: SocketAddr,
+    access: Access,
+    tls: Option<TlsFiles>,
+    mesh: Mesh,
+) -> Result<Gateway, Failure> {
+    let config = GatewayConfig { listen, access, tls, ..GatewayConfig::default() };
     Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 
@@ -182,20 +193,17 @@ fn mesh_listen(flag: Vec<String>, links: &LinkArgs) -> Vec<String> {
 }
 
 /// Tells a newcomer what to do next. A reader that went away does not matter.
-fn announce(address: SocketAddr, data_dir: &Path, root_key_file: Option<&Path>) {
-    let mut server = if address.port() == 8080 {
-        String::new()
-    } else {
-        format!("  export OPRC_SERVER=http://{address}\n")
-    };
+fn announce(url: &str, data_dir: &Path, root_key_file: Option<&Path>) {
+    let mut server =
+        if url == USUAL_SERVER { String::new() } else { format!("  export OPRC_SERVER={url}\n") };
     if let Some(file) = root_key_file {
         let _ = writeln!(server, "  export OPRC_KEY_FILE={}", file.display()); // writing to a String cannot fail
     }
     let _ = writeln!(
         std::io::stdout().lock(),
-        "oprc {} is ready on http://{address}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \
+        "oprc {} is ready on {url}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \
          counter.wasm --class Counter\n  oprc invoke Counter/alice increment '{{\"by\": 5}}'\n  oprc get \
-         Counter/alice\n  curl http://{address}/api/v1/classes\n\nStop with Ctrl-C.",
+         Counter/alice\n  curl {url}/api/v1/classes\n\nStop with Ctrl-C.",
         env!("CARGO_PKG_VERSION"),
         data_dir.display(),
     );

@@ -219,7 +219,7 @@ impl From<Commit> for CommitRecord {
 /// One change of the catalog.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogChange {
-    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(crate) command: Option<CatalogCommand>,
 }
 

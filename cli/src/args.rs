@@ -1,6 +1,7 @@
 //! The command line, declared once: flags, their environment variables, defaults and help. The reference page is made
 //! from it.
 
+mod access;
 mod cluster;
 mod dead;
 mod invoke;
@@ -11,12 +12,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use oprc_mesh::access::Token;
 use oprc_mesh::id::{ClassName, FieldKey};
 use reqwest::Url;
 
 use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
 
+pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyArgs, RotateKeyArgs, TlsArgs};
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
@@ -105,6 +108,8 @@ pub(crate) enum Command {
     Status(ClientArgs),
     /// Take a host out of the cluster, or back
     Node(NodeArgs),
+    /// Keys of those who may use the cluster: make, list, rotate, revoke them
+    Key(KeyArgs),
     /// Measure a running server against a bare HTTP handler
     Bench(BenchArgs),
     /// The bare HTTP handler that `bench` measures against
@@ -136,6 +141,10 @@ impl Command {
             Self::Watch(args) => &args.client,
             Self::Node(args) => &args.client,
             Self::Dead(args) => &args.client,
+            Self::Key(args) => match args.wish.client() {
+                Some(client) => client,
+                None => return false,
+            },
             Self::Bench(args) => &args.client,
             Self::Up(_)
             | Self::Host(_)
@@ -156,6 +165,10 @@ pub(crate) struct UpArgs {
     /// Where the gateway listens; port 0 takes a free one
     #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
@@ -192,6 +205,10 @@ pub(crate) struct GatewayArgs {
     /// Where it listens; port 0 takes a free one
     #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
 }
@@ -249,6 +266,18 @@ pub(crate) struct ClientArgs {
     /// The server to ask
     #[arg(long, env = "OPRC_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: Url,
+    /// The token of a key, for a server that wants one
+    #[arg(long, env = "OPRC_KEY", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
+    pub(crate) key: Option<Token>,
+    /// A file with the token
+    #[arg(long, env = "OPRC_KEY_FILE", value_name = "FILE", conflicts_with = "key")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A PEM file with the certificates whose word on the server counts, beside the system's own
+    #[arg(long, env = "OPRC_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// A PEM file with the certificate to show to the server, and its private key
+    #[arg(long, env = "OPRC_CLIENT_CERT", value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
     /// The form of what is printed
     #[arg(long, env = "OPRC_OUTPUT", value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
@@ -353,8 +382,13 @@ pub(crate) struct RmArgs {
     pub(crate) client: ClientArgs,
 }
 
+/// The text itself is not told: it may be a secret with a slip in it.
+fn token(text: &str) -> Result<Token, String> {
+    Token::parse(text.trim()).ok_or_else(|| "a token looks like oprc_<16 digits>_<64 digits>".to_owned())
+}
+
 fn server_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "http" && url.has_host());
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.ok_or_else(|| "a server is an address such as http://127.0.0.1:8080".to_owned())
 }
 

@@ -1,17 +1,19 @@
-//! Durations as people write them: `500ms`, `5s`, `2m`, `1.5s`.
+//! Durations as people write them: `500ms`, `5s`, `2m`, `1.5h`, `90d`.
 
 use std::time::Duration;
 
 /// Parses a number with a unit; a bare number is refused, so that nobody guesses the unit.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let explain =
-        || format!("{text:?} is not a duration; write a number with ms, s or m, such as 500ms or 5s");
+        || format!("{text:?} is not a duration; write a number with ms, s, m, h or d, such as 500ms or 5s");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(explain)?;
     let (number, unit) = text.split_at(digits);
     let seconds_per_unit = match unit {
         "ms" => 0.001,
         "s" => 1.0,
         "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
         _ => return Err(explain()),
     };
     let number: f64 = number.parse().map_err(|_| explain())?;
@@ -26,7 +28,14 @@ mod tests {
 
     #[test]
     fn units_are_understood() {
-        for (text, ms) in [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1.5s", 1_500)] {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("2m", 120_000),
+            ("1.5s", 1_500),
+            ("2h", 7_200_000),
+            ("1d", 86_400_000),
+        ] {
             assert_eq!(parse(text).unwrap().as_millis(), ms, "{text}");
         }
     }

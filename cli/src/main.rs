@@ -64,6 +64,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Dead(args) => commands::dead::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Node(args) => commands::node::run(args).await,
+        Command::Key(args) => commands::key::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::BareEcho => bench::baseline::serve().await,
         Command::Reference => reference::print(),

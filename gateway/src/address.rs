@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use oprc_mesh::id::{ClassName, FieldKey, MethodName, NodeId, ObjectId};
+use oprc_mesh::id::{ClassName, FieldKey, KeyName, MethodName, NodeId, ObjectId};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::Refusal;
@@ -33,6 +33,10 @@ pub(crate) fn decode(segment: &str) -> Result<Cow<'_, str>, Refusal> {
 
 pub(crate) fn class(segment: &str) -> Result<ClassName, Refusal> {
     Ok(ClassName::parse(&decode(segment)?)?)
+}
+
+pub(crate) fn key(segment: &str) -> Result<KeyName, Refusal> {
+    Ok(KeyName::parse(&decode(segment)?)?)
 }
 
 pub(crate) fn object(segment: &str) -> Result<ObjectId, Refusal> {

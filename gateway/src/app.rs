@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::Guard;
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
 use crate::problem::Refusal;
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) mesh: Mesh,
     pub(crate) config: GatewayConfig,
     pub(crate) admission: Admission,
+    pub(crate) guard: Guard,
     /// Tasks that take what is left of refused bodies off the wire.
     pub(crate) lingering: TaskTracker,
     /// Streams of events.
@@ -52,6 +54,7 @@ impl App {
     pub(crate) fn new(config: GatewayConfig, mesh: Mesh) -> Self {
         Self {
             admission: Admission::new(config.concurrency_max, config.held_bytes_max),
+            guard: Guard::new(config.access.clone()),
             hubs: Hubs::new(config.readers_max),
             alive: mesh.directory().watch_nodes(),
             mesh,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hyper::HeaderMap;
 use hyper::http::request::Parts;
 
+use crate::access::Identity;
 use crate::admission::Deadline;
 use crate::app::App;
 use crate::body::{Inbound, Whole, read_whole};
@@ -14,6 +15,7 @@ use crate::problem::Refusal;
 pub(crate) struct Call<'a> {
     pub(crate) app: &'a Arc<App>,
     pub(crate) parts: &'a Parts,
+    pub(crate) identity: &'a Identity,
     pub(crate) deadline: Deadline,
 }
 

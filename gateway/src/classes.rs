@@ -105,7 +105,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) async fn list(call: &Call<'_>) -> Result<Reply, Refusal> {
     let Page { prefix, limit, after, .. } = Page::parse(call.query(), Kind::Class)?;
     let view = call.app.known_view(call.deadline.at).await?;
-    let mut rest = view.classes.iter().filter(|class| class.name > after && class.name.starts_with(&prefix));
+    let known = |class: &Class| ClassName::parse(&class.name).is_ok_and(|name| call.identity.knows(&name));
+    let mut rest = view
+        .classes
+        .iter()
+        .filter(|class| class.name > after && class.name.starts_with(&prefix) && known(class));
     let items: Vec<Entry> = rest.by_ref().take(limit).map(Entry::from).collect();
     let more = rest.next().is_some();
     let next = items.last().filter(|_| more).map(|last| cursor::encode(Kind::Class, &last.class));

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::access::Access;
+use crate::tls::TlsFiles;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 
 /// How a gateway serves.
@@ -9,6 +11,10 @@ use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 pub struct GatewayConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Who may use it.
+    pub access: Access,
+    /// What TLS is served with; without, plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// Calls under way at once; one more is `overloaded` (429).
     pub concurrency_max: usize,
     /// Open connections; further ones wait in the listener's backlog.
@@ -32,6 +38,8 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            access: Access::Open,
+            tls: None,
             concurrency_max: 1_024,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,

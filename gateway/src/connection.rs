@@ -11,6 +11,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::dispatch::answer;
 use crate::reply::Content;
+use crate::tls::Tls;
 
 /// HTTP/2 streams open at once on one connection.
 const STREAMS_MAX: u32 = 256;
@@ -29,6 +31,7 @@ const PING_S: u64 = 20;
 #[derive(Clone)]
 pub(crate) struct Connections {
     app: Arc<App>,
+    tls: Option<Arc<Tls>>,
     builder: Arc<Builder<Tracked>>,
     /// Cut every connection now.
     cut: CancellationToken,
@@ -77,14 +80,19 @@ impl Drop for Beat {
 }
 
 impl Connections {
-    pub(crate) fn new(app: Arc<App>, tasks: TaskTracker, cut: CancellationToken) -> Self {
+    pub(crate) fn new(
+        app: Arc<App>,
+        tls: Option<Arc<Tls>>,
+        tasks: TaskTracker,
+        cut: CancellationToken,
+    ) -> Self {
         let mut builder = Builder::new(Tracked { tasks, cut: cut.clone() });
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(Duration::from_secs(PING_S));
-        Self { app, builder: Arc::new(builder), cut }
+        Self { app, tls, builder: Arc::new(builder), cut }
     }
 
     /// Serves a connection until it ends, one way or another.
@@ -92,7 +100,19 @@ impl Connections {
         if let Err(error) = stream.set_nodelay(true) {
             return tracing::debug!(%error, "a connection was gone before it began");
         }
-        let Self { app, builder, cut } = self;
+        match self.tls.clone() {
+            None => self.serve_on(stream).await,
+            Some(tls) => {
+                let agreed = self.cut.clone().run_until_cancelled_owned(tls.accept(stream)).await;
+                if let Some(Some(stream)) = agreed {
+                    self.serve_on(stream).await;
+                }
+            }
+        }
+    }
+
+    async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self { app, builder, cut, .. } = self;
         let pulse = Arc::new(Pulse::default());
         let (serving, beating) = (app.clone(), pulse.clone());
         let service = service_fn(move |request| {

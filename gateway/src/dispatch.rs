@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use oprc_mesh::outcome::{Code, Effect};
 
+use crate::access::{Identity, Need, needed};
 use crate::admission::Deadline;
 use crate::app::App;
 use crate::body::Inbound;
@@ -19,7 +20,7 @@ use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
 use crate::{
-    classes, cluster, dead, deploy, events, fields, forms, health, invocations, invoke, listing, nodes,
+    classes, cluster, dead, deploy, events, fields, forms, health, invocations, invoke, keys, listing, nodes,
     objects,
 };
 
@@ -54,26 +55,45 @@ async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, R
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
-    let outcome = match resource {
-        // never refused for load: they tell whether there is any
-        Resource::Health => health::health(),
-        Resource::Ready => health::ready(app),
-        // lets itself in
-        Resource::Invocation(ref id) => Box::pin(invocations::read(app, parts, id)).await,
-        _ => admitted(app, parts, body, &resource, verb).await,
+    let outcome = match identified(app, parts, needed(&resource, verb)) {
+        Ok(identity) => handle_for(&identity, app, parts, body, (&resource, verb)).await,
+        Err(refusal) => Err(refusal),
     };
     outcome.map_err(|refusal| refusal.on(operation, &resource))
 }
 
-async fn admitted(
+/// Who asks, if that is needed; refused, if that may not be.
+fn identified(app: &App, parts: &Parts, need: Need<'_>) -> Result<Identity, Refusal> {
+    if need == Need::Nothing {
+        return Ok(Identity::default());
+    }
+    let identity = app.guard.identify(&parts.headers, &app.view())?;
+    identity.check(need)?;
+    Ok(identity)
+}
+
+async fn handle_for(
+    identity: &Identity,
     app: &Arc<App>,
     parts: &Parts,
     body: Inbound,
-    resource: &Resource,
-    verb: Verb,
+    (resource, verb): (&Resource, Verb),
 ) -> Result<Reply, Refusal> {
-    let _entry = app.admission.enter()?;
-    let call = &Call { app, parts, deadline: Deadline::of(&parts.headers)? };
+    match resource {
+        // never refused for load: they tell whether there is any
+        Resource::Health => health::health(),
+        Resource::Ready => health::ready(app),
+        // lets itself in
+        Resource::Invocation(id) => Box::pin(invocations::read(app, parts, id)).await,
+        _ => {
+            let _entry = app.admission.enter()?;
+            let call = &Call { app, parts, identity, deadline: Deadline::of(&parts.headers)? };
+            admitted(call, body, resource, verb).await
+        }
+    }
+}
+
+async fn admitted(call: &Call<'_>, body: Inbound, resource: &Resource, verb: Verb) -> Result<Reply, Refusal> {
     // the rarer ones are boxed, so that every connection's own future stays small
     match (resource, verb) {
         (Resource::Call(class, object, method), Verb::Post) => {
@@ -113,6 +133,10 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
         (Resource::DeadLetters(class), Verb::Get) => dead::list(call, class).await,
         (Resource::ChangeDeadLetters(class, wish), Verb::Post) => dead::change(call, class, *wish).await,
+        (Resource::Keys, Verb::Get) => keys::list(call).await,
+        (Resource::Keys, Verb::Post) => keys::create(call, body).await,
+        (Resource::Key(key), Verb::Delete) => keys::revoke(call, key).await,
+        (Resource::RotateKey(key), Verb::Post) => keys::rotate(call, key, body).await,
         (Resource::Cluster, Verb::Get) => cluster::read(call).await,
         (Resource::Node(node, wish), Verb::Post) => nodes::change(call, *node, *wish).await,
         // the table of operations admits no other pair; a test goes through all of them

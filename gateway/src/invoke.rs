@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use oprc_mesh::access::Action;
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
@@ -11,6 +12,7 @@ use oprc_mesh::wire::{Answer, Consistency, Form, Header, Invoke, Invoked, Op};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::access::Need;
 use crate::admission::TIMEOUT_HEADER;
 use crate::body::Inbound;
 use crate::call::Call;
@@ -72,6 +74,9 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
         return Err(Refusal::invalid("a function has no object whose consistency could be chosen"));
     }
     let callee = Callee { class: &class, object: object.as_ref(), method: &method };
+    call.identity
+        .check(Need::In(Action::Invoke, &class))
+        .map_err(|refusal| refusal.on("invoke", &subject))?;
     run(call, callee, &payload, Form::Json, consistency)
         .await
         .map_err(|refusal| refusal.on("invoke", subject))
@@ -113,7 +118,7 @@ async fn run(
         accept: accept as i32,
         invocation: id.invocation.clone(),
         keyed: id.keyed,
-        caller: String::new(),
+        caller: call.identity.caller(),
         headers: headers.clone(),
         readonly,
         consistency: consistency as i32,

@@ -7,6 +7,7 @@
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
 //! safe. Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
 
+mod access;
 mod address;
 mod admission;
 mod app;
@@ -29,6 +30,7 @@ mod health;
 mod invocation_id;
 mod invocations;
 mod invoke;
+mod keys;
 mod listing;
 mod media;
 mod merge;
@@ -45,7 +47,10 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod upload;
 
+pub use access::Access;
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError};
+pub use tls::{TlsError, TlsFiles};

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use oprc_mesh::id::IdError;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use serde::Serialize;
@@ -135,6 +135,9 @@ impl Refusal {
         let retry_after_s = problem.retry_after_ms.div_ceil(1_000);
         if retry_after_s > 0 || code == Code::Overloaded {
             reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s.max(RETRY_AFTER_S)));
+        }
+        if code == Code::Unauthenticated {
+            reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(allow) = allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             reply.headers_mut().insert(ALLOW, allow);

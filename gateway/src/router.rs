@@ -7,7 +7,7 @@
 use std::fmt;
 
 use hyper::Method;
-use oprc_mesh::id::{ClassName, FieldKey, MethodName, NodeId, ObjectId};
+use oprc_mesh::id::{ClassName, FieldKey, KeyName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::Code;
 
 use crate::address;
@@ -41,6 +41,9 @@ pub(crate) enum Resource {
     Field(ClassName, ObjectId, FieldKey),
     ObjectEvents(ClassName, ObjectId),
     ClassEvents(ClassName),
+    Keys,
+    Key(KeyName),
+    RotateKey(KeyName),
 }
 
 /// A method, with HEAD as GET: whether the body is sent is the dispatcher's affair.
@@ -117,6 +120,9 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
                 Resource::ChangeDeadLetters(class(c)?, wish)
             }
+            ["keys"] => Resource::Keys,
+            ["keys", k] => Resource::Key(address::key(k)?),
+            ["keys", k, "rotate"] => Resource::RotateKey(address::key(k)?),
             ["cluster"] => Resource::Cluster,
             ["cluster", "nodes", n, wish] => {
                 let wish = Wish::parse(wish).ok_or_else(no_such_path)?;
@@ -146,6 +152,9 @@ impl Resource {
             Self::Class(..) => {
                 &[(Verb::Get, "describe"), (Verb::Put, "deploy"), (Verb::Delete, "remove class")]
             }
+            Self::Keys => &[(Verb::Get, "list keys"), (Verb::Post, "create key")],
+            Self::Key(..) => &[(Verb::Delete, "revoke key")],
+            Self::RotateKey(..) => &[(Verb::Post, "rotate key")],
             Self::Versions(..) => &[(Verb::Get, "list versions")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
@@ -186,6 +195,8 @@ impl fmt::Display for Resource {
             Self::Health | Self::Ready => f.write_str("gateway"),
             Self::Cluster => f.write_str("cluster"),
             Self::Node(node, _) => write!(f, "{node}"),
+            Self::Keys => f.write_str("keys"),
+            Self::Key(key) | Self::RotateKey(key) => write!(f, "{key}"),
             Self::Invoke => f.write_str("invoke"),
             Self::Invocation(id) => write!(f, "{id}"),
             Self::Classes => f.write_str("classes"),

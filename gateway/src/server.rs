@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::config::GatewayConfig;
 use crate::connection::Connections;
+use crate::tls::{Tls, TlsError};
 
 /// The pause after a failed accept: most often the process is out of file descriptors, and some will come free.
 const ACCEPT_PAUSE_MS: u64 = 50;
@@ -31,6 +32,9 @@ pub enum GatewayError {
         /// Why not.
         source: io::Error,
     },
+    /// TLS cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// A gateway that listens; [`Gateway::run`] serves.
@@ -38,19 +42,21 @@ pub struct Gateway {
     listener: TcpListener,
     local_addr: SocketAddr,
     app: Arc<App>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Gateway {
     /// Begins to listen. Connections wait in the backlog until [`Gateway::run`].
     ///
     /// # Errors
-    /// [`GatewayError::Listen`].
+    /// [`GatewayError`].
     pub async fn bind(config: GatewayConfig, mesh: Mesh) -> Result<Self, GatewayError> {
+        let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let listen = config.listen;
         let failed = |source| GatewayError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, mesh)) })
+        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, mesh)), tls })
     }
 
     /// The address that it listens on, with the port that was taken.
@@ -61,13 +67,14 @@ impl Gateway {
     /// Serves until `shutdown` is ready; then takes no more connections, lets the requests under way finish for
     /// [`GatewayConfig::drain_ms`] at the most, and cuts what is left.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
-        let Self { listener, app, .. } = self;
+        let Self { listener, app, tls, .. } = self;
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
-        let connections = Connections::new(app.clone(), tasks.clone(), cut.clone());
+        let connections = Connections::new(app.clone(), tls.clone(), tasks.clone(), cut.clone());
         tokio::select! {
             () = shutdown => {}
             () = accept(&listener, &app.config, &tasks, connections) => {}
+            () = follow(tls.as_deref()) => {}
         }
         drop(listener);
         app.stopping.cancel();
@@ -87,6 +94,13 @@ impl Gateway {
             cut.cancel();
             tasks.wait().await;
         }
+    }
+}
+
+async fn follow(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.follow().await,
+        None => std::future::pending().await,
     }
 }
 

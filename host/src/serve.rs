@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use oprc_mesh::Handler;
+use oprc_mesh::access::{ChangeKey, KeyChange};
 use oprc_mesh::id::{ClassName, Digest, FieldKey, NodeId, ObjectId};
 use oprc_mesh::limits::{OBJECT_READ_BYTES_MAX, OBJECT_READ_FIELDS_MAX, PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -78,6 +79,9 @@ impl Server {
             Op::SetHost(set) => {
                 let changed = self.odgm.catalog().set_node_state(NodeId(set.node), set.state()).await;
                 Answer::HostSet(Revision { revision: changed? })
+            }
+            Op::ChangeKey(change) => {
+                Answer::KeyChanged(Revision { revision: self.odgm.catalog().change_key(change).await? })
             }
             Op::ReadEvents(read) => Answer::Events(self.events.read(&read, deadline).await?),
             Op::ListDeadLetters(list) => Answer::DeadLetters(dead::list(&self.turns, &list).await?),
@@ -195,8 +199,18 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ListDeadLetters(list) => ("list dead letters of", list.class.clone()),
         Op::ChangeDeadLetters(change) => ("change dead letters of", change.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),
+        Op::ChangeKey(change) => ("change key", key_name(change).to_owned()),
         // whoever asked on a caller's behalf names the operation
         Op::Grid(_) => ("", String::new()),
+    }
+}
+
+fn key_name(change: &ChangeKey) -> &str {
+    match &change.change {
+        Some(KeyChange::Create(key)) => &key.name,
+        Some(KeyChange::Rotate(rotate)) => &rotate.name,
+        Some(KeyChange::Revoke(name)) => name,
+        None => "",
     }
 }
 

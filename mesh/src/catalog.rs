@@ -2,6 +2,7 @@
 //! (`odgm`) decides it; hosts and gateways hold a copy and follow its revisions. All types travel the mesh and lie on
 //! disk as protobuf, so tags never change.
 
+use crate::access::ApiKey;
 use crate::id::{ClassName, NodeId, ObjectId, call_slot, slot};
 use crate::limits::SETTINGS;
 
@@ -23,6 +24,9 @@ pub struct CatalogView {
     /// How the cluster began; absent until it has.
     #[prost(message, optional, tag = "5")]
     pub founding: Option<Founding>,
+    /// Keys of those who may use the cluster, by name.
+    #[prost(message, repeated, tag = "6")]
+    pub keys: Vec<ApiKey>,
 }
 
 /// How a cluster began: the first record of its catalog.

@@ -106,6 +106,14 @@ text_id!(
     is_field_key
 );
 
+text_id!(
+    /// The name of a key of those who may use the cluster: `[A-Za-z][A-Za-z0-9_-]{0,63}`.
+    KeyName,
+    "key name",
+    "a letter, then up to 63 letters, digits, '_' or '-'",
+    is_name
+);
+
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=CLASS_NAME_BYTES_MAX).contains(&bytes.len())

@@ -9,6 +9,7 @@
 //! Hosts also post to each other ([`Peers::post`]): messages without an answer, of which the grid's Raft is made. Whatever
 //! waits for the same receiver, posts, requests or replies, leaves together in one frame.
 
+pub mod access;
 pub mod catalog;
 pub mod clock;
 mod config;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oprc_mesh::access::ChangeKey;
 use oprc_mesh::catalog::{CatalogView, Class, Founding, Node, NodeState};
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -117,6 +118,15 @@ impl Catalog {
         };
         let reply = self.change(CatalogCommand::SetState(change)).await;
         changed(&reply.map_err(|problem| problem.on(operation, node))?)
+    }
+
+    /// Makes, changes or revokes a key; gives the revision that shows it.
+    ///
+    /// # Errors
+    /// `invalid` for what is no key; `conflict` when there is another one of that name, or too many; `not-found`;
+    /// `not-leader`, `no-quorum` or `unavailable` with what is known of the effect.
+    pub async fn change_key(&self, change: ChangeKey) -> Result<u64, Problem> {
+        changed(&self.change(CatalogCommand::ChangeKey(change)).await?)
     }
 
     /// Tells the catalog that this host is there; gives the revision that shows it.
@@ -286,7 +296,8 @@ fn is_repeatable(command: &CatalogCommand) -> bool {
         | CatalogCommand::SetState(_)
         | CatalogCommand::Place(_)
         | CatalogCommand::Settle(_) => true,
-        CatalogCommand::Deploy(_) | CatalogCommand::Remove(_) => false,
+        // a key that is revoked twice was there once
+        CatalogCommand::Deploy(_) | CatalogCommand::Remove(_) | CatalogCommand::ChangeKey(_) => false,
     }
 }
 

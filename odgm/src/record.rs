@@ -2,6 +2,7 @@
 //! A log record begins with [`FORMAT`] and its kind; an unknown one stops the node, because skipping a command that
 //! other replicas apply would make them differ.
 
+use oprc_mesh::access::{ApiKey, ChangeKey};
 use oprc_mesh::catalog::{Class, ClassSettings, Founding, Grid, Method, Node, NodeState};
 use oprc_mesh::wire::{Emitted, FieldWrite, Tag};
 
@@ -218,7 +219,7 @@ impl From<Commit> for CommitRecord {
 /// One change of the catalog.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogChange {
-    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub(crate) command: Option<CatalogCommand>,
 }
 
@@ -247,6 +248,9 @@ pub(crate) enum CatalogCommand {
     /// A partition's own leader tells who its members are.
     #[prost(message, tag = "7")]
     Settle(SettleRecord),
+    /// The keys change.
+    #[prost(message, tag = "8")]
+    ChangeKey(ChangeKey),
 }
 
 /// Changes a host's state.
@@ -315,7 +319,7 @@ pub(crate) struct RemoveRecord {
 /// One stored record of the catalog's state.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogRecord {
-    #[prost(oneof = "CatalogItem", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "CatalogItem", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub(crate) item: Option<CatalogItem>,
 }
 
@@ -335,6 +339,8 @@ pub(crate) enum CatalogItem {
     Version(Class),
     #[prost(message, tag = "6")]
     Founding(Founding),
+    #[prost(message, tag = "7")]
+    Key(ApiKey),
 }
 
 /// Numbers that are never given out twice.

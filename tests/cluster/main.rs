@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod access;
 mod asynchronous;
 mod catalog_leader;
 mod events;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod access;
 mod apart;
 mod arguments;
 mod asynchronous;
@@ -49,6 +50,7 @@ mod remove;
 mod restart;
 mod shutdown;
 mod sigkill;
+mod tls;
 mod triggers;
 mod turns;
 mod uploads;

@@ -25,12 +25,23 @@ pub struct Plan {
     cuttable: bool,
     zones: Vec<String>,
     host_args: Vec<String>,
+    gateway_args: Vec<String>,
+    token: Option<String>,
 }
 
 impl Plan {
     /// So many hosts and one gateway.
     pub fn of(hosts: usize) -> Self {
-        Self { hosts, gateways: 1, router: false, cuttable: false, zones: Vec::new(), host_args: Vec::new() }
+        Self {
+            hosts,
+            gateways: 1,
+            router: false,
+            cuttable: false,
+            zones: Vec::new(),
+            host_args: Vec::new(),
+            gateway_args: Vec::new(),
+            token: None,
+        }
     }
 
     /// With so many gateways.
@@ -56,6 +67,16 @@ impl Plan {
     /// With more arguments for every host.
     pub fn host_args(self, args: &[&str]) -> Self {
         Self { host_args: args.iter().map(|&arg| arg.to_owned()).collect(), ..self }
+    }
+
+    /// With more arguments for every gateway.
+    pub fn gateway_args(self, args: &[&str]) -> Self {
+        Self { gateway_args: args.iter().map(|&arg| arg.to_owned()).collect(), ..self }
+    }
+
+    /// With clients that show this token.
+    pub fn shown(self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self }
     }
 
     /// Starts it, and waits until every partition is there, led and up to date.
@@ -137,7 +158,12 @@ impl Cluster {
     pub async fn start_gateway(&self, number: usize) {
         let party = Party::Gateway(number);
         let listen = self.0.links.http(party).to_string();
-        self.spawn(party, vec!["gateway".to_owned(), "--listen".to_owned(), listen]).await;
+        let mut args = vec!["gateway".to_owned(), "--listen".to_owned(), listen];
+        args.extend(self.0.plan.gateway_args.iter().cloned());
+        if !args.iter().any(|arg| arg == "--auth") {
+            args.push("--allow-anonymous".to_owned()); // a network of its own has no loopback
+        }
+        self.spawn(party, args).await;
     }
 
     /// Starts a host unless it runs. The hosts of the plan expect each other; any other joins what is there.
@@ -370,7 +396,8 @@ impl Cluster {
 
     /// A client of a gateway.
     pub fn gateway(&self, number: usize) -> Http {
-        Http::at(self.0.links.http(Party::Gateway(number)))
+        let http = Http::at(self.0.links.http(Party::Gateway(number)));
+        self.0.plan.token.as_ref().map_or(http.clone(), |token| http.with_key(token))
     }
 
     /// Clients of all gateways.

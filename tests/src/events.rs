@@ -69,6 +69,9 @@ impl Events {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
+        if let Some(authorization) = http.authorization() {
+            request = request.header("authorization", authorization);
+        }
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| text(&error))?;
         let response = sender.send_request(request).await.map_err(|error| text(&error))?;
         let (status, kind) = (response.status(), response.headers().get("content-type").cloned());

@@ -28,6 +28,8 @@ struct Inner {
     idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
     /// One HTTP/2 connection for all requests, instead of the pool.
     shared: Option<http2::SendRequest<Full<Bytes>>>,
+    /// What every request shows, unless it shows something itself.
+    authorization: Option<String>,
 }
 
 /// Whatever takes requests: a server, a cluster, a gateway's address.
@@ -53,7 +55,7 @@ impl Http {
 
     /// A client of the server at `address`, over HTTP/1.1.
     pub fn at(address: SocketAddr) -> Self {
-        Self(Arc::new(Inner { address, idle: Mutex::default(), shared: None }))
+        Self(Arc::new(Inner { address, idle: Mutex::default(), shared: None, authorization: None }))
     }
 
     /// A client that sends everything over one new HTTP/2 connection.
@@ -66,7 +68,23 @@ impl Http {
             .await
             .expect("the server speaks HTTP/2");
         tokio::spawn(connection);
-        Self(Arc::new(Inner { address: self.0.address, idle: Mutex::default(), shared: Some(sender) }))
+        Self(Arc::new(Inner {
+            address: self.0.address,
+            idle: Mutex::default(),
+            shared: Some(sender),
+            authorization: None,
+        }))
+    }
+
+    /// A client of the same server whose requests show this token.
+    pub fn with_key(&self, token: &str) -> Self {
+        let (address, authorization) = (self.0.address, Some(format!("Bearer {token}")));
+        Self(Arc::new(Inner { address, idle: Mutex::default(), shared: None, authorization }))
+    }
+
+    /// What its requests show.
+    pub fn authorization(&self) -> Option<&str> {
+        self.0.authorization.as_deref()
     }
 
     /// Where it connects to.
@@ -220,6 +238,10 @@ impl Call {
         let mut request = Request::builder().method(self.method).uri(uri);
         if self.http.0.shared.is_none() {
             request = request.header(HOST, self.http.0.address.to_string());
+        }
+        let shows = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let Some(authorization) = self.http.authorization().filter(|_| !shows) {
+            request = request.header("authorization", authorization);
         }
         for (name, value) in &self.headers {
             request = request.header(name, value);

@@ -33,6 +33,7 @@ struct Inner {
     mesh_port: u16,
     join_port: AtomicU16,
     health_port: u16,
+    ingress_args: Mutex<Vec<String>>,
     processes: Mutex<Processes>,
 }
 
@@ -59,8 +60,18 @@ impl Server {
             mesh_port,
             join_port,
             health_port,
+            ingress_args: Mutex::default(),
             processes: Mutex::default(),
         }))
+    }
+
+    /// More arguments for the process that takes requests, when it is started next.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn set_ingress_args(&self, args: &[&str]) {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        *self.0.ingress_args.lock().expect("no holder panics") = args;
     }
 
     /// A server of the test's own, running and ready.
@@ -94,7 +105,10 @@ impl Server {
     pub fn start_host_with(&self, env: &[(&str, &str)]) {
         let mut processes = self.processes();
         if processes.host.is_none() {
-            let args = self.host_args();
+            let mut args = self.host_args();
+            if self.0.kind == Kind::Embedded {
+                args.extend(self.ingress_args());
+            }
             processes.host = Some(Process::spawn_with(env, "host", &args, &self.log_path("host")));
         }
     }
@@ -124,6 +138,7 @@ impl Server {
             let listen = format!("127.0.0.1:{}", self.0.port);
             let join = format!("tcp/127.0.0.1:{}", self.0.join_port.load(Ordering::Relaxed));
             let args = ["gateway", "--listen", &listen, "--join", &join].map(str::to_owned);
+            let args: Vec<_> = args.into_iter().chain(self.ingress_args()).collect();
             processes.gateway = Some(Process::spawn("gateway", &args, &self.log_path("gateway")));
         }
     }
@@ -278,6 +293,10 @@ impl Server {
     /// Prints the ends of the logs when the test panics while the guard lives.
     pub fn show_logs_on_panic(&self) -> impl Drop + use<> {
         ShowLogs(self.clone(), [self.log_bytes("host"), self.log_bytes("gateway")])
+    }
+
+    fn ingress_args(&self) -> Vec<String> {
+        self.0.ingress_args.lock().expect("no holder panics").clone()
     }
 
     fn log_bytes(&self, name: &str) -> u64 {

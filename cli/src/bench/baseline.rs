@@ -49,7 +49,7 @@ impl Baseline {
     /// Requests to it with this body.
     pub(super) fn target(&self, body: &[u8]) -> Target {
         let host = self.address.to_string();
-        Target::new(self.address, &host, std::iter::once("/echo".to_owned()), OCTETS, body)
+        Target::new(self.address, &host, std::iter::once("/echo".to_owned()), OCTETS, None, body)
     }
 
     /// Ends it.

@@ -33,12 +33,15 @@ impl Target {
         host: &str,
         paths: impl Iterator<Item = String>,
         media: &str,
+        authorization: Option<&str>,
         body: &[u8],
     ) -> Self {
+        let authorization =
+            authorization.map(|value| format!("authorization: {value}\r\n")).unwrap_or_default();
         let render = |path: String| {
             let head = format!(
                 "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {media}\r\naccept: {media}\r\n\
-                 content-length: {}\r\n\r\n",
+                 {authorization}content-length: {}\r\n\r\n",
                 body.len()
             );
             Bytes::from([head.as_bytes(), body].concat())
@@ -195,8 +198,14 @@ mod tests {
 
     #[test]
     fn a_request_is_complete() {
-        let target =
-            Target::new(([127, 0, 0, 1], 80).into(), "h:80", ["/a".to_owned()].into_iter(), "x/y", b"hi");
+        let target = Target::new(
+            ([127, 0, 0, 1], 80).into(),
+            "h:80",
+            ["/a".to_owned()].into_iter(),
+            "x/y",
+            None,
+            b"hi",
+        );
         let text = "POST /a HTTP/1.1\r\nhost: h:80\r\ncontent-type: x/y\r\naccept: x/y\r\ncontent-length: 2\r\n\r\nhi";
         assert_eq!(&target.requests[0][..], text.as_bytes());
     }

@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 
 use crate::args::{BenchArgs, ClientArgs, Workload};
 use crate::bench::load::Target;
-use crate::client::{Client, JSON, OCTETS};
+use crate::client::{Client, JSON, OCTETS, credentials};
 use crate::commands::{deploy, input};
 use crate::failure::Failure;
 
@@ -26,7 +26,7 @@ pub(super) fn body(args: &BenchArgs, kind: Workload) -> Vec<u8> {
 /// Deploys the guests from the folder that was named, if one was.
 pub(super) async fn deploy(args: &BenchArgs) -> Result<(), Failure> {
     let Some(folder) = &args.guests else { return Ok(()) };
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let guests: [(&str, &ClassName, Option<&str>); 2] = [
         ("echo.wasm", &args.echo_class, None),
         ("counter.wasm", &args.counter_class, Some(COUNTER_MANIFEST)),
@@ -49,23 +49,25 @@ pub(super) async fn target(args: &BenchArgs, kind: Workload) -> Result<Target, F
     let objects =
         |method: &'static str| (0..args.objects).map(move |n| format!("{counter}/bench-{n}/invoke/{method}"));
     let body = body(args, kind);
+    let credentials = credentials(&args.client)?;
+    let credentials = credentials.as_ref().and_then(|value| value.to_str().ok());
     Ok(match kind {
         Workload::Echo => {
             let path = format!("{root}/api/v1/classes/{}/functions/echo", args.echo_class);
-            Target::new(address, &host, std::iter::once(path), OCTETS, &body)
+            Target::new(address, &host, std::iter::once(path), OCTETS, credentials, &body)
         }
         Workload::Read => {
             create_objects(args).await?;
-            Target::new(address, &host, objects("value"), JSON, &body)
+            Target::new(address, &host, objects("value"), JSON, credentials, &body)
         }
-        Workload::Increment => Target::new(address, &host, objects("increment"), JSON, &body),
-        Workload::Hot => Target::new(address, &host, objects("increment").take(1), JSON, &body),
+        Workload::Increment => Target::new(address, &host, objects("increment"), JSON, credentials, &body),
+        Workload::Hot => Target::new(address, &host, objects("increment").take(1), JSON, credentials, &body),
     })
 }
 
 /// A read of an object that does not exist would measure something else.
 async fn create_objects(args: &BenchArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     for n in 0..args.objects {
         let id = format!("bench-{n}");
         let path = ["classes", args.counter_class.as_str(), "objects", &id, "invoke", "increment"];

@@ -4,14 +4,18 @@
 mod sse;
 mod upload;
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use oprc_mesh::access::Token;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Identity, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
+use crate::args::ClientArgs;
 use crate::failure::Failure;
 use crate::problem::Problem;
 
@@ -39,6 +43,50 @@ pub(crate) struct Client {
     server: Url,
 }
 
+/// With the certificates that the flags name.
+fn trusting(
+    mut builder: reqwest::ClientBuilder,
+    args: &ClientArgs,
+) -> Result<reqwest::ClientBuilder, Failure> {
+    if args.server.scheme() != "https" {
+        return Ok(builder);
+    }
+    let read = |file: &Path| {
+        fs::read(file).map_err(|source| Failure::Read { what: file.display().to_string(), source })
+    };
+    let unfit =
+        |file: &Path| Failure::Usage(format!("{} holds no certificate that can be used", file.display()));
+    if let Some(file) = &args.ca {
+        let certificates = Certificate::from_pem_bundle(&read(file)?).map_err(|_| unfit(file))?;
+        if certificates.is_empty() {
+            return Err(unfit(file));
+        }
+        builder = certificates.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+    }
+    if let Some(file) = &args.client_cert {
+        builder = builder.identity(Identity::from_pem(&read(file)?).map_err(|_| unfit(file))?);
+    }
+    Ok(builder)
+}
+
+/// What shows the key that the flags name.
+pub(crate) fn credentials(args: &ClientArgs) -> Result<Option<HeaderValue>, Failure> {
+    let token = match (&args.key, &args.key_file) {
+        (Some(token), _) => token.clone(),
+        (None, Some(file)) => {
+            let text = fs::read_to_string(file)
+                .map_err(|source| Failure::Read { what: file.display().to_string(), source })?;
+            Token::parse(text.trim())
+                .ok_or_else(|| Failure::Usage(format!("{} holds no token", file.display())))?
+        }
+        (None, None) => return Ok(None),
+    };
+    let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+    let mut value = value.map_err(|_| Failure::Usage("the token cannot be sent".into()))?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
 /// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -58,18 +106,22 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of `server`. Nothing is sent yet.
-    pub(crate) fn new(server: &Url) -> Result<Self, Failure> {
-        Self::build(server, reqwest::Client::builder().timeout(ANSWER_TIMEOUT))
+    /// A client of the server that the flags name, with the key that they name. Nothing is sent yet.
+    pub(crate) fn new(args: &ClientArgs) -> Result<Self, Failure> {
+        Self::build(args, reqwest::Client::builder().timeout(ANSWER_TIMEOUT))
     }
 
     /// A client whose answers go on for as long as something comes.
-    pub(crate) fn streaming(server: &Url) -> Result<Self, Failure> {
-        Self::build(server, reqwest::Client::builder().read_timeout(SILENCE_TIMEOUT))
+    pub(crate) fn streaming(args: &ClientArgs) -> Result<Self, Failure> {
+        Self::build(args, reqwest::Client::builder().read_timeout(SILENCE_TIMEOUT))
     }
 
-    fn build(server: &Url, builder: reqwest::ClientBuilder) -> Result<Self, Failure> {
+    fn build(args: &ClientArgs, builder: reqwest::ClientBuilder) -> Result<Self, Failure> {
+        let server = &args.server;
+        let builder = trusting(builder, args)?;
+        let credentials = credentials(args)?.map(|value| (AUTHORIZATION, value));
         let http = builder
+            .default_headers(credentials.into_iter().collect())
             .no_proxy() // a grid stands on this machine or in its network
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("oprc/", env!("CARGO_PKG_VERSION")))

@@ -82,19 +82,19 @@ impl Description {
 }
 
 pub(crate) async fn list(args: ClientArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args)?;
     let page = all(&client, &["classes"]).await?;
     show(&client, args.output, &page)
 }
 
 pub(crate) async fn versions(args: ClassArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let page = all(&client, &["classes", args.class.as_str(), "versions"]).await?;
     show(&client, args.client.output, &page)
 }
 
 pub(crate) async fn describe(args: ClassArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let answer = client.get(&["classes", args.class.as_str()], &[]).await?;
     match args.client.output {
         Format::Json => output::json_text(&answer.body),
@@ -136,7 +136,7 @@ pub(crate) fn age(at_ms: u64) -> String {
 }
 
 /// A time in the largest unit of which it is at least two.
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
     let unit = units.into_iter().find(|(length, _)| seconds >= 2 * length);
     unit.map_or_else(|| format!("{seconds}s"), |(length, name)| format!("{}{name}", seconds / length))

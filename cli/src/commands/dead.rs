@@ -41,7 +41,7 @@ struct Changed {
 }
 
 pub(crate) async fn run(args: DeadArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     match args.wish {
         DeadWish::Ls => list(&client, &args).await,
         DeadWish::Retry => change(&client, &args, "retry", "tried again").await,

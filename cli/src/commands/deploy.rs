@@ -42,7 +42,7 @@ pub(crate) async fn run(args: DeployArgs) -> Result<(), Failure> {
     let plan = plan(args.file, args.class, manifest_path.as_deref().zip(manifest))?;
     let component = input::file(&plan.component)?;
     check_size(&component)?;
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let answer = deploy(&client, &plan.class, component, plan.manifest).await?;
     if args.client.output == Format::Json {
         return output::json_text(&answer.body);

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(crate) async fn run(args: GetArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let ObjectAddress { class, object } = &args.address;
     let object = ["classes", class.as_str(), "objects", object.as_str()];
     let query = args.consistency.query();

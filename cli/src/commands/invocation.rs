@@ -38,7 +38,7 @@ pub(crate) fn accepted(client: &Client, format: Format, answer: &Answer) -> Resu
 }
 
 pub(crate) async fn run(args: InvocationArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let until = Instant::now() + args.wait.unwrap_or_default();
     loop {
         let left = until.saturating_duration_since(Instant::now()).min(WAIT_MAX);

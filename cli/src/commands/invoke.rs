@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(crate) async fn run(args: InvokeArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let (class, method) = (args.address.class.as_str(), args.method.as_str());
     let media = if args.raw { OCTETS } else { JSON };
     let request = match &args.address.object {

@@ -17,7 +17,7 @@ struct Object {
 }
 
 pub(crate) async fn run(args: LsArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let page = collect(&client, &args).await?;
     if args.client.output == Format::Json {
         return output::json(&page);

@@ -7,6 +7,7 @@ pub(crate) mod get;
 pub(crate) mod input;
 pub(crate) mod invocation;
 pub(crate) mod invoke;
+pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod node;
 pub(crate) mod rm;

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(crate) async fn run(args: NodeArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let (wish, done) = match args.wish {
         NodeWish::Drain => {
             ("drain", "its partitions move to other hosts; `oprc status` shows when it holds none")

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(crate) async fn run(args: RmArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let class = args.address.class.as_str();
     let request = match (&args.address.object, &args.field) {
         (None, Some(_)) => {

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output;
 
 pub(crate) async fn run(args: SetArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let ObjectAddress { class, object } = &args.address;
     let fields = document(args.assignments)?;
     let request = client

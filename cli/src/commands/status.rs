@@ -62,7 +62,7 @@ struct Replica {
 }
 
 pub(crate) async fn run(args: ClientArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args)?;
     let answer = client.get(&["cluster"], &[]).await?;
     if args.output == Format::Json {
         return output::json_text(&answer.body);

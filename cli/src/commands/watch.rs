@@ -18,7 +18,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
     if args.prefix.is_some() && args.address.object.is_some() {
         return Err(Failure::Usage("--prefix is for a class: it names the beginnings of ids".into()));
     }
-    let client = Client::streaming(&args.client.server)?;
+    let client = Client::streaming(&args.client)?;
     let mut watch = Watch { last: args.since.clone(), left: args.limit, args };
     let mut begun = false;
     loop {

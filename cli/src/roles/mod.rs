@@ -4,16 +4,18 @@
 //! the gateway finishes the requests that it has, the mesh the calls, and only then the host and its grid close. A second
 //! signal ends the process at once.
 
+mod access;
 mod node;
 mod panics;
 mod signals;
 
+use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use oprc_gateway::{Gateway, GatewayConfig};
+use oprc_gateway::{Access, Gateway, GatewayConfig, TlsFiles};
 use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
@@ -27,16 +29,24 @@ use signals::Signals;
 /// Where hosts and routers listen on the mesh when neither a flag nor a file says so.
 const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 
+/// Where client commands ask unless told.
+const USUAL_SERVER: &str = "http://127.0.0.1:8080";
+
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     panics::end_with_the_mesh();
+    access::check_public(&args.access, args.listen)?;
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let tls = args.tls.files();
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let node = Node::start(odgm_config(args.store), mesh, None).await?;
     let opened = async {
         node.ready().await?;
-        bind(args.listen, node.mesh().clone()).await
+        // the data directory is there now, and nobody else's
+        let access = access::access(&args.access, args.listen, Some(&data_dir))?;
+        bind(args.listen, access, tls, node.mesh().clone()).await
     };
     let gateway = match opened.await {
         Ok(gateway) => gateway,
@@ -45,7 +55,8 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    announce(gateway.local_addr(), &data_dir);
+    let root_key_file = access::root_key_file(&args.access, &data_dir);
+    announce(&format!("{scheme}://{}", gateway.local_addr()), &data_dir, root_key_file.as_deref());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
     let reason = node.ended();
@@ -100,8 +111,9 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     if args.mesh.links.join.is_empty() && args.mesh.links.zenoh_config.is_none() {
         return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
     }
+    let access = access::access(&args.access, args.listen, None)?;
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, mesh.clone()).await?;
+    let gateway = bind(args.listen, access, args.tls.files(), mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -151,8 +163,13 @@ async fn serve(
     }
 }
 
-async fn bind(listen: SocketAddr, mesh: Mesh) -> Result<Gateway, Failure> {
-    let config = GatewayConfig { listen, ..GatewayConfig::default() };
+async fn bind(
+    listen: SocketAddr,
+    access: Access,
+    tls: Option<TlsFiles>,
+    mesh: Mesh,
+) -> Result<Gateway, Failure> {
+    let config = GatewayConfig { listen, access, tls, ..GatewayConfig::default() };
     Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 
@@ -176,17 +193,17 @@ fn mesh_listen(flag: Vec<String>, links: &LinkArgs) -> Vec<String> {
 }
 
 /// Tells a newcomer what to do next. A reader that went away does not matter.
-fn announce(address: SocketAddr, data_dir: &Path) {
-    let server = if address.port() == 8080 {
-        String::new()
-    } else {
-        format!("  export OPRC_SERVER=http://{address}\n")
-    };
+fn announce(url: &str, data_dir: &Path, root_key_file: Option<&Path>) {
+    let mut server =
+        if url == USUAL_SERVER { String::new() } else { format!("  export OPRC_SERVER={url}\n") };
+    if let Some(file) = root_key_file {
+        let _ = writeln!(server, "  export OPRC_KEY_FILE={}", file.display()); // writing to a String cannot fail
+    }
     let _ = writeln!(
         std::io::stdout().lock(),
-        "oprc {} is ready on http://{address}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \
+        "oprc {} is ready on {url}, data in {}\n\nTry in another terminal:\n{server}  oprc deploy \
          counter.wasm --class Counter\n  oprc invoke Counter/alice increment '{{\"by\": 5}}'\n  oprc get \
-         Counter/alice\n  curl http://{address}/api/v1/classes\n\nStop with Ctrl-C.",
+         Counter/alice\n  curl {url}/api/v1/classes\n\nStop with Ctrl-C.",
         env!("CARGO_PKG_VERSION"),
         data_dir.display(),
     );

@@ -11,6 +11,7 @@ mod feed;
 
 use std::sync::{Arc, OnceLock};
 
+use oprc_mesh::access::Action;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::events::Cursor;
 use oprc_mesh::id::{ClassName, ObjectId};
@@ -70,6 +71,8 @@ async fn watch(
     let queue = hold.hub().queue(cursor.is_some());
     let reader = Arc::new(Reader { hold, filter, queue: queue.clone(), joined: OnceLock::new() });
     let late = CancellationToken::new();
+    let denied = until_denied(call, class.clone(), queue.clone());
+    app.hubs.tasks.spawn(late.clone().run_until_cancelled_owned(denied));
     let seat = (reader.clone(), seat, late.clone().drop_guard());
     match cursor {
         None => {
@@ -83,6 +86,15 @@ async fn watch(
         }
     }
     Ok(events(Stream::new(queue, seat)))
+}
+
+/// Ends the stream once its reader may not have it any more.
+fn until_denied(call: &Call<'_>, class: ClassName, queue: Arc<Queue>) -> impl Future<Output = ()> + use<> {
+    let (app, identity) = (call.app.clone(), call.identity.clone());
+    async move {
+        app.guard.denied(&identity, Action::Read, &class, app.mesh.directory()).await;
+        queue.end(End::Denied);
+    }
 }
 
 /// A reader of a hub, from its first moment to its last.
@@ -119,7 +131,7 @@ fn full(readers_max: usize) -> Refusal {
 fn over(end: End) -> Refusal {
     let detail = match end {
         End::Stopping => "the gateway is stopping",
-        End::Slow | End::Removed | End::Moved => "the class changed just now",
+        End::Slow | End::Removed | End::Moved | End::Denied => "the class changed just now",
     };
     Refusal::new(Code::Unavailable, detail).effect(Effect::NotRun).hint("try again")
 }

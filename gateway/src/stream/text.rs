@@ -17,6 +17,8 @@ pub(crate) enum End {
     Removed,
     /// The class's objects lie elsewhere now.
     Moved,
+    /// Its reader may not have it any more.
+    Denied,
 }
 
 impl End {
@@ -26,6 +28,7 @@ impl End {
             Self::Stopping => "stopping",
             Self::Removed => "class-removed",
             Self::Moved => "class-moved",
+            Self::Denied => "denied",
         }
     }
 
@@ -35,6 +38,7 @@ impl End {
             Self::Stopping => "the gateway is stopping; come back with the last id",
             Self::Removed => "the class was removed",
             Self::Moved => "the class's objects have moved; come back with the last id",
+            Self::Denied => "the key that was shown allows this no more",
         }
     }
 

@@ -354,6 +354,7 @@ impl Fake {
             }
             Op::ListVersions(_) => Answer::Versions(Versions { items: self.history.lock().unwrap().clone() }),
             Op::ReadCatalog(_) => Answer::Catalog(CatalogRead { view: self.view(), leads: Vec::new() }),
+            Op::ChangeKey(_) => Answer::KeyChanged(Revision { revision: self.view.lock().unwrap().revision }),
             Op::SetHost(_) => Answer::HostSet(Revision { revision: self.view.lock().unwrap().revision }),
             Op::Grid(_) => return Err(Problem::new(Code::Invalid, "this host has no grid")),
             Op::ListDeadLetters(_) => Answer::DeadLetters(DeadLetterPage::default()),

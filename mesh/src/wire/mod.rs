@@ -31,6 +31,7 @@ pub use objects::{
     ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
 };
 
+use crate::access::ChangeKey;
 use crate::outcome::Problem;
 
 /// The version of the envelope and of the operations' meaning.
@@ -58,7 +59,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44, 50, 51"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51"
     )]
     pub op: Option<Op>,
 }
@@ -78,7 +79,7 @@ pub struct Reply {
     /// What it gave; absent when it failed.
     #[prost(
         oneof = "Answer",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 30, 31, 34, 35, 44, 50, 51"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51"
     )]
     pub answer: Option<Answer>,
 }
@@ -128,6 +129,9 @@ pub enum Op {
     /// Change what the cluster expects of a host.
     #[prost(message, tag = "23")]
     SetHost(SetHost),
+    /// Change the keys of those who may use the cluster.
+    #[prost(message, tag = "24")]
+    ChangeKey(ChangeKey),
     /// One piece of a component that the host holds.
     #[prost(message, tag = "30")]
     ReadChunk(ReadChunk),
@@ -196,6 +200,9 @@ pub enum Answer {
     /// To [`Op::SetHost`].
     #[prost(message, tag = "23")]
     HostSet(Revision),
+    /// To [`Op::ChangeKey`].
+    #[prost(message, tag = "24")]
+    KeyChanged(Revision),
     /// To [`Op::ReadChunk`].
     #[prost(message, tag = "30")]
     Piece(ChunkRead),

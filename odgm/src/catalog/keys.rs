@@ -8,6 +8,7 @@ const GRID: u8 = 3;
 const CLASS: u8 = 4;
 const VERSION: u8 = 5;
 const FOUNDING: u8 = 6;
+const KEY: u8 = 7;
 
 /// Names one record. Kinds sort so that a class comes before its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(crate) enum CatalogKey {
     Class(String),
     Version { class: u64, version: u64 },
     Founding,
+    Key(String),
 }
 
 /// One write to the catalog's records.
@@ -38,6 +40,7 @@ impl CatalogKey {
             CatalogItem::Class(class) => Self::Class(class.name.clone()),
             CatalogItem::Version(class) => Self::Version { class: class.id, version: class.version },
             CatalogItem::Founding(_) => Self::Founding,
+            CatalogItem::Key(key) => Self::Key(key.name.clone()),
         }
     }
 
@@ -48,6 +51,7 @@ impl CatalogKey {
             Self::Founding => vec![FOUNDING],
             Self::Node(id) => [&[NODE], id.to_be_bytes().as_slice()].concat(),
             Self::Grid(name) => [&[GRID], name.as_bytes()].concat(),
+            Self::Key(name) => [&[KEY], name.as_bytes()].concat(),
             Self::Class(name) => [&[CLASS], name.as_bytes()].concat(),
             Self::Version { class, version } => {
                 [&[VERSION], class.to_be_bytes().as_slice(), &version.to_be_bytes()].concat()

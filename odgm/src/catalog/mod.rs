@@ -1,6 +1,7 @@
 //! The catalog's state and what its commands do to it: the pure part. Group 0 replicates the commands like any
 //! partition's (see [`crate::raft`]); [`crate::catalog_client`] is how callers reach it.
 
+mod access;
 mod change;
 #[cfg(test)]
 mod change_tests;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use oprc_mesh::access::ApiKey;
 use oprc_mesh::catalog::{CatalogView, Class, Founding, Grid, Node, NodeState, PartitionInfo};
 
 use super::keys::{CatalogEffect, CatalogKey};
@@ -15,6 +16,7 @@ pub(crate) struct CatalogState {
     pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) grids: BTreeMap<String, Grid>,
     pub(super) classes: BTreeMap<String, ClassEntry>,
+    pub(super) keys: BTreeMap<String, ApiKey>,
 }
 
 /// A class and its deployments.
@@ -34,6 +36,7 @@ impl Default for CatalogState {
             nodes: BTreeMap::new(),
             grids: BTreeMap::new(),
             classes: BTreeMap::new(),
+            keys: BTreeMap::new(),
         }
     }
 }
@@ -57,6 +60,9 @@ impl CatalogState {
             CatalogItem::Grid(grid) => {
                 self.grids.insert(grid.name.clone(), grid);
             }
+            CatalogItem::Key(key) => {
+                self.keys.insert(key.name.clone(), key);
+            }
             CatalogItem::Class(record) => {
                 let versions =
                     self.classes.remove(&record.name).map(|entry| entry.versions).unwrap_or_default();
@@ -78,6 +84,9 @@ impl CatalogState {
             }
             CatalogKey::Grid(name) => {
                 self.grids.remove(name);
+            }
+            CatalogKey::Key(name) => {
+                self.keys.remove(name);
             }
             CatalogKey::Class(name) => {
                 self.classes.remove(name);
@@ -114,6 +123,7 @@ impl CatalogState {
             grids: self.grids.values().cloned().collect(),
             classes: deployed.filter_map(|entry| entry.versions.last().cloned()).collect(),
             founding: self.founding,
+            keys: self.keys.values().cloned().collect(),
         }
     }
 

@@ -1,0 +1,131 @@
+//! Flags about who may do what: of a gateway, of a client, and of `oprc key`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use oprc_gateway::TlsFiles;
+use oprc_mesh::access::Scope;
+use oprc_mesh::id::KeyName;
+
+use super::ClientArgs;
+use crate::duration;
+
+/// Who may use a gateway.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct AccessArgs {
+    /// Serve only those who show a key, each as far as its scopes go; see `oprc key`
+    #[arg(long, env = "OPRC_AUTH")]
+    pub(crate) auth: bool,
+    /// A file with a token that allows everything, to make the first keys with; `oprc key token` makes one [default with
+    /// `up`: root-key in the data directory, made at the first start]
+    #[arg(long, env = "OPRC_ROOT_KEY_FILE", value_name = "FILE", requires = "auth")]
+    pub(crate) root_key_file: Option<PathBuf>,
+    /// Serve everybody without --auth on an address that is not of this machine alone
+    #[arg(long, env = "OPRC_ALLOW_ANONYMOUS", conflicts_with = "auth")]
+    pub(crate) allow_anonymous: bool,
+}
+
+/// What a gateway serves TLS with.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArgs {
+    /// Serve HTTPS with the certificate in this PEM file, and those above it; looked at every second, so that it can be
+    /// replaced at any time
+    #[arg(long, env = "OPRC_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, env = "OPRC_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Serve only clients that show a certificate by one of those in this PEM file
+    #[arg(long, env = "OPRC_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// None for plain HTTP.
+    pub(crate) fn files(self) -> Option<TlsFiles> {
+        let (certificate, key) = self.tls_cert.zip(self.tls_key)?;
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca })
+    }
+}
+
+/// `oprc key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    #[command(subcommand)]
+    pub(crate) wish: KeyWish,
+}
+
+/// What is to be done with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyWish {
+    /// Make a key; its token is shown this once
+    Create(CreateKeyArgs),
+    /// List the keys
+    Ls(ClientArgs),
+    /// Give a key another token, which is shown this once
+    Rotate(RotateKeyArgs),
+    /// Revoke a key: within a second it allows nothing any more
+    Revoke(RevokeKeyArgs),
+    /// Print a new token for --root-key-file; no server is asked
+    Token,
+}
+
+/// `oprc key create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// What the key is called by
+    #[arg(value_name = "NAME")]
+    pub(crate) name: KeyName,
+    /// What it allows: read, invoke (which is also to write objects) or deploy, in all classes or with :CLASS or :BEGINNING*
+    /// in some, or admin for everything; may be given more than once
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true, value_parser = scope)]
+    pub(crate) scopes: Vec<String>,
+    /// From when on it allows nothing, such as 12h or 90d; never unless given
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) expires_in: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc key rotate`.
+#[derive(Debug, Args)]
+pub(crate) struct RotateKeyArgs {
+    /// The key
+    #[arg(value_name = "NAME")]
+    pub(crate) name: KeyName,
+    /// For how long the token before counts as well, such as 1h; no longer unless given
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub(crate) grace: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `oprc key revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeKeyArgs {
+    /// The key
+    #[arg(value_name = "NAME")]
+    pub(crate) name: KeyName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+impl KeyWish {
+    /// The flags of the server that is asked; none when none is.
+    pub(crate) fn client(&self) -> Option<&ClientArgs> {
+        match self {
+            Self::Create(args) => Some(&args.client),
+            Self::Ls(client) => Some(client),
+            Self::Rotate(args) => Some(&args.client),
+            Self::Revoke(args) => Some(&args.client),
+            Self::Token => None,
+        }
+    }
+}
+
+fn scope(text: &str) -> Result<String, String> {
+    Scope::parse(text).map(|scope| scope.to_string()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,24 @@
+//! Who asks, and what they may do. Without identity everybody may do everything; with it, a request shows a key of the
+//! catalog, or the operator's own, in `Authorization: Bearer ...`, and what the key's scopes do not allow is refused
+//! before anything is looked up: a refusal tells what is missing, and nothing of what exists.
+
+mod guard;
+mod need;
+
+pub(crate) use guard::{Guard, Identity};
+pub(crate) use need::{Need, needed};
+
+use oprc_mesh::access::TokenHash;
+
+/// Who may use a gateway.
+#[derive(Debug, Clone, Default)]
+pub enum Access {
+    /// Everybody may do everything.
+    #[default]
+    Open,
+    /// Who shows a key may do what it allows.
+    Keys {
+        /// The operator's own token, which allows everything and lies in no catalog: with it the first keys are made.
+        root: Option<TokenHash>,
+    },
+}

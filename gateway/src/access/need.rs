@@ -1,0 +1,54 @@
+//! What each operation needs to be allowed.
+
+use oprc_mesh::access::Action;
+use oprc_mesh::id::ClassName;
+
+use crate::router::{Resource, Verb};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need<'r> {
+    /// Nothing: it tells nothing but whether the gateway works.
+    Nothing,
+    /// To be somebody: what is answered depends on who asks, or the body says what is needed.
+    Somebody,
+    /// Any action in the class.
+    AnyIn(&'r ClassName),
+    /// The action in the class.
+    In(Action, &'r ClassName),
+    /// The action everywhere.
+    Everywhere(Action),
+}
+
+/// What doing `verb` to `resource` needs.
+pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
+    use Action::{Admin, Deploy, Invoke, Read};
+    match (resource, verb) {
+        (Resource::Health | Resource::Ready, _) => Need::Nothing,
+        (Resource::Classes | Resource::Invoke, _) => Need::Somebody,
+        (Resource::Class(class), Verb::Get) | (Resource::Versions(class), _) => Need::AnyIn(class),
+        (Resource::Class(class), _) => Need::In(Deploy, class),
+        (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
+        (Resource::Function(class, _) | Resource::Call(class, ..), _) => Need::In(Invoke, class),
+        (Resource::Object(class, _) | Resource::Field(class, ..), Verb::Get)
+        | (
+            Resource::Objects(class)
+            | Resource::Fields(class, _)
+            | Resource::ObjectEvents(class, _)
+            | Resource::ClassEvents(class)
+            | Resource::DeadLetters(class),
+            _,
+        ) => Need::In(Read, class),
+        // a write from outside is a call of the object as it were
+        (Resource::Object(class, _) | Resource::Field(class, ..), _) => Need::In(Invoke, class),
+        (
+            Resource::Cluster
+            | Resource::Node(..)
+            | Resource::ChangeDeadLetters(..)
+            | Resource::Keys
+            | Resource::Key(_)
+            | Resource::RotateKey(_),
+            _,
+        ) => Need::Everywhere(Admin),
+    }
+}

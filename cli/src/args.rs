@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oprc_mesh::access::Token;
 use oprc_mesh::id::{ClassName, FieldKey};
 use reqwest::Url;
 
@@ -266,11 +265,12 @@ pub(crate) struct ClientArgs {
     /// The server to ask
     #[arg(long, env = "OPRC_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: Url,
-    /// The token of a key, for a server that wants one
-    #[arg(long, env = "OPRC_KEY", value_name = "TOKEN", hide_env_values = true, value_parser = token)]
-    pub(crate) key: Option<Token>,
-    /// A file with the token
-    #[arg(long, env = "OPRC_KEY_FILE", value_name = "FILE", conflicts_with = "key")]
+    /// The token of a key, for a server that wants one; better in the environment or in a file than here, where other users
+    /// of this machine can see it
+    #[arg(long, env = "OPRC_KEY", value_name = "TOKEN", hide_env_values = true, hide_default_value = true)]
+    pub(crate) key: Option<Secret>,
+    /// A file with the token; goes before the token itself
+    #[arg(long, env = "OPRC_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// A PEM file with the certificates whose word on the server counts, beside the system's own
     #[arg(long, env = "OPRC_CA", value_name = "FILE")]
@@ -382,9 +382,26 @@ pub(crate) struct RmArgs {
     pub(crate) client: ClientArgs,
 }
 
-/// The text itself is not told: it may be a secret with a slip in it.
-fn token(text: &str) -> Result<Token, String> {
-    Token::parse(text.trim()).ok_or_else(|| "a token looks like oprc_<16 digits>_<64 digits>".to_owned())
+/// A text that is shown nowhere: parsed where it is used, since the parser of flags repeats what it refuses.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
 }
 
 fn server_url(text: &str) -> Result<Url, String> {

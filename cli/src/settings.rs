@@ -21,6 +21,8 @@ use toml::{Table, Value};
 
 use crate::args::Cli;
 
+/// The command of which all others are parts.
+const ROOT: &str = "oprc";
 /// The flag that names the file cannot itself come from the file.
 const CONFIG: &str = "config";
 
@@ -141,7 +143,19 @@ fn names(command: &Command) -> Vec<String> {
 }
 
 /// Makes `value` the default of the flag `key`, if the command has it; `known` becomes true then.
-fn with_default(command: Command, key: &str, value: &Value, known: bool) -> Result<(Command, bool), Refusal> {
+fn with_default(
+    mut command: Command,
+    key: &str,
+    value: &Value,
+    mut known: bool,
+) -> Result<(Command, bool), Refusal> {
+    for name in names(&command) {
+        if let Some(sub) = command.find_subcommand(&name).cloned().filter(|_| command.get_name() != ROOT) {
+            let (sub, found) = with_default(sub, key, value, known)?;
+            known = found;
+            command = command.mut_subcommand(&name, |_| sub);
+        }
+    }
     let refuse = |reason| Err((key.to_owned(), reason));
     let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(key)) else {
         return Ok((command, known));

@@ -103,7 +103,7 @@ impl Connections {
         match self.tls.clone() {
             None => self.serve_on(stream).await,
             Some(tls) => {
-                let agreed = self.cut.clone().run_until_cancelled_owned(tls.accept(stream)).await;
+                let agreed = self.app.stopping.clone().run_until_cancelled_owned(tls.accept(stream)).await;
                 if let Some(Some(stream)) = agreed {
                     self.serve_on(stream).await;
                 }

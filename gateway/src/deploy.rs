@@ -51,6 +51,7 @@ pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) ->
         }
         other => return Err(Refusal::unsupported_media_type(other, "application/wasm, multipart/form-data")),
     };
+    call.still_may(call.need)?;
     let mut avoided = BTreeSet::new();
     let (host, deployed) = loop {
         let host = call.app.host(&avoided, until).await?;

@@ -84,10 +84,11 @@ async fn handle_for(
         Resource::Health => health::health(),
         Resource::Ready => health::ready(app),
         // lets itself in
-        Resource::Invocation(id) => Box::pin(invocations::read(app, parts, id)).await,
+        Resource::Invocation(id) => Box::pin(invocations::read(app, parts, identity, id)).await,
         _ => {
             let _entry = app.admission.enter()?;
-            let call = &Call { app, parts, identity, deadline: Deadline::of(&parts.headers)? };
+            let (need, deadline) = (needed(resource, verb), Deadline::of(&parts.headers)?);
+            let call = &Call { app, parts, identity, need, deadline };
             admitted(call, body, resource, verb).await
         }
     }

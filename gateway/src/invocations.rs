@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
+use oprc_mesh::access::Action;
 use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::{DEADLINE_MS_DEFAULT, INVOCATION_WAIT_MS_MAX};
 use oprc_mesh::outcome::{Code, Effect};
@@ -18,6 +19,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json as document};
 use tokio::time::Instant;
 
+use crate::access::Identity;
 use crate::admission::Deadline;
 use crate::app::App;
 use crate::call::Call;
@@ -72,7 +74,12 @@ pub(crate) async fn submit(
 }
 
 /// `GET /invocations/{id}`. One that waits takes a seat like a reader of events, so that it keeps no call out.
-pub(crate) async fn read(app: &Arc<App>, parts: &Parts, id: &InvocationId) -> Result<Reply, Refusal> {
+pub(crate) async fn read(
+    app: &Arc<App>,
+    parts: &Parts,
+    identity: &Identity,
+    id: &InvocationId,
+) -> Result<Reply, Refusal> {
     let deadline = Deadline::of(&parts.headers)?;
     let wait = wait_of(&Query::parse(parts.uri.query(), &["wait"])?)?;
     if wait.is_zero() {
@@ -84,6 +91,9 @@ pub(crate) async fn read(app: &Arc<App>, parts: &Parts, id: &InvocationId) -> Re
     let until = (Instant::now() + wait).min(last - Duration::from_millis(MARGIN_MS));
     let invocation = tokio::select! {
         invocation = ask(app, id, last, until) => invocation?,
+        () = app.guard.denied(identity, Action::Invoke, &id.class, app.mesh.directory()) => {
+            return Err(no_more());
+        }
         // who stops says how it stands now
         () = app.stopping.cancelled() => ask(app, id, last, Instant::now()).await?,
     };
@@ -132,6 +142,10 @@ fn wait_of(query: &Query<'_>) -> Result<Duration, Refusal> {
             "send a whole number with ms, s or m, such as 30s; at most {INVOCATION_WAIT_MS_MAX} ms, and ask again"
         ))
     })
+}
+
+fn no_more() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "the key counts no more").effect(Effect::NotRun)
 }
 
 fn full(readers_max: usize) -> Refusal {

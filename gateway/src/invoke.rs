@@ -74,9 +74,7 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
         return Err(Refusal::invalid("a function has no object whose consistency could be chosen"));
     }
     let callee = Callee { class: &class, object: object.as_ref(), method: &method };
-    call.identity
-        .check(Need::In(Action::Invoke, &class))
-        .map_err(|refusal| refusal.on("invoke", &subject))?;
+    call.still_may(Need::In(Action::Invoke, &class)).map_err(|refusal| refusal.on("invoke", &subject))?;
     run(call, callee, &payload, Form::Json, consistency)
         .await
         .map_err(|refusal| refusal.on("invoke", subject))

@@ -70,11 +70,13 @@ impl Gateway {
         let Self { listener, app, tls, .. } = self;
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
-        let connections = Connections::new(app.clone(), tls.clone(), tasks.clone(), cut.clone());
+        if let Some(tls) = tls.clone() {
+            tokio::spawn(app.stopping.clone().run_until_cancelled_owned(tls.follow()));
+        }
+        let connections = Connections::new(app.clone(), tls, tasks.clone(), cut.clone());
         tokio::select! {
             () = shutdown => {}
             () = accept(&listener, &app.config, &tasks, connections) => {}
-            () = follow(tls.as_deref()) => {}
         }
         drop(listener);
         app.stopping.cancel();
@@ -94,13 +96,6 @@ impl Gateway {
             cut.cancel();
             tasks.wait().await;
         }
-    }
-}
-
-async fn follow(tls: Option<&Tls>) {
-    match tls {
-        Some(tls) => tls.follow().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
@@ -100,13 +101,16 @@ impl Tls {
     }
 
     /// Follows the files for ever.
-    pub(crate) async fn follow(&self) {
+    pub(crate) async fn follow(self: Arc<Self>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = None;
         loop {
             ticks.tick().await;
-            match self.look() {
+            let tls = self.clone();
+            // a file system may hang
+            let Ok(looked) = spawn_blocking(move || tls.look()).await else { continue };
+            match looked {
                 Ok(true) => {
                     tracing::info!("TLS was loaded anew");
                     complained = None;

@@ -13,6 +13,8 @@ pub const SCOPES_MAX: usize = 64;
 pub const KEYS_MAX: usize = 1_000;
 /// Secrets of one key that count at the same time: the current one, and the one before while it may still be used.
 pub const TOKENS_MAX: usize = 2;
+/// The operator's own token is called so; no key of the catalog is.
+pub const ROOT: &str = "root";
 /// Before the id in a token, so that one that leaked is found by those who look for them.
 const TOKEN_PREFIX: &str = "oprc_";
 

@@ -180,8 +180,7 @@ async fn attend(mesh: Weak<Member>, guest: Guest) {
         if greeted.by.is_some() {
             patience_ms = ASK_MS;
             if asked.is_none_or(|asked: Instant| asked.elapsed() >= Duration::from_millis(REFRESH_MS)) {
-                ask(&mesh, guest.node).await;
-                asked = Some(Instant::now());
+                asked = ask(&mesh, guest.node).await.then(Instant::now);
             }
             drop(mesh);
             if timeout(Duration::from_millis(AGAIN_MS), guest.news.notified()).await.is_ok() {
@@ -271,7 +270,8 @@ impl Guest {
     }
 }
 
-async fn ask(mesh: &Member, node: NodeId) {
+/// Whether it told.
+async fn ask(mesh: &Member, node: NodeId) -> bool {
     let deadline = Instant::now() + Duration::from_millis(ASK_MS);
     match mesh.call(node, Op::ReadCatalog(Empty {}), deadline).await {
         Ok(Answer::Catalog(CatalogRead { view, leads })) => {
@@ -279,10 +279,12 @@ async fn ask(mesh: &Member, node: NodeId) {
                 mesh.directory.learn_leader(leads);
             }
             mesh.directory.learn_view(Arc::new(view));
+            return true;
         }
         Ok(_) => tracing::warn!(%node, "a host answered a question for the catalog with something else"),
         Err(problem) => tracing::debug!(%node, %problem, "a host did not tell its catalog"),
     }
+    false
 }
 
 /// The processes that show themselves alive, each with the ways on which it does. A host that was started anew may be seen

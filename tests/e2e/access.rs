@@ -3,6 +3,8 @@
 use oprc_mesh::outcome::Code;
 use oprc_tests::{Call, Class, Cli, Http, Kind, Server, eventually, free_port, guests, run, unique};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A server that wants keys, and a client of it that may do everything.
 async fn closed(kind: Kind) -> (Server, Http) {
@@ -167,6 +169,52 @@ async fn a_key_from_its_making_to_its_end(kind: Kind) {
     assert_eq!(circumstances(&alone).await, None);
     assert!(oprc(&["key", "revoke", "ci"]).await.fails(1).contains("no key"));
     assert!(oprc(&["key", "create", "x", "--scope", "write"]).await.fails(2).contains("write"));
+    assert!(oprc(&["key", "create", "root", "--scope", "read"]).await.fails(1).contains("root"));
+    // a token with a slip in it is still a secret
+    let slip = [("OPRC_SERVER", url.as_str()), ("OPRC_KEY", "oprc_0123456789abcdef_SECRET")];
+    let told = Cli::run(&["key", "ls"], server.scratch(), &slip, None).await.fails(2);
+    assert!(told.contains("OPRC_KEY") && !told.contains("SECRET"), "{told}");
+}
+
+/// What was begun with a key that counted is not done once it counts no more: a body that comes slowly, a wait.
+async fn a_key_that_is_revoked_meanwhile(kind: Kind) {
+    let (server, root) = closed(kind).await;
+    let _shown = server.show_logs_on_panic();
+    let class = Class::deploy(&root, "Slow", guests::prober(), "").await;
+    let (name, client) = key(&root, &["admin".to_owned()]).await;
+    // one that waits for a call which takes its time
+    let sleep = class.through(&client).object("o").method("add").json(&json!({ "by": 1 }));
+    let accepted = sleep.header("prefer", "respond-async").send().await.expect(202);
+    let place = accepted.header("location").unwrap().to_owned();
+    client.get(place.as_str()).send().await.expect(200);
+    let body = json!({ "name": "mine", "scopes": ["admin"] }).to_string();
+    let authorization = client.authorization().unwrap().to_owned();
+    let head = format!(
+        "POST /api/v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\
+         content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut slow = TcpStream::connect(client.address()).await.unwrap();
+    let (begun, rest) = body.split_at(5);
+    slow.write_all(format!("{head}{begun}").as_bytes()).await.unwrap();
+    root.delete(format!("/api/v1/keys/{name}")).send().await.expect(204);
+    slow.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    client.get(format!("{place}?wait=5s")).send().await.problem(Code::Unauthenticated);
+    let keys = root.get("/api/v1/keys").send().await.expect(200).json();
+    assert_eq!(keys["items"], json!([]), "no key came of it");
+}
+
+#[test]
+fn a_key_that_is_revoked_meanwhile_embedded() {
+    run(a_key_that_is_revoked_meanwhile(Kind::Embedded));
+}
+
+#[test]
+fn a_key_that_is_revoked_meanwhile_apart() {
+    run(a_key_that_is_revoked_meanwhile(Kind::Apart));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use oprc_mesh::id::KeyName;
 
 use super::ClientArgs;
 use crate::duration;
+use crate::failure::Failure;
 
 /// Who may use a gateway.
 #[derive(Debug, Args)]
@@ -20,10 +21,10 @@ pub(crate) struct AccessArgs {
     pub(crate) auth: bool,
     /// A file with a token that allows everything, to make the first keys with; `oprc key token` makes one [default with
     /// `up`: root-key in the data directory, made at the first start]
-    #[arg(long, env = "OPRC_ROOT_KEY_FILE", value_name = "FILE", requires = "auth")]
+    #[arg(long, env = "OPRC_ROOT_KEY_FILE", value_name = "FILE")]
     pub(crate) root_key_file: Option<PathBuf>,
     /// Serve everybody without --auth on an address that is not of this machine alone
-    #[arg(long, env = "OPRC_ALLOW_ANONYMOUS", conflicts_with = "auth")]
+    #[arg(long, env = "OPRC_ALLOW_ANONYMOUS")]
     pub(crate) allow_anonymous: bool,
 }
 
@@ -33,21 +34,30 @@ pub(crate) struct AccessArgs {
 pub(crate) struct TlsArgs {
     /// Serve HTTPS with the certificate in this PEM file, and those above it; looked at every second, so that it can be
     /// replaced at any time
-    #[arg(long, env = "OPRC_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(long, env = "OPRC_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Its private key
-    #[arg(long, env = "OPRC_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "OPRC_TLS_KEY", value_name = "FILE")]
     pub(crate) tls_key: Option<PathBuf>,
     /// Serve only clients that show a certificate by one of those in this PEM file
-    #[arg(long, env = "OPRC_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "OPRC_TLS_CLIENT_CA", value_name = "FILE")]
     pub(crate) tls_client_ca: Option<PathBuf>,
 }
 
 impl TlsArgs {
-    /// None for plain HTTP.
-    pub(crate) fn files(self) -> Option<TlsFiles> {
-        let (certificate, key) = self.tls_cert.zip(self.tls_key)?;
-        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca })
+    /// None for plain HTTP. Looked at here and not by the parser, which knows nothing of what a settings file says.
+    ///
+    /// # Errors
+    /// A part without the others: nothing is served in clear by mistake.
+    pub(crate) fn files(self) -> Result<Option<TlsFiles>, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+        match (self.tls_cert, self.tls_key, self.tls_client_ca) {
+            (None, None, None) => Ok(None),
+            (Some(certificate), Some(key), client_ca) => Ok(Some(TlsFiles { certificate, key, client_ca })),
+            (Some(_), None, _) => usage("--tls-cert needs --tls-key"),
+            (None, Some(_), _) => usage("--tls-key needs --tls-cert"),
+            (None, None, Some(_)) => usage("--tls-client-ca needs --tls-cert and --tls-key"),
+        }
     }
 }
 

@@ -71,16 +71,18 @@ fn trusting(
 
 /// What shows the key that the flags name.
 pub(crate) fn credentials(args: &ClientArgs) -> Result<Option<HeaderValue>, Failure> {
-    let token = match (&args.key, &args.key_file) {
-        (Some(token), _) => token.clone(),
-        (None, Some(file)) => {
-            let text = fs::read_to_string(file)
-                .map_err(|source| Failure::Read { what: file.display().to_string(), source })?;
-            Token::parse(text.trim())
-                .ok_or_else(|| Failure::Usage(format!("{} holds no token", file.display())))?
+    let (text, what) = match (&args.key_file, &args.key) {
+        (Some(file), _) => {
+            let what = file.display().to_string();
+            let text = fs::read_to_string(file);
+            (text.map_err(|source| Failure::Read { what: what.clone(), source })?, what)
         }
+        (None, Some(secret)) => (secret.reveal().to_owned(), "OPRC_KEY or --key".to_owned()),
         (None, None) => return Ok(None),
     };
+    let none =
+        || Failure::Usage(format!("{what} holds no token; one looks like oprc_<16 digits>_<64 digits>"));
+    let token = Token::parse(text.trim()).ok_or_else(none)?;
     let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
     let mut value = value.map_err(|_| Failure::Usage("the token cannot be sent".into()))?;
     value.set_sensitive(true);

@@ -25,7 +25,7 @@ pub(super) fn access(
     listen: SocketAddr,
     data_dir: Option<&Path>,
 ) -> Result<Access, Failure> {
-    check_public(args, listen)?;
+    check(args, listen)?;
     if !args.auth {
         return Ok(Access::Open);
     }
@@ -41,8 +41,14 @@ pub(super) fn root_key_file(args: &AccessArgs, data_dir: &Path) -> Option<PathBu
     args.auth.then(file)
 }
 
-/// Refuses a public address without identity and without a word that this is meant.
-pub(super) fn check_public(args: &AccessArgs, listen: SocketAddr) -> Result<(), Failure> {
+/// Refuses what does not go together, and a public address without identity and without a word that this is meant.
+pub(super) fn check(args: &AccessArgs, listen: SocketAddr) -> Result<(), Failure> {
+    if args.auth && args.allow_anonymous {
+        return Err(Failure::Usage("--auth and --allow-anonymous contradict each other".into()));
+    }
+    if args.root_key_file.is_some() && !args.auth {
+        return Err(Failure::Usage("--root-key-file needs --auth".into()));
+    }
     if args.auth || listen.ip().is_loopback() || args.allow_anonymous {
         return Ok(());
     }
@@ -92,6 +98,9 @@ mod tests {
         assert!(matches!(at("127.0.0.1:8080", false), Ok(Access::Open)));
         assert!(matches!(at("[::1]:8080", false), Ok(Access::Open)));
         assert!(matches!(at("0.0.0.0:8080", true), Ok(Access::Open)));
+        let listen = "127.0.0.1:1".parse().unwrap();
+        assert!(access(&args(true, None, true), listen, None).is_err(), "they contradict each other");
+        assert!(access(&args(false, Some("x".into()), false), listen, None).is_err(), "a token for nothing");
         for public in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:80"] {
             let told = at(public, false).unwrap_err().to_string();
             assert!(told.contains(public) && told.contains("--auth"), "{told}");

@@ -35,11 +35,11 @@ const USUAL_SERVER: &str = "http://127.0.0.1:8080";
 /// `oprc up`.
 pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     panics::end_with_the_mesh();
-    access::check_public(&args.access, args.listen)?;
+    access::check(&args.access, args.listen)?;
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
-    let tls = args.tls.files();
+    let tls = args.tls.files()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let node = Node::start(odgm_config(args.store), mesh, None).await?;
     let opened = async {
@@ -113,7 +113,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     }
     let access = access::access(&args.access, args.listen, None)?;
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, access, args.tls.files(), mesh.clone()).await?;
+    let gateway = bind(args.listen, access, args.tls.files()?, mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use oprc_mesh::Directory;
-use oprc_mesh::access::{Action, ApiKey, Scopes, Token, TokenHash};
+use oprc_mesh::access::{Action, ApiKey, ROOT, Scopes, Token, TokenHash};
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::ClassName;
@@ -17,8 +17,6 @@ use tokio::time::sleep;
 use super::{Access, Need};
 use crate::problem::Refusal;
 
-/// What the operator's own token is called.
-const ROOT: &str = "root";
 /// The longest time between two looks at a clock that may be set: an expiry is not noticed later than that.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -70,8 +68,10 @@ impl Guard {
             return Ok(Identity { shown: None, scopes: Arc::new(Scopes::all()) });
         }
         let token = bearer(headers)?;
-        self.holder(&token, view, now_ms())
-            .ok_or_else(|| unauthenticated("the key does not count, or no more"))
+        self.holder(&token, view, now_ms()).ok_or_else(|| match view.revision {
+            0 => unknown_yet(),
+            _ => unauthenticated("the key does not count, or no more"),
+        })
     }
 
     /// Whose token it is at `now_ms`; none when it does not count.
@@ -194,6 +194,13 @@ fn unauthenticated(detail: &str) -> Refusal {
         .effect(Effect::NotRun)
 }
 
+/// A gateway that has not heard of the catalog yet cannot tell.
+fn unknown_yet() -> Refusal {
+    Refusal::new(Code::Unavailable, "this gateway does not know the cluster's keys yet")
+        .hint("try again in a moment")
+        .effect(Effect::NotRun)
+}
+
 fn denied(missing: &str) -> Refusal {
     Refusal::new(Code::Denied, format!("the key does not allow this: its scopes lack {missing}"))
         .hint("use a key with this scope; see `oprc key create --help`")
@@ -248,6 +255,10 @@ mod tests {
         let asks = |pairs: &[(&'static str, &str)]| guard.identify(&headers(pairs), &view(1, Vec::new()));
         let identity = asks(&[("authorization", &format!("bearer {shown}"))]).unwrap();
         assert_eq!(identity.caller(), "key:root");
+        // it knows no keys before it knows the catalog
+        let stranger = format!("Bearer {}", token(2).reveal());
+        let early = guard.identify(&headers(&[("authorization", &stranger)]), &view(0, Vec::new()));
+        assert_eq!(early.unwrap_err().problem().kind(), Code::Unavailable);
         let both = format!("Bearer {shown}");
         let wrong = format!("Bearer {}", token(2).reveal());
         for bad in [

@@ -30,9 +30,12 @@ pub(super) struct CallId<'a> {
 impl<'a> CallId<'a> {
     /// None for a call without an id.
     pub(super) fn of_call(invoke: &'a Invoke, deadline: Instant) -> Option<Self> {
-        let Invoke { invocation, keyed, method, payload, form, accept, chain, .. } = invoke;
+        let Invoke { invocation, keyed, method, payload, form, accept, chain, caller, .. } = invoke;
         Self::new(invocation, (*keyed, !chain.is_empty()), deadline, || {
-            fingerprint(&[method.as_bytes(), payload, &form.to_le_bytes(), &accept.to_le_bytes()])
+            let (form, accept) = (form.to_le_bytes(), accept.to_le_bytes());
+            let parts = [method.as_bytes(), payload, &form, &accept, caller.as_bytes()];
+            // nobody in particular: as before there were callers
+            fingerprint(&parts[..if caller.is_empty() { 4 } else { 5 }])
         })
     }
 

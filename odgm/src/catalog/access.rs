@@ -1,7 +1,7 @@
 //! The keys of those who may use the cluster.
 
 use oprc_mesh::access::{
-    ApiKey, ChangeKey, KEYS_MAX, KeyChange, RotateKey, SCOPES_MAX, Scope, TOKENS_MAX, TokenHash,
+    ApiKey, ChangeKey, KEYS_MAX, KeyChange, ROOT, RotateKey, SCOPES_MAX, Scope, TOKENS_MAX, TokenHash,
 };
 use oprc_mesh::id::KeyName;
 use oprc_mesh::outcome::{Code, Problem};
@@ -75,6 +75,9 @@ fn absent(name: &str) -> Problem {
 fn check(key: &ApiKey) -> Result<(), Problem> {
     let invalid = |detail: String| Err(Problem::new(Code::Invalid, detail));
     KeyName::parse(&key.name)?;
+    if key.name == ROOT {
+        return invalid(format!("{ROOT} is the operator's own token; take another name"));
+    }
     if key.scopes.is_empty() || key.scopes.len() > SCOPES_MAX {
         return invalid(format!("a key has 1 to {SCOPES_MAX} scopes, not {}", key.scopes.len()));
     }
@@ -161,6 +164,7 @@ mod tests {
         for bad in [
             key("", 1),
             key("1a", 1),
+            key(ROOT, 1),
             many(0),
             many(SCOPES_MAX + 1),
             ApiKey { scopes: vec!["write".to_owned()], ..key("a", 1) },

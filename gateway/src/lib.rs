@@ -35,6 +35,7 @@ mod merge;
 mod multipart;
 mod nodes;
 mod objects;
+mod openapi;
 mod problem;
 mod query;
 mod reply;

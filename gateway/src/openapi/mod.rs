@@ -1,0 +1,120 @@
+//! What this gateway offers, as OpenAPI 3.1 documents: `/openapi.json` for its REST interface, and one for each class, made
+//! of its methods' own types.
+//!
+//! Shapes of bodies come from the handlers' own types (`schemas`), limits from the one file of limits, statuses from the one
+//! table of codes. What a type cannot say (which parameters, headers and failures an operation has) stands in one table
+//! (`gateway`). A test goes through the router and that table, and finds what is only in one of them.
+//!
+//! Each part of a document that is named `#/components/...` is taken from one pool, and a document holds those parts alone
+//! that it refers to.
+
+mod class;
+mod example;
+mod gateway;
+mod operation;
+mod parameters;
+mod schemas;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use oprc_mesh::id::ClassName;
+use serde_json::{Map, Value, json};
+
+use self::operation::Operation;
+use crate::call::Call;
+use crate::problem::Refusal;
+use crate::query::Query;
+use crate::reply::{JSON, Reply, bytes, json as json_reply};
+
+/// `GET /openapi.json`. Made once.
+pub(crate) fn of_gateway(call: &Call<'_>) -> Result<Reply, Refusal> {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| gateway::document().to_string().into());
+    Query::parse(call.query(), &[])?;
+    Ok(bytes(StatusCode::OK, JSON, DOCUMENT.clone()))
+}
+
+/// `GET /classes/{class}/openapi.json`: of the class as it is deployed now.
+pub(crate) async fn of_class(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
+    Query::parse(call.query(), &[])?;
+    let (_, class) = call.app.class(name, call.deadline.at).await?;
+    Ok(json_reply(StatusCode::OK, &class::document(&class))?)
+}
+
+/// Puts a document together: `components` are its own, further ones that it refers to come from the pool.
+fn document(info: &Value, tags: &Value, operations: Vec<Operation>, components: Map<String, Value>) -> Value {
+    let mut paths = Map::new();
+    for operation in operations {
+        let verb = operation.verb();
+        let path = paths.entry(operation.path()).or_insert_with(|| Value::Object(Map::new()));
+        path[verb] = operation.value();
+    }
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": info,
+        "servers": [{ "url": "/", "description": "the gateway that gives this document" }],
+        "tags": tags,
+        "paths": paths,
+        "components": components,
+    });
+    add_referred(&mut document);
+    document
+}
+
+/// Takes over from the pool whatever is referred to, until nothing is missing.
+fn add_referred(document: &mut Value) {
+    let pool = pool();
+    loop {
+        let mut referred = Vec::new();
+        references(document, &mut referred);
+        let missing: Vec<_> = referred
+            .into_iter()
+            .filter_map(|reference| {
+                let pointer = reference.trim_start_matches('#').to_owned();
+                let part = pool.pointer(&pointer)?.clone();
+                document.pointer(&pointer).is_none().then_some((pointer, part))
+            })
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for (pointer, part) in missing {
+            let mut names = pointer.split('/').skip(2);
+            if let (Some(kind), Some(name)) = (names.next(), names.next()) {
+                document["components"][kind][name] = part;
+            }
+        }
+    }
+}
+
+/// Every `$ref` in `value`.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(reference) if name == "$ref" => found.push(reference.clone()),
+                    member => references(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+/// All that documents may refer to.
+fn pool() -> &'static Value {
+    static POOL: LazyLock<Value> = LazyLock::new(|| {
+        json!({ "components": {
+            "schemas": schemas::schemas(),
+            "parameters": parameters::parameters(),
+            "headers": parameters::response_headers(),
+        }})
+    });
+    &POOL
+}

@@ -326,7 +326,7 @@ fn classes() -> Vec<Operation> {
             .tag("classes")
             .takes(TIMEOUT)
             .gives(200, "The document.", in_json(&document), &[])
-            .fails(&[ANY, ASKED, &[Code::NotFound]]),
+            .fails(&[ANY, ASKED, &[Code::NotFound, Code::PayloadTooLarge]]),
     ]
 }
 

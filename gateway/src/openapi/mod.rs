@@ -22,7 +22,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use hyper::StatusCode;
+use oprc_mesh::catalog::{Class, Method};
 use oprc_mesh::id::ClassName;
+use oprc_mesh::outcome::Code;
 use serde_json::{Map, Value, json};
 
 use self::operation::Operation;
@@ -30,6 +32,9 @@ use crate::call::Call;
 use crate::problem::Refusal;
 use crate::query::Query;
 use crate::reply::{JSON, Reply, bytes, json as json_reply};
+
+/// Signatures of one class that a document is made of, at the most; more is `payload-too-large`.
+const SIGNATURES_BYTES_MAX: usize = 256 * 1024;
 
 /// `GET /openapi.json`. Made once.
 pub(crate) fn of_gateway(call: &Call<'_>) -> Result<Reply, Refusal> {
@@ -42,7 +47,21 @@ pub(crate) fn of_gateway(call: &Call<'_>) -> Result<Reply, Refusal> {
 pub(crate) async fn of_class(call: &Call<'_>, name: &ClassName) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
     let (_, class) = call.app.class(name, call.deadline.at).await?;
+    bounded(&class)?;
     Ok(json_reply(StatusCode::OK, &class::document(&class))?)
+}
+
+/// Refuses to describe more than anybody writes by hand: a document is some hundred times its signatures in memory.
+fn bounded(class: &Class) -> Result<(), Refusal> {
+    let of = |method: &Method| method.signature().len();
+    let bytes: usize = class.methods.iter().map(of).sum();
+    if bytes <= SIGNATURES_BYTES_MAX {
+        return Ok(());
+    }
+    let detail =
+        format!("the signatures of class {} have {bytes} bytes, of {SIGNATURES_BYTES_MAX}", class.name);
+    Err(Refusal::new(Code::PayloadTooLarge, detail)
+        .hint("GET the class itself: it lists its methods with their types"))
 }
 
 /// Puts a document together: `components` are its own, further ones that it refers to come from the pool.

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use oprc_mesh::catalog::{Class, Method, Param};
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
+use oprc_mesh::outcome::Code;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::types::{Types, Way};
-use super::{class, gateway, references, schemas};
+use super::{SIGNATURES_BYTES_MAX, bounded, class, gateway, references, schemas};
 use crate::router::{Verb, find};
 
 /// One schema among the parts of a document.
@@ -253,6 +254,15 @@ fn a_type_that_nests_as_deep_as_it_may_makes_a_document_that_can_be_read() {
     }
 }
 
+#[test]
+fn a_class_may_have_so_many_signatures_and_no_more() {
+    let signature = "m0: func(value: , more: option<u8>) -> ".len();
+    let ty = |bytes: usize| "x".repeat((bytes - signature) / 2);
+    assert!(bounded(&class_of(&[&ty(SIGNATURES_BYTES_MAX)])).is_ok());
+    let refusal = bounded(&class_of(&[&ty(SIGNATURES_BYTES_MAX + 2)])).unwrap_err();
+    assert_eq!(refusal.problem().kind(), Code::PayloadTooLarge);
+}
+
 fn of_type(ty: &str, way: Way) -> Check {
     let mut named = serde_json::Map::new();
     Check::of(&Types::new("t".into(), way, &mut named).of_text(ty))
@@ -278,6 +288,8 @@ fn what_a_type_takes_and_gives_is_what_its_schema_says() {
         ("s32", json!(-2_147_483_648_i64), true, true),
         ("f32", json!(3.5e38), false, false),
         ("f32", json!(f32::MAX), true, true),
+        ("f32", serde_json::from_str(&f32::MAX.to_string()).unwrap(), true, true),
+        ("f32", serde_json::from_str("-3.4028235e38").unwrap(), true, true),
         ("char", json!("🦀"), true, true),
         ("char", json!("ab"), false, false),
         ("list<u8>", json!("AA=="), true, true),

@@ -12,6 +12,9 @@ use super::schemas::BASE64_PATTERN;
 /// Types that lie so deep are named, so that a document never nests deeper than parsers of JSON go.
 const LEVELS_PER_NAME: usize = 8;
 
+/// The shortest text of the greatest `f32`, which is what is written for it: as a double a little more than it.
+const F32_MAX: f64 = 3.402_823_5e38;
+
 /// Which way a value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
@@ -123,7 +126,7 @@ impl<'a> Types<'a> {
             Wit::S64 => integer(i64::MIN, i64::MAX.unsigned_abs(), Some("int64")),
             Wit::U64 if self.way == Way::In => reference("U64"),
             Wit::U64 => integer(0, u64::MAX, Some("uint64")),
-            Wit::F32 => number(f64::from(f32::MAX), "float"),
+            Wit::F32 => number(F32_MAX, "float"),
             Wit::F64 => number(f64::MAX, "double"),
             Wit::Char => json!({ "type": "string", "minLength": 1, "maxLength": 1 }),
             Wit::String => json!({ "type": "string" }),

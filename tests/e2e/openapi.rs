@@ -167,14 +167,14 @@ async fn values_of_the_schemas_are_taken_and_others_are_not(server: Server) {
             let reply = class.function(method).json(&arguments).send().await;
             document.expect(&reply);
             assert_ne!(reply.status, 400, "{method} takes {arguments}: {reply:?}");
+            // what came out goes in again: as text, since not every reader of JSON keeps the last bit of a double
             if method.starts_with("echo-") {
-                let again =
-                    class.function(method).json(&json!([reply.clone().expect(200).json()])).send().await;
-                let back = reply.json();
-                let nested = matches!(method, "echo-result" | "echo-bare-result");
-                if !nested {
-                    assert_eq!(again.expect(200).json(), back, "{method} {arguments}");
-                }
+                let text = String::from_utf8(reply.expect(200).body.to_vec()).unwrap();
+                // these two wrap what they are given
+                let nested = ["echo-result", "echo-bare-result"].contains(&method);
+                let body = if nested { text.clone() } else { format!("[{text}]") };
+                let again = class.function(method).json_text(&body).send().await.expect(200);
+                assert_eq!(again.body, text.as_bytes(), "{method} {arguments}");
             }
         }
         for _ in 0..BAD {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
+use hyper::header::HeaderName;
 use serde_json::Value;
 
 use crate::{Http, Reply, root};
@@ -91,7 +92,12 @@ impl Document {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         let response = &operation["responses"][reply.status.to_string()];
         assert!(!response.is_null(), "{name} has no such status: {reply:?}");
-        self.expect_body(reply, response, &format!("{pointer}/responses/{}", reply.status));
+        let at = match response["$ref"].as_str() {
+            Some(reference) => reference[1..].to_owned(),
+            None => format!("{pointer}/responses/{}", reply.status),
+        };
+        let response = self.resolved(response);
+        self.expect_body(reply, response, &at);
         self.expect_headers(reply, response);
     }
 
@@ -121,7 +127,7 @@ impl Document {
             let is_there = reply.header(name).is_some();
             assert!(is_there || header["required"] != true, "header {name} is missing: {reply:?}");
         }
-        for name in reply.headers.keys().map(http_name) {
+        for name in reply.headers.keys().map(HeaderName::as_str) {
             let of_http = ["content-type", "content-length", "date", "x-accel-buffering", "connection"];
             let known = of_http.contains(&name) || documented.contains_key(name);
             assert!(known, "header {name} is not documented: {reply:?}");
@@ -145,8 +151,4 @@ impl Document {
             operations.map(|operation| operation["operationId"].as_str().unwrap_or_default().to_owned());
         names.filter(|name| !seen.contains(name)).collect()
     }
-}
-
-fn http_name(name: &hyper::header::HeaderName) -> &str {
-    name.as_str()
 }

@@ -118,7 +118,7 @@ fn integer(schema: &Value, rng: &mut StdRng) -> Value {
     let near_zero = rng.random_range(-9..=9_i128).clamp(least, most);
     let any = rng.random_range(least..=most);
     let number = *[least, most, near_zero, any].choose(rng).expect("four of them");
-    u64::try_from(number).map(Value::from).unwrap_or_else(|_| json!(number as i64))
+    u64::try_from(number).map_or_else(|_| json!(number as i64), Value::from)
 }
 
 fn number(schema: &Value, rng: &mut StdRng) -> Value {

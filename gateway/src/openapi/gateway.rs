@@ -80,6 +80,11 @@ pub(super) fn operations() -> Vec<Operation> {
     groups.into_iter().flatten().collect()
 }
 
+/// An OpenAPI document; more about it says its own standard.
+fn any_document() -> Value {
+    json!({ "type": "object", "required": ["openapi", "info", "paths"] })
+}
+
 fn none() -> Value {
     json!({})
 }
@@ -270,9 +275,8 @@ fn events() -> Vec<Operation> {
     ]
 }
 
-fn classes() -> Vec<Operation> {
+fn deploy() -> Operation {
     let settings = SETTINGS.map(|setting| setting.key);
-    let document = json!({ "type": "object", "required": ["openapi", "info", "paths"] });
     let upload = json!({
         "application/wasm": {},
         "multipart/form-data": {
@@ -287,6 +291,21 @@ fn classes() -> Vec<Operation> {
             },
         },
     });
+    Operation::new(Put, CLASS, "deployClass", "Deploy a class")
+        .tag("classes")
+        .note("The component is the body, with what a manifest says in the query; or it is a part beside the manifest, \
+             and the query empty.")
+        .takes(&["manifest", "readonly", "grid", "partitions", "replicas"])
+        .takes(&settings)
+        .takes(TIMEOUT)
+        .body(true, &upload)
+        .gives(200, "Nothing changed.", in_json(&schema("Deployed")), &[])
+        .gives(201, "It is deployed.", in_json(&schema("Deployed")), &[])
+        .fails(&[ANY, ASKED, &[Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent]])
+        .refuses(415, Code::Invalid)
+}
+
+fn classes() -> Vec<Operation> {
     vec![
         Operation::new(Get, "/api/v1/classes", "listClasses", "List classes in the order of their names")
             .tag("classes")
@@ -299,34 +318,34 @@ fn classes() -> Vec<Operation> {
             .takes(TIMEOUT)
             .gives(200, "As it is deployed.", in_json(&schema("Class")), &[])
             .fails(&[ANY, ASKED, &[Code::NotFound]]),
-        Operation::new(Put, CLASS, "deployClass", "Deploy a class")
-            .tag("classes")
-            .note("The component is the body, with what a manifest says in the query; or it is a part beside the manifest, and the query empty.")
-            .takes(&["manifest", "readonly", "grid", "partitions", "replicas"])
-            .takes(&settings)
-            .takes(TIMEOUT)
-            .body(true, &upload)
-            .gives(200, "Nothing changed.", in_json(&schema("Deployed")), &[])
-            .gives(201, "It is deployed.", in_json(&schema("Deployed")), &[])
-            .fails(&[ANY, ASKED, &[Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent]])
-            .refuses(415, Code::Invalid),
+        deploy(),
         Operation::new(Delete, CLASS, "removeClass", "Remove a class; its objects stay unless `purge`")
             .tag("classes")
             .takes(&["purge"])
             .takes(TIMEOUT)
             .gives(204, "It is removed.", none(), &[])
             .fails(&[ANY, ASKED, &[Code::NotFound, Code::Conflict]]),
-        Operation::new(Get, "/api/v1/classes/{class}/versions", "listVersions", "A class's deployments, oldest first")
-            .tag("classes")
-            .takes(&["limit", "cursor"])
-            .takes(TIMEOUT)
-            .gives(200, "A page.", in_json(&schema("ListOfClassEntry")), &[])
-            .fails(&[ANY, ASKED, &[Code::NotFound]]),
-        Operation::new(Get, "/api/v1/classes/{class}/openapi.json", "documentClass", "The types of a class's methods, as OpenAPI 3.1")
-            .tag("classes")
-            .takes(TIMEOUT)
-            .gives(200, "The document.", in_json(&document), &[])
-            .fails(&[ANY, ASKED, &[Code::NotFound, Code::PayloadTooLarge]]),
+        Operation::new(
+            Get,
+            "/api/v1/classes/{class}/versions",
+            "listVersions",
+            "A class's deployments, oldest first",
+        )
+        .tag("classes")
+        .takes(&["limit", "cursor"])
+        .takes(TIMEOUT)
+        .gives(200, "A page.", in_json(&schema("ListOfClassEntry")), &[])
+        .fails(&[ANY, ASKED, &[Code::NotFound]]),
+        Operation::new(
+            Get,
+            "/api/v1/classes/{class}/openapi.json",
+            "documentClass",
+            "The types of a class's methods, as OpenAPI 3.1",
+        )
+        .tag("classes")
+        .takes(TIMEOUT)
+        .gives(200, "The document.", in_json(&any_document()), &[])
+        .fails(&[ANY, ASKED, &[Code::NotFound, Code::PayloadTooLarge]]),
     ]
 }
 
@@ -391,12 +410,7 @@ fn about() -> Vec<Operation> {
         Operation::new(Get, "/openapi.json", "document", "This document")
             .tag("health")
             .takes(TIMEOUT)
-            .gives(
-                200,
-                "The document.",
-                in_json(&json!({ "type": "object", "required": ["openapi", "info", "paths"] })),
-                &[],
-            )
+            .gives(200, "The document.", in_json(&any_document()), &[])
             .fails(&[ANY]),
     ]
 }

@@ -67,10 +67,12 @@ fn bounded(class: &Class) -> Result<(), Refusal> {
 /// Puts a document together: `components` are its own, further ones that it refers to come from the pool.
 fn document(info: &Value, tags: &Value, operations: Vec<Operation>, components: Map<String, Value>) -> Value {
     let mut paths = Map::new();
+    let mut failures = Failures::default();
     for operation in operations {
         let verb = operation.verb();
         let path = paths.entry(operation.path()).or_insert_with(|| Value::Object(Map::new()));
         path[verb] = operation.value();
+        failures.share(&mut path[verb]["responses"]);
     }
     let mut document = json!({
         "openapi": "3.1.0",
@@ -80,8 +82,31 @@ fn document(info: &Value, tags: &Value, operations: Vec<Operation>, components: 
         "paths": paths,
         "components": components,
     });
+    document["components"]["responses"] = failures.named.into();
     add_referred(&mut document);
     document
+}
+
+/// The ways to fail, each said once: most operations share them.
+#[derive(Default)]
+struct Failures {
+    named: Map<String, Value>,
+}
+
+impl Failures {
+    /// Puts references in the place of an operation's failures.
+    fn share(&mut self, responses: &mut Value) {
+        let Some(responses) = responses.as_object_mut() else { return };
+        for (status, response) in responses.iter_mut().filter(|(status, _)| status.as_str() >= "400") {
+            let known = self.named.iter().find(|(_, known)| *known == response).map(|(name, _)| name.clone());
+            let name = known.unwrap_or_else(|| {
+                let name = format!("{status}.{}", self.named.len());
+                self.named.insert(name.clone(), response.clone());
+                name
+            });
+            *response = json!({ "$ref": format!("#/components/responses/{name}") });
+        }
+    }
 }
 
 /// Takes over from the pool whatever is referred to, until nothing is missing.

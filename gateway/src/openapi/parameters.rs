@@ -10,11 +10,14 @@ use serde_json::{Map, Value, json};
 /// A list of entity tags, or `*` for any.
 const CONDITION: &str = r#"^(\*|(W/)?"[^"]*"( *, *(W/)?"[^"]*"){0,63})$"#;
 
+/// The id of a dead letter: three numbers, each with its digits alone.
+const DEAD_LETTER: &str = "^(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,7})$";
+
 /// By the name under which operations take them.
 pub(super) fn parameters() -> Map<String, Value> {
     let mut all = Map::new();
     for (name, place, schema, about) in
-        in_paths().into_iter().chain(in_queries()).chain(of_events()).chain(in_headers())
+        in_paths().into_iter().chain(in_queries()).chain(of_classes()).chain(of_events()).chain(in_headers())
     {
         let mut parameter = json!({ "name": name, "in": place, "schema": schema, "description": about });
         if place == "path" {
@@ -98,8 +101,14 @@ fn in_queries() -> Vec<Parameter> {
             "wait",
             "query",
             json!({ "type": "string", "pattern": "^[0-9]{1,9}(ms|s|m)$", "examples": ["30s"] }),
-            wait_about(),
+            "Answers once the call is decided, or when this time is over: 60 s at the most.",
         ),
+    ]
+}
+
+/// What the classes' own operations take.
+fn of_classes() -> Vec<Parameter> {
+    vec![
         ("purge", "query", json!({ "type": "boolean", "default": false }), "The class's objects go with it."),
         (
             "manifest",
@@ -129,11 +138,8 @@ fn in_queries() -> Vec<Parameter> {
     ]
 }
 
-/// The limit of the time, checked where it is written.
-const fn wait_about() -> &'static str {
-    assert!(INVOCATION_WAIT_MS_MAX == 60_000, "the text says so");
-    "Answers once the call is decided, or when this time is over: 60 s at the most."
-}
+// the text of `wait` says so
+const _: () = assert!(INVOCATION_WAIT_MS_MAX == 60_000);
 
 fn of_events() -> Vec<Parameter> {
     vec![
@@ -235,7 +241,7 @@ fn namesakes() -> Vec<(&'static str, &'static str, &'static str, Value, &'static
             "dead-letter",
             "id",
             "query",
-            json!({ "type": "array", "items": { "type": "string", "pattern": "^(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,15})-(0|[1-9a-f][0-9a-f]{0,7})$" } }),
+            json!({ "type": "array", "items": { "type": "string", "pattern": DEAD_LETTER } }),
             "Those of these ids; without it all.",
         ),
     ]

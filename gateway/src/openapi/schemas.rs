@@ -56,39 +56,44 @@ fn define<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) {
     let _ = generator.subschema_for::<T>(); // its definition stays with the generator
 }
 
-/// Objects and fields: `forms` writes and reads their bytes without a tree between.
-fn documents() -> Map<String, Value> {
-    let text = json!({
-        "type": "object",
-        "properties": { "$text": { "type": "string" } },
-        "required": ["$text"],
-        "additionalProperties": false,
-        "description": "UTF-8 that is no JSON text, or that is an object with one key that begins with $.",
-    });
-    let base64 = json!({
-        "type": "object",
-        "properties": { "$base64": { "type": "string", "contentEncoding": "base64", "pattern": BASE64_PATTERN } },
-        "required": ["$base64"],
-        "additionalProperties": false,
-        "description": "Bytes that are not UTF-8.",
-    });
+/// What a field's bytes look like in a document: read, and written where one may also be deleted.
+fn field_values() -> (Value, Value) {
+    let form = |name: &str, schema: Value, about: &str| {
+        json!({
+            "type": "object",
+            "properties": { name: schema },
+            "required": [name],
+            "additionalProperties": false,
+            "description": about,
+        })
+    };
+    let about = "UTF-8 that is no JSON text, or that is an object with one key that begins with $.";
+    let text = form("$text", json!({ "type": "string" }), about);
+    let base64 = json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64_PATTERN });
+    let base64 = form("$base64", base64, "Bytes that are not UTF-8.");
+    let delete = form("$delete", json!({ "const": true }), "Deletes the field.");
     // an object with one key that begins with $ is one of the forms, and nothing else
     let plain = json!({
         "not": { "type": "object", "minProperties": 1, "maxProperties": 1, "propertyNames": { "pattern": "^\\$" } },
         "description": "JSON text, as it is.",
     });
-    let delete = json!({
-        "type": "object",
-        "properties": { "$delete": { "const": true } },
-        "required": ["$delete"],
-        "additionalProperties": false,
-        "description": "Deletes the field.",
-    });
     let value =
         json!({ "anyOf": [plain.clone(), text.clone(), base64.clone()], "description": "A field's bytes." });
     let change =
         json!({ "anyOf": [plain, text, base64, delete], "description": "A field's bytes, or its end." });
+    (value, change)
+}
+
+/// Objects and fields: `forms` writes and reads their bytes without a tree between.
+fn documents() -> Map<String, Value> {
+    let (value, change) = field_values();
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let field = json!({
+        "type": "object",
+        "properties": { "key": reference("FieldKey"), "value": reference("FieldValue") },
+        "required": ["key", "value"],
+        "additionalProperties": false,
+    });
     let documents = json!({
         "FieldKey": { "type": "string", "pattern": FIELD_KEY_PATTERN, "description": "256 bytes of UTF-8 at the most." },
         "FieldValue": value,
@@ -114,15 +119,7 @@ fn documents() -> Map<String, Value> {
         "ListOfField": {
             "type": "object",
             "properties": {
-                "items": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "properties": { "key": reference("FieldKey"), "value": reference("FieldValue") },
-                        "required": ["key", "value"],
-                        "additionalProperties": false,
-                    },
-                },
+                "items": { "type": "array", "items": field },
                 "next": { "type": ["string", "null"], "description": "Where the next page begins; null at the end." },
             },
             "required": ["items", "next"],

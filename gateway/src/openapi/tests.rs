@@ -127,7 +127,7 @@ fn every_schema_is_one_and_nothing_is_missing() {
         for reference in referred {
             assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
         }
-        for kind in ["schemas", "parameters", "headers"] {
+        for kind in ["schemas", "parameters", "headers", "responses"] {
             for name in document["components"][kind].as_object().unwrap().keys() {
                 assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{name}");
             }
@@ -195,7 +195,9 @@ fn routed() -> BTreeSet<String> {
         let wishes =
             ["retry", "purge", "drain", "undrain", "remove"].map(|wish| path.replace("{wish}", wish));
         let places = wishes.iter().flat_map(|path| [format!("/{path}"), format!("/api/v1/{path}")]);
-        paths.extend(places.filter(|path| find(path).is_ok()));
+        let found: Vec<_> = places.filter(|path| find(path).is_ok()).collect();
+        assert!(!found.is_empty(), "no sample fits the pattern {pattern}");
+        paths.extend(found);
     }
     assert!(paths.len() > 20, "the source is read: {paths:?}");
     paths

@@ -2,7 +2,7 @@
 # ~/.cache/oprc/target; the binary is linked to target/oprc.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo demo-stop cluster cluster-stop test soak lint fmt bench docs ci
+.PHONY: help setup build guests demo demo-stop cluster cluster-stop test soak lint fmt bench docs openapi-check ci
 
 help:
 	@echo 'make demo       set up, build, start a grid, deploy and call a counter; leaves it running'
@@ -18,6 +18,8 @@ help:
 	@echo 'make lint       formatting and clippy'
 	@echo 'make fmt        format'
 	@echo 'make docs       write docs/reference/cli.md anew'
+	@echo 'make openapi-check'
+	@echo '                have public validators check the OpenAPI documents, and call what they tell of'
 	@echo 'make ci         everything that is checked before a change is taken'
 
 setup:
@@ -58,6 +60,9 @@ bench: build guests
 
 docs: build
 	target/oprc reference > docs/reference/cli.md
+
+openapi-check: setup
+	@scripts/openapi-check
 
 ci:
 	@.ci/run

@@ -58,7 +58,10 @@ pub(crate) fn node(segment: &str) -> Result<NodeId, Refusal> {
             "{text:?} is not a host's id: allowed are up to 16 hexadecimal digits, not all 0"
         ))
     };
-    u64::from_str_radix(&text, 16).ok().filter(|id| *id != 0).map(NodeId).ok_or_else(bad)
+    // from_str_radix alone would take a plus, and any number of zeros
+    let digits = text.len() <= 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = digits.then(|| u64::from_str_radix(&text, 16).ok()).flatten();
+    id.filter(|id| *id != 0).map(NodeId).ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -104,6 +107,15 @@ mod tests {
         assert!(object(&"a".repeat(161)).is_err());
         assert!(class(&"a".repeat(64)).is_ok() && class(&"a".repeat(65)).is_err());
         assert!(method(&"m".repeat(64)).is_ok() && method(&"m".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn a_host_is_named_by_its_digits_and_nothing_else() {
+        assert_eq!(node("00000000000000aB").unwrap(), NodeId(0xab));
+        assert_eq!(node(&"f".repeat(16)).unwrap(), NodeId(u64::MAX));
+        for segment in ["", "0", "+ab", "-1", "00000000000000000ab", "0xab", "a b"] {
+            assert!(node(segment).is_err(), "{segment}");
+        }
     }
 
     #[test]

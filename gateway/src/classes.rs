@@ -6,6 +6,7 @@ use oprc_mesh::id::ClassName;
 use oprc_mesh::limits::SETTINGS;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ClassAddress, Op, RemoveClass};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
 use crate::call::Call;
@@ -17,11 +18,16 @@ use crate::reply::{Reply, empty, json};
 use crate::route::Target;
 
 /// A class in a listing or a history.
-#[derive(Serialize)]
-struct Entry {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ClassEntry")]
+pub(crate) struct Entry {
     class: String,
+    /// Counts its deployments from 1.
     version: u64,
+    /// SHA-256 of the component.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
+    /// Milliseconds since the Unix epoch.
     deployed_at_ms: u64,
 }
 
@@ -37,17 +43,23 @@ impl From<&Class> for Entry {
 }
 
 /// A class in full.
-#[derive(Serialize)]
-struct Description<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Class")]
+pub(crate) struct Description<'a> {
     class: &'a str,
+    /// Counts its deployments from 1.
     version: u64,
+    /// SHA-256 of the component.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
+    /// Milliseconds since the Unix epoch.
     deployed_at_ms: u64,
     grid: &'a str,
     /// Any method name goes to the component's own handler.
     generic: bool,
     readonly: &'a [String],
     #[serde(serialize_with = "by_key")]
+    #[schemars(schema_with = "limits_schema")]
     limits: ClassLimits,
     methods: Vec<MethodShape<'a>>,
 }
@@ -57,8 +69,20 @@ fn by_key<S: Serializer>(limits: &ClassLimits, serializer: S) -> Result<S::Ok, S
     serializer.collect_map(SETTINGS.iter().map(|setting| setting.key).zip(limits.values()))
 }
 
+/// The same as a schema.
+fn limits_schema(_: &mut SchemaGenerator) -> Schema {
+    let keys = SETTINGS.map(|setting| setting.key);
+    let each = SETTINGS.iter().map(|setting| {
+        let bounds = json_schema!({ "type": "integer", "minimum": 1, "maximum": setting.cap });
+        (setting.key.to_owned(), bounds.to_value())
+    });
+    let properties: serde_json::Map<_, _> = each.collect();
+    json_schema!({ "type": "object", "properties": properties, "required": keys })
+}
+
 /// A method with its signature, whole and in parts.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Method")]
 pub(crate) struct MethodShape<'a> {
     name: &'a str,
     signature: String,
@@ -68,9 +92,11 @@ pub(crate) struct MethodShape<'a> {
     readonly: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Parameter")]
 struct ParamShape<'a> {
     name: &'a str,
+    /// The WIT type.
     #[serde(rename = "type")]
     ty: &'a str,
 }

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use oprc_mesh::catalog::{CatalogView, Grid, NodeState};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::wire::{Answer, Empty, NodeStatus, Op, ReplicaStatus};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -22,8 +23,9 @@ const CATALOG_GROUP: u64 = 0;
 /// How long a host may take to tell its state.
 const STATUS_MS: u64 = 1_000;
 
-#[derive(Debug, Serialize)]
-struct Cluster {
+/// Hosts, grids and partitions.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Cluster {
     /// Drawn when it was founded: the same on every host for ever.
     id: Option<String>,
     /// The catalog's revision as this gateway knows it.
@@ -35,29 +37,36 @@ struct Cluster {
     partitions: Vec<Partition>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// A host.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Host")]
 struct Node {
     id: String,
     zone: String,
     /// `alive`; `draining`, which is alive too; `lost`; `down` once others take its place; `stopping` for one that hands over
     /// what it leads before it ends; `failed` for one that answers but does not
     /// serve.
+    #[schemars(extend("enum" = ["alive", "draining", "lost", "down", "stopping", "failed"]))]
     state: &'static str,
     /// Partitions that it leads, and that it holds, as it says; absent when it did not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
     leads: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "usize")]
     holds: Option<usize>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     reason: Option<String>,
     /// Its work since it started; absent when it did not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Work")]
     work: Option<Work>,
 }
 
 /// Counters of a host: how well its commits share synced writes.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Work {
     /// Turns that committed.
     commits: u64,
@@ -69,14 +78,17 @@ struct Work {
     bytes: u64,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// A grid.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Grid")]
 struct GridShape {
     name: String,
     partitions: usize,
     replicas: u32,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// A partition on its hosts.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Partition {
     grid: String,
     /// Its place in its grid, from 0 in slot order.
@@ -89,7 +101,7 @@ struct Partition {
 }
 
 /// A Raft group on its hosts.
-#[derive(Debug, PartialEq, Serialize)]
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Placed {
     leader: Option<String>,
     term: Option<u64>,
@@ -97,7 +109,8 @@ struct Placed {
     replicas: Vec<Replica>,
 }
 
-#[derive(Debug, PartialEq, Serialize)]
+/// A replica on a host.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
 struct Replica {
     node: String,
     /// Log entries that the leader holds and this replica has not applied; null when either is unknown.

@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use oprc_mesh::id::ClassName;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ChangeDeadLetters, DeadLetter, DeadLetterPage, LetterId, ListDeadLetters, Op};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json as document};
@@ -58,24 +59,43 @@ impl Id {
     }
 }
 
-#[derive(Serialize)]
-struct Item {
+/// A message that is tried no more.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetter")]
+pub(crate) struct Item {
     id: String,
     message: String,
     /// Null for a function.
     object: Option<String>,
     method: String,
+    /// JSON as it is, other bytes in the forms of field values.
+    #[schemars(with = "Value")]
     payload: Payload,
     /// Null for a client's asynchronous call.
     sender: Option<Sender>,
+    /// A trigger sent it.
     triggered: bool,
     attempts: u32,
-    problem: Value,
+    problem: Told,
     sent_at_ms: u64,
     dead_at_ms: u64,
 }
 
-#[derive(Serialize)]
+/// Why a message failed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Failure")]
+struct Told {
+    #[schemars(extend("enum" = crate::problem::codes()))]
+    code: &'static str,
+    detail: String,
+    /// The function's own error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
+    error: Option<Value>,
+}
+
+/// The object that sent a message.
+#[derive(Serialize, JsonSchema)]
 struct Sender {
     class: String,
     object: String,
@@ -103,10 +123,11 @@ impl Payload {
 
 fn item(group: u64, letter: DeadLetter) -> Item {
     let problem = &letter.problem;
-    let mut told = document!({ "code": problem.kind().as_str(), "detail": problem.detail });
-    if let Ok(error) = serde_json::from_str::<Value>(&problem.error) {
-        told["error"] = error;
-    }
+    let told = Told {
+        code: problem.kind().as_str(),
+        detail: problem.detail.clone(),
+        error: serde_json::from_str(&problem.error).ok(),
+    };
     Item {
         id: Id { group, letter: letter.id }.text(),
         message: letter.message,
@@ -177,8 +198,10 @@ async fn groups(call: &Call<'_>) -> Result<Vec<u64>, Refusal> {
     Ok(groups)
 }
 
-#[derive(Serialize)]
-struct Changed {
+/// How many dead letters were dealt with.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLettersChanged")]
+pub(crate) struct Changed {
     /// How many there were.
     count: u64,
 }

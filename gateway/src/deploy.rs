@@ -12,6 +12,7 @@ use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Deploy, Deployed, Op};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -32,10 +33,15 @@ const MULTIPART_EXTRA_BYTES: usize = 64 * 1024;
 /// Other hosts that are tried when one cannot do it.
 const OTHER_HOSTS_MAX: usize = 2;
 
-#[derive(Serialize)]
-struct Answered<'a> {
+/// What a deployment came to.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Deployed")]
+pub(crate) struct Answered<'a> {
     class: &'a str,
+    /// Counts the class's deployments from 1.
     version: u64,
+    /// SHA-256 of the component.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
     methods: Vec<MethodShape<'a>>,
 }

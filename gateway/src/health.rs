@@ -2,14 +2,17 @@
 
 use hyper::StatusCode;
 use oprc_mesh::outcome::{Code, Effect};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::app::App;
 use crate::problem::Refusal;
 use crate::reply::{Reply, json};
 
-#[derive(Serialize)]
-struct Health {
+/// How the gateway is.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Health {
+    #[schemars(extend("enum" = ["ok", "ready"]))]
     status: &'static str,
 }
 

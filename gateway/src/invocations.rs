@@ -14,6 +14,7 @@ use oprc_mesh::limits::{DEADLINE_MS_DEFAULT, INVOCATION_WAIT_MS_MAX};
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Form, Invocation, Invoke, Invoked, Op, ReadInvocation, Submit};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json as document};
@@ -154,20 +155,26 @@ fn full(readers_max: usize) -> Refusal {
 }
 
 /// A call as clients see it.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Invocation")]
+pub(crate) struct Document<'a> {
     id: &'a str,
+    #[schemars(extend("enum" = ["pending", "running", "done", "failed"]))]
     state: &'static str,
     /// Where the call left its object.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u64")]
     version: Option<u64>,
     /// Absent for a method without one, and for one that was too large to be kept.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
     result: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "crate::problem::Document<'static>")]
     problem: Option<Box<RawValue>>,
     /// It was given up after so many.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32")]
     attempts: Option<u32>,
 }
 

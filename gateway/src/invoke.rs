@@ -5,10 +5,11 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use oprc_mesh::access::Action;
 use oprc_mesh::catalog::CatalogView;
-use oprc_mesh::id::{ClassName, MethodName, ObjectId};
+use oprc_mesh::id::{ClassName, MethodName, NAME_PATTERN, OBJECT_ID_PATTERN, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Consistency, Form, Header, Invoke, Invoked, Op};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -80,13 +81,22 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
         .map_err(|refusal| refusal.on("invoke", subject))
 }
 
-#[derive(Deserialize)]
+/// A call that says in its body whom it is for.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Addressed<'a> {
+#[schemars(rename = "AddressedCall")]
+pub(crate) struct Addressed<'a> {
+    #[schemars(extend("pattern" = NAME_PATTERN))]
     class: String,
+    /// None for a function.
+    #[schemars(extend("pattern" = OBJECT_ID_PATTERN))]
     object: Option<String>,
+    /// The method or function.
+    #[schemars(extend("pattern" = NAME_PATTERN))]
     function: String,
+    /// The body of the call; absent for none.
     #[serde(default, borrow, deserialize_with = "present")]
+    #[schemars(with = "serde_json::Value")]
     payload: Option<&'a RawValue>,
 }
 

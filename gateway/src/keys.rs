@@ -9,6 +9,7 @@ use oprc_mesh::id::KeyName;
 use oprc_mesh::outcome::Code;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Op};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::body::Inbound;
@@ -25,27 +26,32 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a key may last, and one secret beside its successor: ten years.
 const SECONDS_MAX: u64 = 10 * 365 * 24 * 3_600;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "WantedKey")]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(crate) struct Wanted {
+    /// A letter, then up to 63 letters, digits, `_` or `-`.
     name: String,
+    /// Each `read`, `invoke` or `deploy`, alone or with `:CLASS` or `:BEGINNING*`, or `admin`.
     scopes: Vec<String>,
     /// Seconds from now on; without, for ever.
     #[serde(default)]
     expires_in_s: Option<u64>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(rename = "KeyRotation")]
 #[serde(deny_unknown_fields)]
-struct Rotation {
+pub(crate) struct Rotation {
     /// Seconds for which the secret before counts as well.
     #[serde(default)]
     grace_s: u64,
 }
 
 /// A key as it is shown.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub(crate) struct Document<'a> {
     name: &'a str,
     scopes: &'a [String],
     created_at_ms: u64,
@@ -57,7 +63,8 @@ struct Document<'a> {
     token: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "KeyToken")]
 struct Shown {
     id: String,
     until_ms: Option<u64>,

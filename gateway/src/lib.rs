@@ -37,6 +37,7 @@ mod merge;
 mod multipart;
 mod nodes;
 mod objects;
+mod openapi;
 mod problem;
 mod query;
 mod reply;

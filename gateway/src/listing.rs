@@ -7,6 +7,7 @@ use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::outcome::Code;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ListObjects, ObjectEntry, ObjectPage, Op};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::call::Call;
@@ -23,15 +24,18 @@ const ASKED_AT_ONCE: usize = 32;
 const SPARE_ITEMS: usize = 8;
 
 /// One page of any listing.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ListOf{T}")]
 pub(crate) struct Listing<T> {
     pub(crate) items: Vec<T>,
     /// Where the next page begins; null at the end.
     pub(crate) next: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Item {
+/// An object in a listing.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ObjectEntry")]
+pub(crate) struct Item {
     id: String,
     version: u64,
 }

@@ -7,6 +7,7 @@ use oprc_mesh::catalog::NodeState;
 use oprc_mesh::id::NodeId;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Op, SetHost};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::call::Call;
@@ -53,10 +54,13 @@ impl fmt::Display for Wish {
     }
 }
 
-#[derive(Serialize)]
-struct Changed {
+/// What is expected of a host.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HostChanged")]
+pub(crate) struct Changed {
     id: String,
     /// What is expected of it from now on.
+    #[schemars(extend("enum" = ["draining", "live", "removed"]))]
     state: &'static str,
 }
 

@@ -7,6 +7,7 @@ use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, FieldWrite, ObjectAddress, Op, Tag, WriteMode, WriteObject, Written};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::body::Inbound;
@@ -78,8 +79,9 @@ pub(crate) async fn write(
 }
 
 /// An object without its fields.
-#[derive(Serialize)]
-struct Summary<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ObjectSummary")]
+pub(crate) struct Summary<'a> {
     class: &'a str,
     id: &'a str,
     version: u64,

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use oprc_mesh::id::IdError;
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -170,21 +171,42 @@ fn public(code: Code) -> Code {
 }
 
 /// RFC 9457 with our extension members.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Document<'a> {
+    /// The same for every problem of the code.
     title: &'a str,
+    /// The HTTP status.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
+    /// What is wrong, for people.
     detail: &'a str,
+    /// What is wrong, for programs: these never change.
+    #[schemars(extend("enum" = codes()))]
     code: &'static str,
+    /// What was tried ...
     operation: &'a str,
+    /// ... and on what.
     subject: &'a str,
+    /// What would help.
     hint: &'a str,
+    /// Whether it may have taken effect; absent where the code alone says it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "&str", extend("enum" = ["not-run", "unknown"]))]
     outcome: Option<&'static str>,
+    /// The function's own error.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
     error: Option<OwnError<'a>>,
+    /// Where the function trapped.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "&str")]
     backtrace: Option<&'a str>,
+}
+
+/// Every code that leaves the house.
+pub(crate) fn codes() -> Vec<&'static str> {
+    Code::ALL.iter().filter(|code| public(**code) == **code).map(|code| code.as_str()).collect()
 }
 
 /// The function's own error: JSON as it is, anything else as a string.

@@ -24,6 +24,8 @@ const SEGMENTS_MAX: usize = 9;
 pub(crate) enum Resource {
     Health,
     Ready,
+    /// The gateway's OpenAPI document.
+    Document,
     Cluster,
     Node(NodeId, Wish),
     Invoke,
@@ -31,6 +33,8 @@ pub(crate) enum Resource {
     Classes,
     Class(ClassName),
     Versions(ClassName),
+    /// The class's OpenAPI document.
+    ClassDocument(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -97,6 +101,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
     Ok(match &segments[..count] {
         ["healthz"] => Resource::Health,
         ["readyz"] => Resource::Ready,
+        ["openapi.json"] => Resource::Document,
         ["api", "v1", rest @ ..] => match rest {
             ["classes", c, "objects", o, "invoke", m] => {
                 Resource::Call(class(c)?, address::object(o)?, address::method(m)?)
@@ -115,6 +120,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes"] => Resource::Classes,
             ["classes", c] => Resource::Class(class(c)?),
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
+            ["classes", c, "openapi.json"] => Resource::ClassDocument(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -141,10 +147,11 @@ fn no_such_path() -> Refusal {
 
 impl Resource {
     /// What each method that the resource takes does there.
-    const fn operations(&self) -> &'static [(Verb, &'static str)] {
+    pub(crate) const fn operations(&self) -> &'static [(Verb, &'static str)] {
         match self {
             Self::Health => &[(Verb::Get, "health")],
             Self::Ready => &[(Verb::Get, "readiness")],
+            Self::Document | Self::ClassDocument(..) => &[(Verb::Get, "read document")],
             Self::Cluster => &[(Verb::Get, "read cluster")],
             Self::Invocation(..) => &[(Verb::Get, "read invocation")],
             Self::Node(..) => &[(Verb::Post, "change host")],
@@ -192,7 +199,7 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Health | Self::Ready => f.write_str("gateway"),
+            Self::Health | Self::Ready | Self::Document => f.write_str("gateway"),
             Self::Cluster => f.write_str("cluster"),
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Keys => f.write_str("keys"),
@@ -202,6 +209,7 @@ impl fmt::Display for Resource {
             Self::Classes => f.write_str("classes"),
             Self::Class(class)
             | Self::Versions(class)
+            | Self::ClassDocument(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -230,6 +238,7 @@ mod tests {
         for (path, methods) in [
             ("/healthz", "GET, HEAD"),
             ("/readyz", "GET, HEAD"),
+            ("/openapi.json", "GET, HEAD"),
             ("/api/v1/cluster", "GET, HEAD"),
             ("/api/v1/cluster/nodes/00000000000000ab/drain", "POST"),
             ("/api/v1/cluster/nodes/ab/undrain", "POST"),
@@ -239,6 +248,7 @@ mod tests {
             ("/api/v1/classes", "GET, HEAD"),
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
             ("/api/v1/classes/A/versions", "GET, HEAD"),
+            ("/api/v1/classes/A/openapi.json", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

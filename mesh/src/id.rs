@@ -114,6 +114,13 @@ text_id!(
     is_name
 );
 
+/// [`ClassName`] and [`MethodName`] as a regular expression (ECMA 262), for those who check before they ask.
+pub const NAME_PATTERN: &str = "^[A-Za-z][A-Za-z0-9_-]{0,63}$";
+/// [`ObjectId`] likewise.
+pub const OBJECT_ID_PATTERN: &str = "^[A-Za-z0-9_][A-Za-z0-9._:@~+=-]{0,159}$";
+/// [`FieldKey`] likewise, but for its length in bytes, which characters do not tell.
+pub const FIELD_KEY_PATTERN: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,256}$";
+
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=CLASS_NAME_BYTES_MAX).contains(&bytes.len())

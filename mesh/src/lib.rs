@@ -39,6 +39,7 @@ pub mod testing;
 pub mod triggers;
 mod ways;
 pub mod wire;
+pub mod wit;
 
 pub use config::{Handler, MeshConfig, MeshError};
 pub use directory::Directory;

@@ -40,6 +40,7 @@ mod nemesis;
 mod nested;
 mod nested_crashes;
 mod object_size;
+mod openapi;
 mod overload;
 mod poison;
 mod preconditions;

@@ -21,6 +21,7 @@ pub mod linear;
 mod links;
 mod load;
 mod namespaces;
+pub mod openapi;
 mod picture;
 mod place;
 mod process;
@@ -31,6 +32,7 @@ mod reply;
 mod run;
 pub mod seed;
 mod server;
+pub mod values;
 
 pub use bank::{Bank, Transfer};
 pub use binary::{oprc, root};

@@ -24,9 +24,10 @@ pub(crate) enum Need<'r> {
 pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
     use Action::{Admin, Deploy, Invoke, Read};
     match (resource, verb) {
-        (Resource::Health | Resource::Ready, _) => Need::Nothing,
+        (Resource::Health | Resource::Ready | Resource::Document, _) => Need::Nothing,
         (Resource::Classes | Resource::Invoke, _) => Need::Somebody,
-        (Resource::Class(class), Verb::Get) | (Resource::Versions(class), _) => Need::AnyIn(class),
+        (Resource::Class(class), Verb::Get)
+        | (Resource::Versions(class) | Resource::ClassDocument(class), _) => Need::AnyIn(class),
         (Resource::Class(class), _) => Need::In(Deploy, class),
         (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
         (Resource::Function(class, _) | Resource::Call(class, ..), _) => Need::In(Invoke, class),

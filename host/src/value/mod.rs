@@ -1,6 +1,6 @@
 //! JSON to WIT values and back: the mapping of the callers' bodies onto a method's own types.
 //!
-//! All of it is pure. [`Wit`] is a component's type, taken over once when the component is loaded; [`Signature`] reads a
+//! All of it is pure. [`Wit`] is a component's type, taken over once when the component is loaded ([`take_over`]); [`Signature`] reads a
 //! call's arguments by it and writes a call's result. Nothing is guessed or rounded: what does not fit the type is
 //! refused, with the path to it, the type that was expected and what was found.
 //!
@@ -31,4 +31,4 @@ mod wit;
 pub(crate) use encode::bytes_of;
 pub(crate) use json::is_json;
 pub(crate) use signature::{Output, Signature, function_problem, reply_bytes};
-pub(crate) use wit::{NODES_MAX, Wit};
+pub(crate) use wit::{NODES_MAX, Wit, take_over};

@@ -10,7 +10,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex};
 
-use crate::value::{NODES_MAX, Signature, Wit};
+use crate::value::{NODES_MAX, Signature, Wit, take_over};
 
 /// Methods of one component, at the most.
 const METHODS_MAX: usize = 500;
@@ -235,7 +235,8 @@ fn signature_of(name: &str, func: &ComponentFunc) -> Result<Signature, Problem> 
     }
     let mut budget = NODES_MAX;
     let mut wit = |ty: &_| {
-        Wit::of(ty, &mut budget).map_err(|why| invalid(format!("the function `{name}` takes or gives {why}")))
+        take_over(ty, &mut budget)
+            .map_err(|why| invalid(format!("the function `{name}` takes or gives {why}")))
     };
     let params = func.params().map(|(name, ty)| Ok((name.to_owned(), wit(&ty)?)));
     let params = params.collect::<Result<_, Problem>>()?;

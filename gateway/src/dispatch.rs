@@ -20,7 +20,7 @@ use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
 use crate::{
     classes, cluster, dead, deploy, events, fields, forms, health, invocations, invoke, listing, nodes,
-    objects,
+    objects, rollback,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -111,6 +111,7 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::Class(class), Verb::Put) => deploy::deploy(call, class, body).await,
         (Resource::Class(class), Verb::Delete) => classes::remove(call, class).await,
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
+        (Resource::Rollback(class), Verb::Post) => rollback::roll_back(call, class, body).await,
         (Resource::DeadLetters(class), Verb::Get) => dead::list(call, class).await,
         (Resource::ChangeDeadLetters(class, wish), Verb::Post) => dead::change(call, class, *wish).await,
         (Resource::Cluster, Verb::Get) => cluster::read(call).await,

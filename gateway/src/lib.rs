@@ -38,6 +38,7 @@ mod objects;
 mod problem;
 mod query;
 mod reply;
+mod rollback;
 mod route;
 mod router;
 mod server;

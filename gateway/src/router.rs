@@ -31,6 +31,7 @@ pub(crate) enum Resource {
     Classes,
     Class(ClassName),
     Versions(ClassName),
+    Rollback(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -112,6 +113,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes"] => Resource::Classes,
             ["classes", c] => Resource::Class(class(c)?),
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
+            ["classes", c, "rollback"] => Resource::Rollback(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -147,6 +149,7 @@ impl Resource {
                 &[(Verb::Get, "describe"), (Verb::Put, "deploy"), (Verb::Delete, "remove class")]
             }
             Self::Versions(..) => &[(Verb::Get, "list versions")],
+            Self::Rollback(..) => &[(Verb::Post, "roll back")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
@@ -191,6 +194,7 @@ impl fmt::Display for Resource {
             Self::Classes => f.write_str("classes"),
             Self::Class(class)
             | Self::Versions(class)
+            | Self::Rollback(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -228,6 +232,7 @@ mod tests {
             ("/api/v1/classes", "GET, HEAD"),
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
             ("/api/v1/classes/A/versions", "GET, HEAD"),
+            ("/api/v1/classes/A/rollback", "POST"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

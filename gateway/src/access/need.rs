@@ -30,7 +30,6 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
         | (Resource::Versions(class) | Resource::ClassDocument(class), _) => Need::AnyIn(class),
         (Resource::Class(class) | Resource::Rollback(class), _) => Need::In(Deploy, class),
         (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
-        (Resource::Function(class, _) | Resource::Call(class, ..), _) => Need::In(Invoke, class),
         (Resource::Object(class, _) | Resource::Field(class, ..), Verb::Get)
         | (
             Resource::Objects(class)
@@ -41,7 +40,13 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
             _,
         ) => Need::In(Read, class),
         // a write from outside is a call of the object as it were
-        (Resource::Object(class, _) | Resource::Field(class, ..), _) => Need::In(Invoke, class),
+        (
+            Resource::Function(class, _)
+            | Resource::Call(class, ..)
+            | Resource::Object(class, _)
+            | Resource::Field(class, ..),
+            _,
+        ) => Need::In(Invoke, class),
         (
             Resource::Cluster
             | Resource::Node(..)

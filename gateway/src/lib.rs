@@ -35,6 +35,7 @@ mod listing;
 mod media;
 mod merge;
 mod multipart;
+mod needs;
 mod nodes;
 mod objects;
 mod openapi;

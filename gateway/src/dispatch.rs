@@ -56,8 +56,9 @@ async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, R
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
-    let outcome = match identified(app, parts, needed(&resource, verb)) {
-        Ok(identity) => handle_for(&identity, app, parts, body, (&resource, verb)).await,
+    let need = needed(&resource, verb);
+    let outcome = match identified(app, parts, need) {
+        Ok(identity) => handle_for((&identity, need), app, parts, body, (&resource, verb)).await,
         Err(refusal) => Err(refusal),
     };
     outcome.map_err(|refusal| refusal.on(operation, &resource))
@@ -74,7 +75,7 @@ fn identified(app: &App, parts: &Parts, need: Need<'_>) -> Result<Identity, Refu
 }
 
 async fn handle_for(
-    identity: &Identity,
+    (identity, need): (&Identity, Need<'_>),
     app: &Arc<App>,
     parts: &Parts,
     body: Inbound,
@@ -88,8 +89,7 @@ async fn handle_for(
         Resource::Invocation(id) => Box::pin(invocations::read(app, parts, identity, id)).await,
         _ => {
             let _entry = app.admission.enter()?;
-            let (need, deadline) = (needed(resource, verb), Deadline::of(&parts.headers)?);
-            let call = &Call { app, parts, identity, need, deadline };
+            let call = &Call { app, parts, identity, need, deadline: Deadline::of(&parts.headers)? };
             admitted(call, body, resource, verb).await
         }
     }

@@ -92,8 +92,8 @@ pub(crate) async fn read(
     let until = (Instant::now() + wait).min(last - Duration::from_millis(MARGIN_MS));
     let invocation = tokio::select! {
         invocation = ask(app, id, last, until) => invocation?,
-        () = app.guard.denied(identity, Action::Invoke, &id.class, app.mesh.directory()) => {
-            return Err(no_more());
+        refusal = app.guard.denied(identity, Action::Invoke, &id.class, app.mesh.directory()) => {
+            return Err(refusal);
         }
         // who stops says how it stands now
         () = app.stopping.cancelled() => ask(app, id, last, Instant::now()).await?,
@@ -143,10 +143,6 @@ fn wait_of(query: &Query<'_>) -> Result<Duration, Refusal> {
             "send a whole number with ms, s or m, such as 30s; at most {INVOCATION_WAIT_MS_MAX} ms, and ask again"
         ))
     })
-}
-
-fn no_more() -> Refusal {
-    Refusal::new(Code::Unauthenticated, "the key counts no more").effect(Effect::NotRun)
 }
 
 fn full(readers_max: usize) -> Refusal {

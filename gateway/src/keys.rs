@@ -12,6 +12,7 @@ use oprc_mesh::wire::{Answer, Op};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access;
 use crate::body::Inbound;
 use crate::call::Call;
 use crate::listing::Listing;
@@ -183,12 +184,7 @@ fn secret(status: StatusCode, document: &Document<'_>) -> Result<Reply, Refusal>
     Ok(reply)
 }
 
-/// From the system's own source of chance.
 fn new_token() -> Result<Token, Refusal> {
-    use rand::TryRngCore as _;
-    let failed = |error| Refusal::new(Code::Internal, format!("the system gives no random numbers: {error}"));
-    let mut secret = [0; 32];
-    rand::rngs::OsRng.try_fill_bytes(&mut secret).map_err(failed)?;
-    let id = rand::rngs::OsRng.try_next_u64().map_err(failed)?;
-    Ok(Token::new(id, secret))
+    access::new_token()
+        .map_err(|error| Refusal::new(Code::Internal, format!("the system gives no random numbers: {error}")))
 }

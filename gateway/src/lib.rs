@@ -53,7 +53,7 @@ mod testing;
 mod tls;
 mod upload;
 
-pub use access::Access;
+pub use access::{Access, new_token};
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError};
 pub use tls::{TlsError, TlsFiles};

@@ -261,7 +261,7 @@ impl Catalog {
     pub(crate) async fn answer(&self, propose: &Propose, deadline: Instant) -> Result<Proposed, Problem> {
         let bad = |detail: String| Problem::new(Code::Invalid, detail).with_effect(Effect::NotRun);
         let change = CatalogChange::decode(propose.change.clone()).map_err(|error| bad(error.to_string()))?;
-        if matches!(change.command, None | Some(CatalogCommand::ChangeKey(ChangeKey { change: None }))) {
+        if !change.is_known() {
             return Err(bad("the change of the catalog is of a kind unknown here".to_owned()));
         }
         Ok(match self.propose(Arc::new(change), deadline).await? {

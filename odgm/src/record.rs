@@ -223,6 +223,16 @@ pub(crate) struct CatalogChange {
     pub(crate) command: Option<CatalogCommand>,
 }
 
+impl CatalogChange {
+    /// Whether this build knows what is to be done. What it does not know it must not pass over: other hosts do it.
+    pub(crate) fn is_known(&self) -> bool {
+        match &self.command {
+            Some(CatalogCommand::ChangeKey(change)) => change.change.is_some(),
+            command => command.is_some(),
+        }
+    }
+}
+
 /// The catalog's commands.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(crate) enum CatalogCommand {

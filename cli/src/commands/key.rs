@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use oprc_mesh::access::Token;
-use rand::TryRngCore as _;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -53,9 +52,7 @@ pub(crate) async fn run(args: KeyArgs) -> Result<(), Failure> {
 /// A token that nobody knows yet.
 pub(crate) fn new_token() -> Result<Token, Failure> {
     let failed = |error| Failure::role("getting random numbers from the system", error);
-    let mut secret = [0; 32];
-    rand::rngs::OsRng.try_fill_bytes(&mut secret).map_err(failed)?;
-    Ok(Token::new(rand::rngs::OsRng.try_next_u64().map_err(failed)?, secret))
+    oprc_gateway::new_token().map_err(failed)
 }
 
 async fn create(args: CreateKeyArgs) -> Result<(), Failure> {

@@ -29,16 +29,15 @@ pub(super) fn access(
     if !args.auth {
         return Ok(Access::Open);
     }
-    let file = args.root_key_file.clone().or_else(|| data_dir.map(|dir| dir.join(ROOT_KEY)));
     let may_make = args.root_key_file.is_none();
-    let root = file.map(|file| root_key(&file, may_make)).transpose()?;
+    let root = root_key_file(args, data_dir).map(|file| root_key(&file, may_make)).transpose()?;
     Ok(Access::Keys { root: root.as_ref().map(Token::hash) })
 }
 
-/// Where the token lies that the operator needs first.
-pub(super) fn root_key_file(args: &AccessArgs, data_dir: &Path) -> Option<PathBuf> {
-    let file = || args.root_key_file.clone().unwrap_or_else(|| data_dir.join(ROOT_KEY));
-    args.auth.then(file)
+/// Where the token lies that the operator needs first; none without identity, or where there is no such token.
+pub(super) fn root_key_file(args: &AccessArgs, data_dir: Option<&Path>) -> Option<PathBuf> {
+    let file = || args.root_key_file.clone().or_else(|| data_dir.map(|dir| dir.join(ROOT_KEY)));
+    args.auth.then(file).flatten()
 }
 
 /// Refuses what does not go together, and a public address without identity and without a word that this is meant.
@@ -118,7 +117,7 @@ mod tests {
         let kept = args(true, None, false);
         let first = root(&kept).unwrap();
         assert_eq!(root(&kept).unwrap(), first);
-        let file = root_key_file(&kept, dir.path()).unwrap();
+        let file = root_key_file(&kept, Some(dir.path())).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         // a file that is named must be there, and hold one
         let named = dir.path().join("named");

@@ -55,7 +55,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
             return Err(failure);
         }
     };
-    let root_key_file = access::root_key_file(&args.access, &data_dir);
+    let root_key_file = access::root_key_file(&args.access, Some(&data_dir));
     announce(&format!("{scheme}://{}", gateway.local_addr()), &data_dir, root_key_file.as_deref());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());

@@ -23,6 +23,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// See the module.
 pub(crate) struct Guard {
     access: Access,
+    /// What those may do who may do everything.
+    everything: Arc<Scopes>,
     known: RwLock<Arc<Known>>,
 }
 
@@ -56,7 +58,7 @@ struct Shown {
 
 impl Guard {
     pub(crate) fn new(access: Access) -> Self {
-        Self { access, known: RwLock::default() }
+        Self { access, everything: Arc::new(Scopes::all()), known: RwLock::default() }
     }
 
     /// Who sent these headers.
@@ -65,7 +67,7 @@ impl Guard {
     /// `unauthenticated`.
     pub(crate) fn identify(&self, headers: &HeaderMap, view: &CatalogView) -> Result<Identity, Refusal> {
         if matches!(self.access, Access::Open) {
-            return Ok(Identity { shown: None, scopes: Arc::new(Scopes::all()) });
+            return Ok(Identity { shown: None, scopes: self.everything.clone() });
         }
         let token = bearer(headers)?;
         self.holder(&token, view, now_ms()).ok_or_else(|| match view.revision {
@@ -81,7 +83,7 @@ impl Guard {
         if let Access::Keys { root: Some(root) } = &self.access
             && same(&root.hash, &hash.hash)
         {
-            return Some(Identity { shown: shown(ROOT.into()), scopes: Arc::new(Scopes::all()) });
+            return Some(Identity { shown: shown(ROOT.into()), scopes: self.everything.clone() });
         }
         let known = self.known(view);
         let holder = known.tokens.get(&token.id()).filter(|holder| holder.counts(&hash, now_ms))?;
@@ -103,24 +105,26 @@ impl Guard {
         newer
     }
 
-    /// Returns when `identity` may no longer do `action` in `class`.
+    /// Returns when `identity` may no longer do `action` in `class`, with why.
     pub(crate) async fn denied(
         &self,
         identity: &Identity,
         action: Action,
         class: &ClassName,
         directory: &Directory,
-    ) {
+    ) -> Refusal {
         let Some(shown) = &identity.shown else { return std::future::pending().await };
         let mut views = directory.watch_view();
         loop {
             let view = views.borrow_and_update().clone();
-            let holder = self.holder(&shown.token, &view, now_ms());
-            if !holder.is_some_and(|identity| identity.scopes.allow(action, Some(class))) {
-                return;
+            let counts = self.holder(&shown.token, &view, now_ms());
+            let counts = counts.ok_or_else(|| unauthenticated("the key counts no more"));
+            if let Err(refusal) = counts.and_then(|identity| identity.check(Need::In(action, class))) {
+                return refusal;
             }
             tokio::select! {
-                changed = views.changed() => if changed.is_err() { return },
+                // the directory lives as long as its gateway
+                _ = views.changed() => {}
                 () = sleep(LOOK) => {}
             }
         }
@@ -151,6 +155,11 @@ impl Identity {
         self.shown.as_ref().map(|shown| format!("key:{}", shown.name)).unwrap_or_default()
     }
 
+    /// Whether what it may do can end: nobody in particular may always do everything.
+    pub(crate) fn may_end(&self) -> bool {
+        self.shown.is_some()
+    }
+
     /// Whether it may know of the class.
     pub(crate) fn knows(&self, class: &ClassName) -> bool {
         self.scopes.know(class)
@@ -161,13 +170,14 @@ impl Identity {
     /// # Errors
     /// `denied`, which names the scope that is missing.
     pub(crate) fn check(&self, need: Need<'_>) -> Result<(), Refusal> {
-        let (allowed, missing) = match need {
-            Need::Nothing | Need::Somebody => return Ok(()),
-            Need::AnyIn(class) => (self.scopes.know(class), format!("read:{class}")),
-            Need::In(action, class) => (self.scopes.allow(action, Some(class)), format!("{action}:{class}")),
-            Need::Everywhere(action) => (self.scopes.allow(action, None), action.to_string()),
-        };
-        if allowed { Ok(()) } else { Err(denied(&missing)) }
+        match need {
+            Need::AnyIn(class) if !self.scopes.know(class) => Err(denied(&format!("read:{class}"))),
+            Need::In(action, class) if !self.scopes.allow(action, Some(class)) => {
+                Err(denied(&format!("{action}:{class}")))
+            }
+            Need::Everywhere(action) if !self.scopes.allow(action, None) => Err(denied(action.as_str())),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod guard;
 mod need;
+mod token;
 
 pub(crate) use guard::{Guard, Identity};
 pub(crate) use need::Need;
+pub use token::new_token;
 
 use oprc_mesh::access::TokenHash;
 

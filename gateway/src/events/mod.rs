@@ -71,8 +71,10 @@ async fn watch(
     let queue = hold.hub().queue(cursor.is_some());
     let reader = Arc::new(Reader { hold, filter, queue: queue.clone(), joined: OnceLock::new() });
     let late = CancellationToken::new();
-    let denied = until_denied(call, class.clone(), queue.clone());
-    app.hubs.tasks.spawn(late.clone().run_until_cancelled_owned(denied));
+    if call.identity.may_end() {
+        let denied = until_denied(call, class.clone(), queue.clone());
+        app.hubs.tasks.spawn(late.clone().run_until_cancelled_owned(denied));
+    }
     let seat = (reader.clone(), seat, late.clone().drop_guard());
     match cursor {
         None => {

@@ -13,8 +13,7 @@ use super::types::{Command, LogId, Membership, RaftEntry, RaftVote, StoredMember
 use crate::error::OdgmError;
 use crate::mail::MailCommand;
 use crate::record::{
-    CatalogChange, CatalogCommand, CommitBatch, FORMAT, LogIdRecord, MembershipRecord, StateRecord,
-    VoteRecord, VoterSet,
+    CatalogChange, CommitBatch, FORMAT, LogIdRecord, MembershipRecord, StateRecord, VoteRecord, VoterSet,
 };
 
 const ENTRY_FORMAT: u8 = FORMAT as u8;
@@ -128,11 +127,7 @@ pub(super) fn decode_entry(index: u64, bytes: &bytes::Bytes) -> Result<RaftEntry
         }
         KIND_CATALOG => {
             let change: CatalogChange = decode(body).map_err(|e| corrupt(e.to_string()))?;
-            let unknown = match &change.command {
-                Some(CatalogCommand::ChangeKey(change)) => change.change.is_none(),
-                command => command.is_none(),
-            };
-            if unknown {
+            if !change.is_known() {
                 return Err(corrupt("its catalog command is unknown".into()));
             }
             EntryPayload::Normal(Command::Catalog(Arc::new(change)))

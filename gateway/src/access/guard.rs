@@ -103,6 +103,15 @@ impl Guard {
         newer
     }
 
+    /// The same caller, as it counts now.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it does no more.
+    pub(crate) fn still(&self, identity: &Identity, view: &CatalogView) -> Result<Identity, Refusal> {
+        let Some(shown) = &identity.shown else { return Ok(identity.clone()) };
+        self.holder(&shown.token, view, now_ms()).ok_or_else(|| unauthenticated("the key counts no more"))
+    }
+
     /// Returns when `identity` may no longer do `action` in `class`.
     pub(crate) async fn denied(
         &self,

@@ -267,7 +267,9 @@ fn module_uses(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
 
 /// Projects of their own, built for WebAssembly, do not share the workspace's tables.
 fn of_the_workspace(path: &Path) -> bool {
-    !path.starts_with(root().join("guest-examples")) && !path.to_string_lossy().contains("/tests/guests/")
+    let elsewhere = ["guest-examples", "cli/templates"].map(|folder| root().join(folder));
+    !elsewhere.iter().any(|folder| path.starts_with(folder))
+        && !path.to_string_lossy().contains("/tests/guests/")
 }
 
 /// Every file of the repository with that extension, without what is built.

@@ -5,6 +5,8 @@ mod access;
 mod cluster;
 mod dead;
 mod invoke;
+mod lifecycle;
+mod project;
 mod watch;
 
 use std::fmt;
@@ -22,6 +24,8 @@ pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyAr
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
+pub(crate) use lifecycle::{DeployArgs, RollbackArgs};
+pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -79,6 +83,8 @@ pub(crate) enum Command {
     Gateway(GatewayArgs),
     /// Run a router: hosts and gateways that reach it reach each other
     Router(RouterArgs),
+    /// Make a guest project that builds and deploys as it is
+    New(NewArgs),
     /// Upload a component as a class
     Deploy(DeployArgs),
     /// List the classes
@@ -87,6 +93,8 @@ pub(crate) enum Command {
     Describe(ClassArgs),
     /// List the deployments of a class
     Versions(ClassArgs),
+    /// Bring back an earlier version of a class
+    Rollback(RollbackArgs),
     /// Call a method of an object, or a function of a class
     Invoke(InvokeArgs),
     /// Show where an asynchronous call stands, or wait for its result
@@ -111,6 +119,10 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Measure a running server against a bare HTTP handler
     Bench(BenchArgs),
+    /// Print a script by which a shell completes commands and flags
+    Completions(CompletionsArgs),
+    /// Print the manual page of oprc or of a command
+    Man(ManArgs),
     /// The bare HTTP handler that `bench` measures against
     #[command(hide = true)]
     BareEcho,
@@ -128,9 +140,11 @@ impl Command {
     /// Whether failures should be told as JSON.
     pub(crate) fn wants_json(&self) -> bool {
         let client = match self {
+            Self::New(args) => return args.output == Format::Json,
             Self::Classes(client) | Self::Status(client) => client,
             Self::Describe(args) | Self::Versions(args) => &args.client,
             Self::Deploy(args) => &args.client,
+            Self::Rollback(args) => &args.client,
             Self::Invoke(args) => &args.client,
             Self::Invocation(args) => &args.client,
             Self::Get(args) => &args.client,
@@ -149,6 +163,8 @@ impl Command {
             | Self::Host(_)
             | Self::Gateway(_)
             | Self::Router(_)
+            | Self::Completions(_)
+            | Self::Man(_)
             | Self::BareEcho
             | Self::Reference => {
                 return false;
@@ -292,22 +308,6 @@ pub(crate) enum Format {
     Json,
 }
 
-/// `oprc deploy`.
-#[derive(Debug, Args)]
-pub(crate) struct DeployArgs {
-    /// The component; unless given, the one that the manifest names
-    #[arg(value_name = "FILE.wasm")]
-    pub(crate) file: Option<PathBuf>,
-    /// The class's name; unless given, the manifest's, or else the file's stem
-    #[arg(long, value_name = "CLASS")]
-    pub(crate) class: Option<ClassName>,
-    /// The manifest; unless given, oprc.toml in the current directory if there is one
-    #[arg(long, value_name = "FILE")]
-    pub(crate) manifest: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) client: ClientArgs,
-}
-
 /// Commands about one class.
 #[derive(Debug, Args)]
 pub(crate) struct ClassArgs {
@@ -336,6 +336,9 @@ pub(crate) struct GetArgs {
 
 /// `oprc set`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  oprc set Counter/alice note=hello count=10\n  oprc set Album/cover picture=@cover.png"
+)]
 pub(crate) struct SetArgs {
     /// The object; the first write creates it
     #[arg(value_name = "CLASS/ID")]

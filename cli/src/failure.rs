@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// An input cannot be read.
     #[error("cannot read {what}")]
     Read { what: String, source: io::Error },
+    /// A file or folder cannot be made.
+    #[error("cannot create {what}")]
+    Create { what: String, source: io::Error },
     /// The output cannot be written.
     #[error("cannot write the output")]
     Write(#[from] io::Error),
@@ -139,6 +142,14 @@ impl Failure {
             Self::Transport { .. } => {
                 Some("the call may have taken effect; read the state before trying again")
             }
+            Self::Read { what, source }
+                if what.ends_with(".wasm") && source.kind() == io::ErrorKind::NotFound =>
+            {
+                Some("build it first, such as with cargo build --target wasm32-wasip2 --release")
+            }
+            Self::Create { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                Some("nothing was changed: choose another name, or move away what is there")
+            }
             Self::Role { source, .. } if address_in_use(source.as_ref()) => {
                 Some("another process listens there: stop it, or choose another address with --listen")
             }
@@ -168,8 +179,16 @@ mod tests {
         let source = io::Error::other("disk on fire");
         let failure = Failure::role("opening .oprc", source);
         assert_eq!(failure.text(), "error: opening .oprc: disk on fire\n");
-        let failure = Failure::Read { what: "a.wasm".into(), source: io::ErrorKind::NotFound.into() };
-        assert_eq!(failure.text(), "error: cannot read a.wasm: entity not found\n");
+        let failure = Failure::Read { what: "a.json".into(), source: io::ErrorKind::NotFound.into() };
+        assert_eq!(failure.text(), "error: cannot read a.json: entity not found\n");
+    }
+
+    #[test]
+    fn a_component_that_is_not_there_wants_to_be_built() {
+        let missing =
+            |what: &str| Failure::Read { what: what.into(), source: io::ErrorKind::NotFound.into() };
+        assert!(missing("target/a.wasm").text().contains("hint: build it first"));
+        assert!(!missing("a.json").text().contains("hint"));
     }
 
     #[test]

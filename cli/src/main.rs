@@ -17,9 +17,11 @@ mod failure;
 mod logging;
 mod output;
 mod problem;
+mod project;
 mod reference;
 mod roles;
 mod settings;
+mod shell;
 
 use std::process::ExitCode;
 
@@ -50,10 +52,12 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Host(args) => roles::host(args).await,
         Command::Gateway(args) => roles::gateway(args).await,
         Command::Router(args) => roles::router(args).await,
+        Command::New(args) => commands::new::run(&args),
         Command::Deploy(args) => commands::deploy::run(args).await,
         Command::Classes(args) => commands::classes::list(args).await,
         Command::Describe(args) => commands::classes::describe(args).await,
         Command::Versions(args) => commands::classes::versions(args).await,
+        Command::Rollback(args) => commands::rollback::run(args).await,
         Command::Invoke(args) => commands::invoke::run(args).await,
         Command::Invocation(args) => commands::invocation::run(args).await,
         Command::Get(args) => commands::get::run(args).await,
@@ -66,6 +70,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(args) => commands::node::run(args).await,
         Command::Key(args) => commands::key::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::BareEcho => bench::baseline::serve().await,
         Command::Reference => reference::print(),
     }

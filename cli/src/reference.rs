@@ -41,7 +41,8 @@ fn page() -> String {
     page.push_str("\n## Everywhere\n\n");
     push_flags(&mut page, root.get_arguments().filter(|arg| arg.is_global_set()));
     page.push_str(
-        "\n## Client commands\n\nEvery command but `up`, `host`, `gateway` and `router` asks a server:\n\n",
+        "\n## Client commands\n\nEvery command but `up`, `host`, `gateway` and `router`, and `new`, `completions` and `man`, asks a \
+         server:\n\n",
     );
     let client = root.find_subcommand("classes").into_iter().flat_map(Command::get_arguments);
     push_flags(&mut page, client.filter(|arg| of_every_client(arg)));

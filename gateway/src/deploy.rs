@@ -25,13 +25,21 @@ use crate::problem::Refusal;
 use crate::query::Query;
 use crate::reply::{Reply, json};
 use crate::route::Target;
-use crate::settings::{expect_name, from_query};
+use crate::settings::{FORCE, expect_name, forced, from_query};
 use crate::upload::{Component, Gathering};
 
 /// What boundaries and part headers may add to a multipart body.
 const MULTIPART_EXTRA_BYTES: usize = 64 * 1024;
 /// Other hosts that are tried when one cannot do it.
 const OTHER_HOSTS_MAX: usize = 2;
+
+/// What is to be deployed.
+struct Wanted {
+    component: Component,
+    manifest: Manifest,
+    /// Even if callers of the version before it would break.
+    force: bool,
+}
 
 /// What a deployment came to.
 #[derive(Serialize, JsonSchema)]
@@ -49,7 +57,7 @@ pub(crate) struct Answered<'a> {
 /// See the module.
 pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) -> Result<Reply, Refusal> {
     let until = call.deadline.or_longer(call.app.config.upload_ms);
-    let (component, manifest) = match content_type(call.headers()).as_str() {
+    let wanted = match content_type(call.headers()).as_str() {
         "multipart/form-data" => multipart(call, class, body, until).await?,
         // what curl says of a file unless told otherwise is taken too: the host looks at the bytes anyway
         "" | "application/wasm" | "application/octet-stream" | "application/x-www-form-urlencoded" => {
@@ -61,7 +69,7 @@ pub(crate) async fn deploy(call: &Call<'_>, class: &ClassName, body: Inbound) ->
     let mut avoided = BTreeSet::new();
     let (host, deployed) = loop {
         let host = call.app.host(&avoided, until).await?;
-        match deploy_on(call, host, class, &component, &manifest, until).await {
+        match deploy_on(call, host, class, &wanted, until).await {
             Ok(deployed) => break (host, deployed),
             // another host can do it as well, and nothing has come of it here
             Err(refusal) if may_go_elsewhere(refusal.problem()) && avoided.len() < OTHER_HOSTS_MAX => {
@@ -84,22 +92,23 @@ async fn deploy_on(
     call: &Call<'_>,
     host: NodeId,
     class: &ClassName,
-    component: &Component,
-    manifest: &Manifest,
+    wanted: &Wanted,
     until: Instant,
 ) -> Result<Deployed, Refusal> {
-    let digest =
-        component.send(call.app, host, until).await.map_err(|refusal| match refusal.problem().kind() {
+    let digest = wanted.component.send(call.app, host, until).await.map_err(|refusal| {
+        match refusal.problem().kind() {
             // whatever became of the pieces: nothing is deployed by them
             Code::Unavailable | Code::NoQuorum | Code::Deadline => refusal.effect(Effect::NotRun),
             _ => refusal,
-        })?;
+        }
+    })?;
     let deadline = call.deadline.or_longer(DEADLINE_MS_MAX); // compiling begins now
     let operation = |_| {
         Op::Deploy(Deploy {
             class: class.as_str().to_owned(),
             digest: Bytes::copy_from_slice(digest.as_bytes()),
-            settings: manifest.settings.clone(),
+            settings: wanted.manifest.settings.clone(),
+            force: wanted.force,
         })
     };
     match call.app.ask(Target::Node(host), deadline, Repeat::Never, operation).await? {
@@ -113,7 +122,7 @@ fn may_go_elsewhere(problem: &Problem) -> bool {
         && matches!(problem.kind(), Code::Unavailable | Code::NoQuorum | Code::NotLeader)
 }
 
-fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
+pub(crate) fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
     let class = &deployed.class;
     let status = if deployed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
     let answered = Answered {
@@ -131,15 +140,15 @@ async fn plain(
     class: &ClassName,
     mut body: Inbound,
     until: Instant,
-) -> Result<(Component, Manifest), Refusal> {
-    let manifest = from_query(call.query())?;
+) -> Result<Wanted, Refusal> {
+    let (manifest, force) = (from_query(call.query())?, forced(call.query())?);
     expect_name(&manifest, class)?;
     refuse_declared(&body, COMPONENT_BYTES_MAX)?;
     let mut gathering = Gathering::new(&call.app.admission);
     while let Some(piece) = body.piece(until).await? {
         gathering.push(piece)?;
     }
-    Ok((gathering.finish()?, manifest))
+    Ok(Wanted { component: gathering.finish()?, manifest, force })
 }
 
 /// A body with parts `component` and, unless all defaults will do, `manifest`, in any order.
@@ -148,8 +157,8 @@ async fn multipart(
     class: &ClassName,
     body: Inbound,
     until: Instant,
-) -> Result<(Component, Manifest), Refusal> {
-    Query::parse(call.query(), &[])?;
+) -> Result<Wanted, Refusal> {
+    let force = Query::parse(call.query(), &[FORCE])?.flag(FORCE)?;
     refuse_declared(&body, COMPONENT_BYTES_MAX + MANIFEST_BYTES_MAX + MULTIPART_EXTRA_BYTES)?;
     let mut parts = Parts::of(call.headers(), body, until).await?;
     let mut component = None;
@@ -178,7 +187,7 @@ async fn multipart(
         }
     }
     match component {
-        Some(component) => Ok((component, manifest.unwrap_or_default())),
+        Some(component) => Ok(Wanted { component, manifest: manifest.unwrap_or_default(), force }),
         None => Err(Refusal::invalid("the multipart body has no part named component")
             .hint("send the .wasm file as part component: curl -F component=@FILE.wasm")),
     }

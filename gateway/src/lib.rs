@@ -43,6 +43,7 @@ mod openapi;
 mod problem;
 mod query;
 mod reply;
+mod rollback;
 mod route;
 mod router;
 mod server;

@@ -35,6 +35,7 @@ pub(crate) enum Resource {
     Versions(ClassName),
     /// The class's OpenAPI document.
     ClassDocument(ClassName),
+    Rollback(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -121,6 +122,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c] => Resource::Class(class(c)?),
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
             ["classes", c, "openapi.json"] => Resource::ClassDocument(class(c)?),
+            ["classes", c, "rollback"] => Resource::Rollback(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -163,6 +165,7 @@ impl Resource {
             Self::Key(..) => &[(Verb::Delete, "revoke key")],
             Self::RotateKey(..) => &[(Verb::Post, "rotate key")],
             Self::Versions(..) => &[(Verb::Get, "list versions")],
+            Self::Rollback(..) => &[(Verb::Post, "roll back")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
@@ -210,6 +213,7 @@ impl fmt::Display for Resource {
             Self::Class(class)
             | Self::Versions(class)
             | Self::ClassDocument(class)
+            | Self::Rollback(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -249,6 +253,7 @@ mod tests {
             ("/api/v1/classes/A", "GET, HEAD, PUT, DELETE"),
             ("/api/v1/classes/A/versions", "GET, HEAD"),
             ("/api/v1/classes/A/openapi.json", "GET, HEAD"),
+            ("/api/v1/classes/A/rollback", "POST"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

@@ -10,6 +10,8 @@ use oprc_mesh::manifest::{DEFAULT_GRID, Manifest};
 use crate::problem::Refusal;
 use crate::query::Query;
 
+/// Whether it is deployed even if callers of the version before it would break: no part of the manifest.
+pub(crate) const FORCE: &str = "force";
 /// Keys besides those of the limits.
 const KEYS: [&str; 5] = ["manifest", "readonly", "grid", "partitions", "replicas"];
 
@@ -18,15 +20,31 @@ const KEYS: [&str; 5] = ["manifest", "readonly", "grid", "partitions", "replicas
 /// # Errors
 /// `invalid` for unknown parameters and for whatever a manifest may not say.
 pub(crate) fn from_query(query: Option<&str>) -> Result<Manifest, Refusal> {
-    let known: Vec<&str> = KEYS.into_iter().chain(SETTINGS.iter().map(|setting| setting.key)).collect();
-    let parameters = Query::parse(query, &known)?;
+    let parameters = parameters(query)?;
     if let Some(text) = parameters.one("manifest")? {
-        if known.iter().any(|&key| key != "manifest" && parameters.all(key).next().is_some()) {
+        if keys().any(|key| key != "manifest" && parameters.all(key).next().is_some()) {
             return Err(Refusal::invalid("query parameter manifest stands alone: its text says everything"));
         }
         return Ok(Manifest::parse(text)?);
     }
     Ok(Manifest::parse(&manifest_text(&parameters)?)?)
+}
+
+/// Whether the deployment is to be made whatever breaks.
+///
+/// # Errors
+/// As [`from_query`], and `invalid` for anything but true and false.
+pub(crate) fn forced(query: Option<&str>) -> Result<bool, Refusal> {
+    parameters(query)?.flag(FORCE)
+}
+
+fn parameters(query: Option<&str>) -> Result<Query<'_>, Refusal> {
+    Query::parse(query, &keys().chain([FORCE]).collect::<Vec<_>>())
+}
+
+/// What a manifest may say.
+fn keys() -> impl Iterator<Item = &'static str> {
+    KEYS.into_iter().chain(SETTINGS.iter().map(|setting| setting.key))
 }
 
 /// Writes the parameters as a manifest's text.
@@ -102,6 +120,15 @@ mod tests {
         assert!(expect_name(&parsed, &ClassName::parse("Counter").unwrap()).is_ok());
         assert!(expect_name(&parsed, &ClassName::parse("Other").unwrap()).is_err());
         assert!(from_query(Some(&format!("{manifest}&cpu_ms=1"))).is_err());
+        assert!(from_query(Some(&format!("{manifest}&force=true"))).is_ok());
+    }
+
+    #[test]
+    fn force_is_a_switch_beside_the_manifest() {
+        assert!(forced(Some("force=true&cpu_ms=1")).unwrap());
+        assert!(!forced(Some("force=false")).unwrap() && !forced(None).unwrap());
+        assert!(forced(Some("force=1")).is_err() && forced(Some("force")).is_err());
+        assert_eq!(from_query(Some("force=true")).unwrap(), Manifest::default());
     }
 
     #[test]

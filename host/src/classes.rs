@@ -162,7 +162,7 @@ pub(crate) async fn load(
 }
 
 /// The class is there, its component is not: that is no fault of the caller's.
-fn missing(problem: Problem) -> Problem {
+pub(crate) fn missing(problem: Problem) -> Problem {
     if problem.kind() != Code::NotFound {
         return problem;
     }

@@ -13,11 +13,11 @@ use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::triggers::check;
-use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision};
+use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision, RollBack};
 use oprc_odgm::{NewRevision, Odgm};
 use tokio::time::Instant;
 
-use crate::classes::load;
+use crate::classes::{load, missing};
 use crate::supply::Supply;
 use crate::wasm::Runtime;
 
@@ -55,9 +55,38 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
     let generic = module.is_generic();
     check(&class, &deploy.settings, &methods, generic)?;
     spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
-    let revision =
-        NewRevision { class, digest, settings: deploy.settings, methods, generic, deployed_at_ms: now_ms() };
+    let revision = NewRevision {
+        class,
+        digest,
+        settings: deploy.settings,
+        methods,
+        generic,
+        deployed_at_ms: now_ms(),
+        force: deploy.force,
+    };
     odgm.catalog().deploy(revision).await
+}
+
+/// Deploys an earlier version of a class again. Its component is held by the catalog's voters already, as those of all
+/// versions are; it is made sure that it can still be used, so that the first call after this finds it ready.
+///
+/// # Errors
+/// `not-found` for a class or version that is not there, `conflict` when there is none before; `invalid-component` when it
+/// cannot be used any more; `unavailable`, `no-quorum`.
+pub(crate) async fn roll_back(
+    host: &Deployer,
+    wish: RollBack,
+    deadline: Instant,
+) -> Result<Deployed, Problem> {
+    let class = ClassName::parse(&wish.class)?;
+    let catalog = host.odgm.catalog();
+    // this host's catalog may lag: what it does not know yet is for the catalog's leader to decide
+    if let Ok(target) = catalog.rollback_target(&class, wish.to) {
+        let digest = Digest::from_bytes(&target.digest)?;
+        load(&host.odgm, &host.runtime, &host.supply, &digest).await.map_err(missing)?;
+        spread(host, &digest, deadline).await.map_err(|problem| problem.on("roll back", &class))?;
+    }
+    catalog.rollback(&class, wish.to, now_ms()).await
 }
 
 /// Returns once a majority of the catalog's voters hold the component durably: a revision that is committed never names

@@ -66,6 +66,7 @@ impl Server {
                 Answer::Fetched(Empty {})
             }
             Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.deployer, deploy, deadline).await?),
+            Op::RollBack(wish) => Answer::Deployed(deploy::roll_back(&self.deployer, wish, deadline).await?),
             Op::RemoveClass(remove) => Answer::Removed(deploy::remove(&self.odgm, remove).await?),
             Op::ListVersions(address) => {
                 let items = self.odgm.catalog().versions(&ClassName::parse(&address.class)?)?;
@@ -191,6 +192,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::PutChunk(_) => ("upload", "a component".to_owned()),
         Op::ReadChunk(_) | Op::FetchComponent(_) => ("fetch", "a component".to_owned()),
         Op::Deploy(deploy) => ("deploy", deploy.class.clone()),
+        Op::RollBack(wish) => ("roll back", wish.class.clone()),
         Op::RemoveClass(remove) => ("remove", remove.class.clone()),
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),

@@ -18,7 +18,7 @@ use crate::catalog::{CatalogReply, CatalogShared, CatalogState};
 use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, of_proposal};
 use crate::raft::{Command, Group, Reply};
-use crate::record::{CatalogChange, CatalogCommand, DeployRecord, RemoveRecord, StateChange};
+use crate::record::{CatalogChange, CatalogCommand, DeployRecord, RemoveRecord, RollbackRecord, StateChange};
 use crate::types::NewRevision;
 
 /// How long a change may take, unless its caller says otherwise.
@@ -76,7 +76,7 @@ impl Catalog {
     /// Deploys a class. The same component with the same settings and methods changes nothing.
     ///
     /// # Errors
-    /// `conflict` when it would move to another grid, `invalid` for a grid that cannot be; `not-leader`, `no-quorum`
+    /// `conflict` when it would move to another grid or break callers, `invalid` for a grid that cannot be; `not-leader`, `no-quorum`
     /// or `unavailable` with what is known of the effect.
     pub async fn deploy(&self, revision: NewRevision) -> Result<Deployed, Problem> {
         let command = CatalogCommand::Deploy(DeployRecord {
@@ -86,13 +86,33 @@ impl Catalog {
             methods: revision.methods,
             generic: revision.generic,
             deployed_at_ms: revision.deployed_at_ms,
+            keep_methods: !revision.force,
         });
-        match self.change(command).await.map_err(|problem| problem.on("deploy", &revision.class))? {
-            CatalogReply::Deployed(deployed) => Ok(*deployed),
-            CatalogReply::Changed(_) => {
-                Err(Problem::new(Code::Internal, "the catalog answered another command"))
-            }
-        }
+        deployed(self.change(command).await.map_err(|problem| problem.on("deploy", &revision.class))?)
+    }
+
+    /// What a rollback to version `to` would bring back, as this host knows the class; without `to`, to the one before.
+    ///
+    /// # Errors
+    /// `not-found` for a class or version that is not there, `conflict` when there is none before.
+    pub fn rollback_target(&self, class: &ClassName, to: Option<u64>) -> Result<Class, Problem> {
+        self.shared.rollback_target(class.as_str(), to.unwrap_or(0))
+    }
+
+    /// Deploys an earlier version of a class again, as a new version: `to`, or the one before the current one, whichever
+    /// that is when the catalog decides it.
+    ///
+    /// # Errors
+    /// As [`Self::rollback_target`]; `not-leader`, `no-quorum` or `unavailable` with what is known of the effect.
+    pub async fn rollback(
+        &self,
+        class: &ClassName,
+        to: Option<u64>,
+        at_ms: u64,
+    ) -> Result<Deployed, Problem> {
+        let record = RollbackRecord { class: class.as_str().to_owned(), to: to.unwrap_or(0), at_ms };
+        let changed = self.change(CatalogCommand::Rollback(record)).await;
+        deployed(changed.map_err(|problem| problem.on("roll back", class))?)
     }
 
     /// Removes a class; gives the revision that shows it. Its objects stay and come back with a redeploy, unless
@@ -277,6 +297,13 @@ impl Catalog {
     }
 }
 
+fn deployed(reply: CatalogReply) -> Result<Deployed, Problem> {
+    match reply {
+        CatalogReply::Deployed(deployed) => Ok(*deployed),
+        CatalogReply::Changed(_) => Err(Problem::new(Code::Internal, "the catalog answered another command")),
+    }
+}
+
 fn changed(reply: &CatalogReply) -> Result<u64, Problem> {
     match reply {
         CatalogReply::Changed(revision) => Ok(*revision),
@@ -287,8 +314,8 @@ fn changed(reply: &CatalogReply) -> Result<u64, Problem> {
 }
 
 /// Whether a command that may have been applied already may be applied again. Those of hosts and placement say what should
-/// be, and name the state from which they go where that matters. A deployment again would undo another one in between,
-/// and a removal would find the class gone, or remove its successor: their callers are told that nobody knows.
+/// be, and name the state from which they go where that matters. A deployment or rollback again would undo another one in
+/// between, and a removal would find the class gone, or remove its successor: their callers are told that nobody knows.
 fn is_repeatable(command: &CatalogCommand) -> bool {
     match command {
         CatalogCommand::Found(_)
@@ -297,7 +324,10 @@ fn is_repeatable(command: &CatalogCommand) -> bool {
         | CatalogCommand::Place(_)
         | CatalogCommand::Settle(_) => true,
         // a key that is revoked twice was there once
-        CatalogCommand::Deploy(_) | CatalogCommand::Remove(_) | CatalogCommand::ChangeKey(_) => false,
+        CatalogCommand::Deploy(_)
+        | CatalogCommand::Rollback(_)
+        | CatalogCommand::Remove(_)
+        | CatalogCommand::ChangeKey(_) => false,
     }
 }
 

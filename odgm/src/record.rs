@@ -219,7 +219,7 @@ impl From<Commit> for CommitRecord {
 /// One change of the catalog.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogChange {
-    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8, 10")]
     pub(crate) command: Option<CatalogCommand>,
 }
 
@@ -251,6 +251,9 @@ pub(crate) enum CatalogCommand {
     /// The keys change.
     #[prost(message, tag = "8")]
     ChangeKey(ChangeKey),
+    /// Deploy again what a class was before.
+    #[prost(message, tag = "10")]
+    Rollback(RollbackRecord),
 }
 
 /// Changes a host's state.
@@ -305,6 +308,22 @@ pub(crate) struct DeployRecord {
     pub(crate) generic: bool,
     #[prost(uint64, tag = "6")]
     pub(crate) deployed_at_ms: u64,
+    /// Refuse it when callers of the version before it would break. Older entries do not say, and were not refused.
+    #[prost(bool, tag = "7")]
+    pub(crate) keep_methods: bool,
+}
+
+/// Deploys an earlier version of a class again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct RollbackRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) class: String,
+    /// The version; 0 for the one before the current one.
+    #[prost(uint64, tag = "2")]
+    pub(crate) to: u64,
+    /// The clock of the host that was asked, in milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "3")]
+    pub(crate) at_ms: u64,
 }
 
 /// Removes a class; `purge` forgets it and its objects for good.

@@ -156,6 +156,8 @@ pub struct NewRevision {
     pub generic: bool,
     /// The deploying host's clock, in milliseconds since the Unix epoch.
     pub deployed_at_ms: u64,
+    /// Deploy it even if callers of the version before it would break.
+    pub force: bool,
 }
 
 /// What the log has done since it was opened.

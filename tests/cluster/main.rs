@@ -12,6 +12,7 @@ mod events_many;
 mod exactly_once;
 mod faults;
 mod fresh_reads;
+mod lifecycle;
 mod linearizable;
 mod lost_and_doubled;
 mod membership;

@@ -31,16 +31,37 @@ impl Class {
         class
     }
 
-    /// Deploys again, and gives the answer.
+    /// Deploys again whatever breaks (tests change components as they like), and gives the answer.
     #[must_use]
     pub async fn redeploy(&self, component: Bytes, manifest: &str) -> Reply {
-        let manifest = format!("[class]\nname = \"{}\"\n{manifest}\n", self.name);
-        self.upload(component, Some(&manifest)).send().await
+        self.put(&format!("{}?force=true", self.path()), component, Some(&self.manifest(manifest)))
+            .send()
+            .await
+    }
+
+    /// Deploys again, unless callers would break, and gives the answer.
+    #[must_use]
+    pub async fn redeploy_carefully(&self, component: Bytes, manifest: &str) -> Reply {
+        self.upload(component, Some(&self.manifest(manifest))).send().await
+    }
+
+    /// Brings back version `to`, or the one before, and gives the answer.
+    #[must_use]
+    pub async fn roll_back(&self, to: Option<u64>) -> Reply {
+        self.http.post(format!("{}/rollback", self.path())).json(&json!({ "to": to })).send().await
+    }
+
+    fn manifest(&self, rest: &str) -> String {
+        format!("[class]\nname = \"{}\"\n{rest}\n", self.name)
     }
 
     /// A deployment with the manifest as given, or a plain body without one.
     pub fn upload(&self, component: Bytes, manifest: Option<&str>) -> Call {
-        let call = self.http.put(self.path());
+        self.put(&self.path(), component, manifest)
+    }
+
+    fn put(&self, path: &str, component: Bytes, manifest: Option<&str>) -> Call {
+        let call = self.http.put(path);
         match manifest {
             None => call.body("application/wasm", component),
             Some(manifest) => {

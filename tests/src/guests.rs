@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 use std::time::SystemTime;
@@ -100,14 +101,48 @@ pub fn counter_by_cargo_component() -> Option<Bytes> {
     })
 }
 
-/// Runs `cargo` with `command` in `folder`, and reads `file` of what it built.
-fn build(command: &[&str], folder: &str, file: &str) -> Bytes {
+/// A project elsewhere, whose `target` is the folder that all guests share: what it depends on is built once. Nobody else
+/// builds while this lives.
+pub struct Project<'f> {
+    folder: &'f Path,
+    _lock: File,
+}
+
+impl<'f> Project<'f> {
+    /// # Panics
+    /// When the folder cannot be prepared.
+    pub fn at(folder: &'f Path) -> Self {
+        let (target, lock) = locked_target();
+        symlink(target, folder.join("target")).expect("the project has no target folder yet");
+        Self { folder, _lock: lock }
+    }
+
+    /// Runs `cargo` as a user would, without any setting of its own, and gives what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn cargo(&self, command: &[&str]) -> String {
+        let done = clean_cargo().args(command).current_dir(self.folder).output().expect("cargo runs");
+        let [out, err] = [&done.stdout, &done.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+        assert!(done.status.success(), "cargo {} fails:\n{out}{err}", command.join(" "));
+        out + &err
+    }
+}
+
+/// The folder that all guests are built in, and the lock by which nobody else builds there: another clone may build its own
+/// counter.wasm into the same place. Held from build to read, as scripts/guests does.
+fn locked_target() -> (PathBuf, File) {
     let home = std::env::var_os("HOME").expect("HOME is set");
     let target = Path::new(&home).join(".cache/oprc/guests");
     fs::create_dir_all(&target).expect("the guests' target folder can be made");
-    // from build to read, as scripts/guests does: another clone may build its own counter.wasm into the same place
     let lock = File::create(target.join(".oprc-tests.lock")).expect("the lock file opens");
     lock.lock().expect("the lock can be waited for");
+    (target, lock)
+}
+
+/// Runs `cargo` with `command` in `folder`, and reads `file` of what it built.
+fn build(command: &[&str], folder: &str, file: &str) -> Bytes {
+    let (target, _lock) = locked_target();
     // Cargo takes equal projects of several clones in one target folder for the same, and would give this one what another
     // clone has built from other source since this one was last changed.
     let source = File::options().append(true).open(root().join(folder).join("src/lib.rs"));

@@ -12,6 +12,10 @@ use crate::duration;
 
 /// `oprc invoke`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  oprc invoke Counter/alice increment '{\"by\": 5}'\n  oprc invoke Counter/alice value\n  \
+    oprc invoke Echo echo - --raw < FILE"
+)]
 pub(crate) struct InvokeArgs {
     /// An object, for a method; a class, for a function
     #[arg(value_name = "CLASS[/ID]")]

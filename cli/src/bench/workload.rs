@@ -33,7 +33,7 @@ pub(super) async fn deploy(args: &BenchArgs) -> Result<(), Failure> {
     ];
     for (file, class, manifest) in guests {
         let component = input::file(&folder.join(file))?;
-        deploy::deploy(&client, class, component, manifest.map(str::to_owned)).await?;
+        deploy::deploy(&client, class, component, manifest.map(str::to_owned), true).await?;
     }
     Ok(())
 }

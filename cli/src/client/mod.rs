@@ -182,8 +182,13 @@ impl Client {
     }
 
     /// Sends an upload.
-    pub(crate) async fn upload(&self, path: &[&str], upload: Upload) -> Result<Answer, Failure> {
-        let request = self.request(Method::PUT, path).timeout(UPLOAD_TIMEOUT);
+    pub(crate) async fn upload(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        upload: Upload,
+    ) -> Result<Answer, Failure> {
+        let request = self.request(Method::PUT, path).query(query).timeout(UPLOAD_TIMEOUT);
         self.send(upload.into_request(request)).await
     }
 

@@ -84,7 +84,11 @@ impl Description {
 pub(crate) async fn list(args: ClientArgs) -> Result<(), Failure> {
     let client = Client::new(&args)?;
     let page = all(&client, &["classes"]).await?;
-    show(&client, args.output, &page)
+    show(&client, args.output, &page)?;
+    if page.items.is_empty() && args.output == Format::Table {
+        eprintln!("nothing is deployed yet: `oprc new` makes a project, `oprc deploy` uploads a component");
+    }
+    Ok(())
 }
 
 pub(crate) async fn versions(args: ClassArgs) -> Result<(), Failure> {

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: DeployArgs) -> Result<(), Failure> {
     let component = input::file(&plan.component)?;
     check_size(&component)?;
     let client = Client::new(&args.client)?;
-    let answer = deploy(&client, &plan.class, component, plan.manifest).await?;
+    let answer = deploy(&client, &plan.class, component, plan.manifest, args.force).await?;
     if args.client.output == Format::Json {
         return output::json_text(&answer.body);
     }
@@ -65,10 +65,12 @@ pub(crate) async fn deploy(
     class: &ClassName,
     component: Bytes,
     manifest: Option<String>,
+    force: bool,
 ) -> Result<Answer, Failure> {
     let progress = output::byte_progress(&format!("uploading {class}"));
     let upload = Upload::new(component, manifest, progress.clone());
-    let answer = client.upload(&["classes", class.as_str()], upload).await;
+    let force: &[_] = if force { &[("force", "true")] } else { &[] };
+    let answer = client.upload(&["classes", class.as_str()], force, upload).await;
     progress.finish_and_clear();
     answer
 }

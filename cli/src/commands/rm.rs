@@ -30,7 +30,19 @@ pub(crate) async fn run(args: RmArgs) -> Result<(), Failure> {
     };
     let answer = client.send(request).await?;
     match args.client.output {
-        Format::Table => Ok(()),
+        Format::Table => output::line(&told(&args)),
         Format::Json => output::json_text(&answer.body),
+    }
+}
+
+/// What is gone now, and what is not.
+fn told(args: &RmArgs) -> String {
+    match (&args.address.object, &args.field) {
+        (Some(_), Some(field)) => format!("removed the field {field} of {}", args.address),
+        (Some(_), None) => format!("removed {}", args.address),
+        (None, _) if args.purge => format!("removed {} with all its objects", args.address),
+        (None, _) => {
+            format!("removed {}; its objects stay, and come back when it is deployed again", args.address)
+        }
     }
 }

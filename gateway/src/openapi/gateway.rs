@@ -298,7 +298,7 @@ fn deploy() -> Operation {
         .tag("classes")
         .note("The component is the body, with what a manifest says in the query; or it is a part beside the manifest, \
              and the query empty.")
-        .takes(&["manifest", "readonly", "grid", "partitions", "replicas"])
+        .takes(&["manifest", "readonly", "grid", "partitions", "replicas", "force"])
         .takes(&settings)
         .takes(TIMEOUT)
         .body(true, &upload)
@@ -328,6 +328,22 @@ fn classes() -> Vec<Operation> {
             .takes(TIMEOUT)
             .gives(204, "It is removed.", none(), &[])
             .fails(&[ANY, ASKED, &[Code::NotFound, Code::Conflict]]),
+        Operation::new(
+            Post,
+            "/api/v1/classes/{class}/rollback",
+            "rollBackClass",
+            "Deploy an earlier version of a class again",
+        )
+        .tag("classes")
+        .takes(TIMEOUT)
+        .body(false, &in_json(&schema("RollbackWish")))
+        .gives(200, "Nothing changed.", in_json(&schema("Deployed")), &[])
+        .gives(201, "It is deployed, as a new version.", in_json(&schema("Deployed")), &[])
+        .fails(&[
+            ANY,
+            ASKED,
+            &[Code::NotFound, Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent],
+        ]),
         Operation::new(
             Get,
             "/api/v1/classes/{class}/versions",

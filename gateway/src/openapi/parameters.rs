@@ -110,6 +110,12 @@ fn in_queries() -> Vec<Parameter> {
 /// What the classes' own operations take.
 fn of_classes() -> Vec<Parameter> {
     vec![
+        (
+            "force",
+            "query",
+            json!({ "type": "boolean", "default": false }),
+            "Even if it takes a method from its callers, or changes one.",
+        ),
         ("purge", "query", json!({ "type": "boolean", "default": false }), "The class's objects go with it."),
         (
             "manifest",

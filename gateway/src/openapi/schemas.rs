@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::types;
 use crate::{
     classes, cluster, dead, deploy, health, invocations, invoke, keys, listing, nodes, objects, problem,
+    rollback,
 };
 
 /// Standard, padded base64 (RFC 4648), with nothing in the bits that say nothing.
@@ -55,6 +56,7 @@ fn taken() -> Map<String, Value> {
     define::<invoke::Addressed<'_>>(generator);
     define::<keys::Wanted>(generator);
     define::<keys::Rotation>(generator);
+    define::<rollback::Wish>(generator);
     generator.take_definitions(true)
 }
 

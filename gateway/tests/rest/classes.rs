@@ -64,6 +64,27 @@ async fn versions_are_listed_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_rollback_names_a_version_or_takes_the_one_before() {
+    let server = start().await;
+    for name in [b"two".as_slice(), b"three"] {
+        server.fake.put_class("Counter", Digest::of(name), settings());
+    }
+    let digest = |name: &[u8]| Digest::of(name).to_string();
+    let back = json(server.post("/classes/Counter/rollback", ""), 201).await;
+    assert_eq!((&back["version"], &back["digest"]), (&4.into(), &digest(b"two").into()));
+    // what follows the answer finds it
+    assert_eq!(json(server.get("/classes/Counter"), 200).await["version"], 4);
+    let back = json(server.post("/classes/Counter/rollback", "{\"to\": 3}"), 201).await;
+    assert_eq!((&back["version"], &back["digest"]), (&5.into(), &digest(b"three").into()));
+    let same = json(server.post("/classes/Counter/rollback", "{\"to\": 5}"), 200).await;
+    assert_eq!(same["version"], 5);
+    problem(server.post("/classes/Counter/rollback", "{\"to\": 9}"), 404, "not-found").await;
+    problem(server.post("/classes/Nobody/rollback", ""), 404, "not-found").await;
+    problem(server.post("/classes/Counter/rollback", "{\"version\": 3}"), 400, "invalid").await;
+    problem(server.post("/classes/Counter/rollback?to=3", ""), 400, "invalid").await;
+}
+
+#[tokio::test]
 async fn a_removed_class_is_gone_when_the_answer_comes() {
     let server = start().await;
     problem(server.request(Method::DELETE, "/classes/Counter?purge=maybe"), 400, "invalid").await;

@@ -15,7 +15,7 @@ use oprc_mesh::wire::{
     Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, Deployed, Emitted,
     Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked, ListFields,
     ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents,
-    ReplicaStatus, Revision, Tag, Versions, WriteMode, WriteObject, Written,
+    ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -104,6 +104,20 @@ impl Fake {
 
     pub(crate) fn fail_with(&self, problems: impl IntoIterator<Item = Problem>) {
         self.failing.lock().unwrap().extend(problems);
+    }
+
+    /// Deploys an earlier version again.
+    fn roll_back(&self, wish: &RollBack) -> Result<Deployed, Problem> {
+        let absent = || Problem::new(Code::NotFound, "no such version");
+        let history = self.history.lock().unwrap().clone();
+        let before = match wish.to {
+            None => history.iter().rev().nth(1).cloned(),
+            Some(version) => history.iter().find(|class| class.version == version).cloned(),
+        };
+        let before = before.filter(|class| class.name == wish.class).ok_or_else(absent)?;
+        let deployed = self.put_class(&wish.class, Digest::from_bytes(&before.digest)?, before.settings);
+        self.announce();
+        Ok(deployed)
     }
 
     pub(crate) fn put_class(
@@ -338,6 +352,7 @@ impl Fake {
                 self.announce();
                 Answer::Deployed(deployed)
             }
+            Op::RollBack(wish) => Answer::Deployed(self.roll_back(&wish)?),
             Op::RemoveClass(remove) => {
                 let revision = {
                     let mut view = self.view.lock().unwrap();

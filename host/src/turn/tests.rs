@@ -108,6 +108,7 @@ async fn deploy(odgm: &Odgm, digest: Digest) -> u64 {
         methods: Vec::new(),
         generic: false,
         deployed_at_ms: 0,
+        force: false,
     };
     odgm.catalog().deploy(revision).await.unwrap().class.revision
 }

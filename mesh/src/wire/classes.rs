@@ -52,6 +52,20 @@ pub struct Deploy {
     /// What the manifest settled.
     #[prost(message, required, tag = "3")]
     pub settings: ClassSettings,
+    /// Even if callers of the version before it would break.
+    #[prost(bool, tag = "4")]
+    pub force: bool,
+}
+
+/// Deploys an earlier version of a class again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RollBack {
+    /// The class's name.
+    #[prost(string, tag = "1")]
+    pub class: String,
+    /// The version; absent: the one before the current one.
+    #[prost(uint64, optional, tag = "2")]
+    pub to: Option<u64>,
 }
 
 /// A class was deployed.

@@ -14,7 +14,7 @@ mod objects;
 pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
     ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
-    Revision, Versions,
+    Revision, RollBack, Versions,
 };
 pub use events::{Emitted, Event, EventPage, FieldAction, FieldChange, ObjectAction, ReadEvents};
 pub use grid::{
@@ -59,7 +59,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70"
     )]
     pub op: Option<Op>,
 }
@@ -153,6 +153,9 @@ pub enum Op {
     /// Where an accepted call stands.
     #[prost(message, tag = "51")]
     ReadInvocation(ReadInvocation),
+    /// Deploy an earlier version of a class again; answered like [`Op::Deploy`].
+    #[prost(message, tag = "70")]
+    RollBack(RollBack),
 }
 
 /// What each operation gives.

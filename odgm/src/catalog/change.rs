@@ -2,7 +2,7 @@
 
 use super::draft::Decision;
 use super::state::CatalogState;
-use super::{access, classes, nodes, partitions};
+use super::{access, classes, nodes, partitions, rollback};
 use crate::record::CatalogCommand;
 
 /// What `command`, at `index` of the catalog's log, does.
@@ -14,6 +14,7 @@ pub(super) fn decide(state: &CatalogState, command: &CatalogCommand, index: u64)
         CatalogCommand::Place(place) => partitions::place(state, place, index),
         CatalogCommand::Settle(settle) => partitions::settle(state, settle, index),
         CatalogCommand::Deploy(deploy) => classes::deploy(state, deploy, index),
+        CatalogCommand::Rollback(to) => rollback::rollback(state, to, index),
         CatalogCommand::Remove(remove) => classes::remove(state, remove, index),
         CatalogCommand::ChangeKey(change) => access::change(state, change, index),
     }

@@ -8,7 +8,7 @@ use oprc_mesh::wire::Deployed;
 use super::draft::{Decision, Draft};
 use super::keys::CatalogKey;
 use super::state::{CatalogState, ClassEntry};
-use super::{CatalogReply, DEFAULT_GRID};
+use super::{CatalogReply, DEFAULT_GRID, promises};
 use crate::record::{CatalogItem, ClassRecord, DeployRecord, RemoveRecord};
 
 /// Deployments of a class that are remembered; older ones are forgotten.
@@ -19,6 +19,11 @@ pub(super) fn deploy(state: &CatalogState, deploy: &DeployRecord, index: u64) ->
     if let Some(class) = known.and_then(|entry| unchanged(entry, deploy)) {
         let deployed = Deployed { class: class.clone(), unchanged: true, revision: state.counters.revision };
         return Ok((Vec::new(), CatalogReply::Deployed(Box::new(deployed))));
+    }
+    // a class that was removed has no callers to break
+    let running = known.filter(|entry| deploy.keep_methods && !entry.record.removed);
+    if let Some(before) = running.and_then(|entry| entry.versions.last()) {
+        promises::check(before, deploy)?;
     }
     let mut draft = Draft::new(state, index);
     let grid = match known.and_then(|entry| entry.versions.last()) {

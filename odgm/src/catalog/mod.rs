@@ -13,6 +13,10 @@ mod nodes;
 mod partitions;
 #[cfg(test)]
 mod placed_tests;
+mod promises;
+mod rollback;
+#[cfg(test)]
+mod rollback_tests;
 mod shared;
 #[cfg(test)]
 pub(crate) mod simulated;

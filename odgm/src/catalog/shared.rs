@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use oprc_mesh::catalog::CatalogView;
+use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::outcome::Problem;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::keys::CatalogEffect;
 use super::state::CatalogState;
-use super::{CatalogReply, change};
+use super::{CatalogReply, change, rollback};
 use crate::error::OdgmError;
 use crate::record::{CatalogChange, CatalogRecord};
 
@@ -46,6 +46,14 @@ impl CatalogShared {
         let unknown = || OdgmError::corrupt("a catalog change", "its kind is unknown to this build");
         let command = change.command.as_ref().ok_or_else(unknown)?;
         Ok(change::decide(&self.state.read(), command, index))
+    }
+
+    /// What a rollback of a class to version `to`, or to the one before if that is 0, would bring back.
+    ///
+    /// # Errors
+    /// As the rollback itself.
+    pub(crate) fn rollback_target(&self, class: &str, to: u64) -> Result<Class, Problem> {
+        rollback::target(&self.state.read(), class, to).cloned()
     }
 
     /// Takes in what a change did and shows it.

@@ -36,6 +36,7 @@ pub(crate) fn revision(name: &str, component: &str) -> NewRevision {
         methods: Vec::new(),
         generic: true,
         deployed_at_ms: 1,
+        force: false,
     }
 }
 

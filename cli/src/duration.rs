@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_an_example() {
-        for text in ["", "5", "s", "5h", "-1s", "1.2.3s", "0s", "99999999999999999999999s"] {
+        for text in ["", "5", "s", "5w", "-1s", "1.2.3s", "0s", "99999999999999999999999s"] {
             assert!(parse(text).is_err(), "{text:?}");
         }
         assert!(parse("5").unwrap_err().contains("500ms"));

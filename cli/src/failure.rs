@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use reqwest::Url;
@@ -143,7 +144,8 @@ impl Failure {
                 Some("the call may have taken effect; read the state before trying again")
             }
             Self::Read { what, source }
-                if what.ends_with(".wasm") && source.kind() == io::ErrorKind::NotFound =>
+                if Path::new(what).extension().is_some_and(|kind| kind == "wasm")
+                    && source.kind() == io::ErrorKind::NotFound =>
             {
                 Some("build it first, such as with cargo build --target wasm32-wasip2 --release")
             }

@@ -10,11 +10,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use oprc_mesh::outcome::{Code, Effect};
 
-use crate::access::{Identity, Need, needed};
+use crate::access::{Identity, Need};
 use crate::admission::Deadline;
 use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
+use crate::needs::needed;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};

@@ -37,6 +37,7 @@ mod listing;
 mod media;
 mod merge;
 mod multipart;
+mod needs;
 mod nodes;
 mod objects;
 mod openapi;

@@ -35,9 +35,12 @@ impl Wish {
         }
         // a derived struct would take an array of its members too
         let named = body.trim_ascii_start().starts_with(b"{");
-        let wish: Self = named
-            .then(|| serde_json::from_slice(body))
-            .unwrap_or_else(|| Err(serde::de::Error::custom("it is no object")))
+        let read = if named {
+            serde_json::from_slice(body)
+        } else {
+            Err(serde::de::Error::custom("it is no object"))
+        };
+        let wish: Self = read
             .map_err(|error| Refusal::invalid(format!("the body does not name a version: {error}")))
             .map_err(|refusal| refusal.hint("send {\"to\": VERSION}, or nothing for the version before"))?;
         if wish.to == Some(0) {

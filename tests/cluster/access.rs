@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use oprc_tests::{Class, Cli, Events, Place, Plan, guests};
+use oprc_tests::{Class, Cli, Events, Plan, guests};
 use serde_json::json;
 
 use crate::alone;
@@ -13,7 +13,7 @@ const REVOKED: Duration = Duration::from_secs(1);
 #[test]
 fn a_revoked_key_stops_at_every_gateway() {
     alone(async {
-        let place = Place::new();
+        let place = tempfile::tempdir().unwrap();
         let token = Cli::run(&["key", "token"], place.path(), &[], None).await.ok();
         let file = place.path().join("root");
         std::fs::write(&file, &token).unwrap();

@@ -4,7 +4,7 @@
 use oprc_mesh::outcome::Code;
 use oprc_tests::openapi::Document;
 use oprc_tests::values::Values;
-use oprc_tests::{Class, Server, both, guests, seed};
+use oprc_tests::{Class, Server, both, guests, seed, unique};
 use serde_json::{Value, json};
 
 both!(
@@ -35,6 +35,7 @@ async fn replies_are_as_documented(server: Server) {
     let addressed = json!({ "class": class.name, "object": "o", "function": "value" });
     let node = http.get("/api/v1/cluster").send().await.expect(200).json()["nodes"][0]["id"].clone();
     let hosts = format!("/api/v1/cluster/nodes/{}", node.as_str().unwrap());
+    let key = unique("key");
     let replies = [
         stands,
         http.get(format!("{location}?wait=30s")).send().await.expect(200),
@@ -72,6 +73,15 @@ async fn replies_are_as_documented(server: Server) {
         http.post(format!("{hosts}/drain")).send().await,
         http.post(format!("{hosts}/undrain")).send().await.expect(200),
         http.post(format!("{hosts}/remove")).send().await.expect(409),
+        post("/rollback").json(&json!({ "to": 1 })).send().await.expect(201),
+        http.post("/api/v1/keys").json(&json!({ "name": key, "scopes": ["read"] })).send().await.expect(201),
+        http.get("/api/v1/keys").send().await.expect(200),
+        http.post(format!("/api/v1/keys/{key}/rotate"))
+            .json(&json!({ "grace_s": 1 }))
+            .send()
+            .await
+            .expect(200),
+        http.delete(format!("/api/v1/keys/{key}")).send().await.expect(204),
         http.get("/healthz").send().await.expect(200),
         http.get("/readyz").send().await.expect(200),
         http.get("/openapi.json").send().await.expect(200),

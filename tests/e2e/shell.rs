@@ -39,13 +39,11 @@ fn bash_completes_commands_flags_and_values() {
 
 /// Whether `shell` is here and takes the script; true when it is not here.
 fn parses(shell: &str, flag: &str, script: &Path) -> bool {
-    match Command::new(shell).arg(flag).arg(script).output() {
-        Ok(done) => done.status.success() && done.stderr.is_empty(),
-        Err(_) => {
-            println!("{shell} is not here: only the script's content is looked at");
-            true
-        }
-    }
+    let Ok(done) = Command::new(shell).arg(flag).arg(script).output() else {
+        println!("{shell} is not here: only the script's content is looked at");
+        return true;
+    };
+    done.status.success() && done.stderr.is_empty()
 }
 
 #[test]

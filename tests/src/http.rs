@@ -77,6 +77,7 @@ impl Http {
     }
 
     /// A client of the same server whose requests show this token.
+    #[must_use]
     pub fn with_key(&self, token: &str) -> Self {
         let (address, authorization) = (self.0.address, Some(format!("Bearer {token}")));
         Self(Arc::new(Inner { address, idle: Mutex::default(), shared: None, authorization }))

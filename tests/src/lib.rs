@@ -45,7 +45,7 @@ pub use ledger::Ledger;
 pub use links::Party;
 pub use load::{Load, Over};
 pub use picture::{Partition, Picture};
-pub use place::{Place, free_port};
+pub use place::free_port;
 pub use process::{Cli, Process};
 pub use proxy::{LINK_LEASE, Proxy};
 pub use registers::{Consistency, Registers, Way};

@@ -57,7 +57,7 @@ fn own_block() -> (u16, File) {
 }
 
 /// A directory of a server's own. Dropping it removes it.
-pub struct Place {
+pub(crate) struct Place {
     dir: TempDir,
     _lock: File,
 }
@@ -68,7 +68,7 @@ impl Place {
     ///
     /// # Panics
     /// When none can be made.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static SWEPT: Once = Once::new();
         let all = all();
         SWEPT.call_once(|| sweep(&all));
@@ -77,7 +77,7 @@ impl Place {
         Self { dir, _lock: lock.expect("a directory can be locked") }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 }

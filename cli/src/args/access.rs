@@ -31,6 +31,7 @@ pub(crate) struct AccessArgs {
 /// What a gateway serves TLS with.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "TLS")]
+#[allow(clippy::struct_field_names, reason = "the flags are called so")]
 pub(crate) struct TlsArgs {
     /// Serve HTTPS with the certificate in this PEM file, and those above it; looked at every second, so that it can be
     /// replaced at any time

@@ -11,7 +11,7 @@ use crate::project::ProjectName;
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
     /// The project's name and its folder's: small letters, digits, and single hyphens between them, such as my-counter; the class
-    /// is then MyCounter
+    /// is then `MyCounter`
     #[arg(value_name = "NAME")]
     pub(crate) name: ProjectName,
     /// The language it is written in

@@ -20,7 +20,7 @@ struct RolledBack {
 }
 
 pub(crate) async fn run(args: RollbackArgs) -> Result<(), Failure> {
-    let client = Client::new(&args.client.server)?;
+    let client = Client::new(&args.client)?;
     let path = ["classes", args.class.as_str(), "rollback"];
     let answer = client.send(client.request(Method::POST, &path).json(&json!({ "to": args.to }))).await?;
     if args.client.output == Format::Json {

@@ -6,7 +6,7 @@ mod guard;
 mod need;
 
 pub(crate) use guard::{Guard, Identity};
-pub(crate) use need::{Need, needed};
+pub(crate) use need::Need;
 
 use oprc_mesh::access::TokenHash;
 

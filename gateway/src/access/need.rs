@@ -1,9 +1,7 @@
-//! What each operation needs to be allowed.
+//! What may be asked of a caller.
 
 use oprc_mesh::access::Action;
 use oprc_mesh::id::ClassName;
-
-use crate::router::{Resource, Verb};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,38 +16,4 @@ pub(crate) enum Need<'r> {
     In(Action, &'r ClassName),
     /// The action everywhere.
     Everywhere(Action),
-}
-
-/// What doing `verb` to `resource` needs.
-pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
-    use Action::{Admin, Deploy, Invoke, Read};
-    match (resource, verb) {
-        (Resource::Health | Resource::Ready | Resource::Document, _) => Need::Nothing,
-        (Resource::Classes | Resource::Invoke, _) => Need::Somebody,
-        (Resource::Class(class), Verb::Get)
-        | (Resource::Versions(class) | Resource::ClassDocument(class), _) => Need::AnyIn(class),
-        (Resource::Class(class) | Resource::Rollback(class), _) => Need::In(Deploy, class),
-        (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
-        (Resource::Function(class, _) | Resource::Call(class, ..), _) => Need::In(Invoke, class),
-        (Resource::Object(class, _) | Resource::Field(class, ..), Verb::Get)
-        | (
-            Resource::Objects(class)
-            | Resource::Fields(class, _)
-            | Resource::ObjectEvents(class, _)
-            | Resource::ClassEvents(class)
-            | Resource::DeadLetters(class),
-            _,
-        ) => Need::In(Read, class),
-        // a write from outside is a call of the object as it were
-        (Resource::Object(class, _) | Resource::Field(class, ..), _) => Need::In(Invoke, class),
-        (
-            Resource::Cluster
-            | Resource::Node(..)
-            | Resource::ChangeDeadLetters(..)
-            | Resource::Keys
-            | Resource::Key(_)
-            | Resource::RotateKey(_),
-            _,
-        ) => Need::Everywhere(Admin),
-    }
 }

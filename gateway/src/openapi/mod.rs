@@ -65,7 +65,12 @@ fn bounded(class: &Class) -> Result<(), Refusal> {
 }
 
 /// Puts a document together: `components` are its own, further ones that it refers to come from the pool.
-fn document(info: &Value, tags: &Value, operations: Vec<Operation>, components: Map<String, Value>) -> Value {
+fn document(
+    info: &Value,
+    tags: &Value,
+    operations: Vec<Operation>,
+    mut components: Map<String, Value>,
+) -> Value {
     let mut paths = Map::new();
     let mut failures = Failures::default();
     for operation in operations {
@@ -80,9 +85,9 @@ fn document(info: &Value, tags: &Value, operations: Vec<Operation>, components: 
         "servers": [{ "url": "/", "description": "the gateway that gives this document" }],
         "tags": tags,
         "paths": paths,
-        "components": components,
     });
-    document["components"]["responses"] = failures.named.into();
+    components.insert("responses".into(), failures.named.into());
+    document["components"] = components.into();
     add_referred(&mut document);
     document
 }

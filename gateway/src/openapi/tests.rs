@@ -169,12 +169,11 @@ fn operations_have_names_of_their_own() {
 fn sample(name: &str) -> &'static str {
     match name {
         "c" | "class" => "A",
-        "o" => "b",
+        "o" | "id" => "b",
         "m" | "method" | "function" => "m",
-        "f" | "key" => "k",
+        "f" | "key" | "k" | "name" => "k",
         "n" | "node" => "ab",
         "invocation" => "ATEyMzQ1Njc4QwBvAGs",
-        "id" => "b",
         other => panic!("what stands for {other}?"),
     }
 }

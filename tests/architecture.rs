@@ -31,7 +31,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("zenoh", &["oprc-mesh"]),
     // the gateway's server, the host's health port, the baseline of `oprc bench`
     ("axum", &["oprc-gateway", "oprc-host", "oprc"]),
-    ("tonic", &["oprc-gateway"]),
+    // the tests have a client of their own
+    ("tonic", &["oprc-gateway", "oprc-tests"]),
     ("clap", &["oprc"]),
 ];
 

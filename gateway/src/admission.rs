@@ -84,17 +84,17 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    /// The one of a client that did not choose any.
+    pub(crate) fn usual(now: Instant) -> Self {
+        Self { at: now + Duration::from_millis(DEADLINE_MS_DEFAULT), chosen: false }
+    }
+
     /// Reads the client's wish, counted from now.
     ///
     /// # Errors
     /// `invalid` for what is not 1 to [`DEADLINE_MS_MAX`] milliseconds.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(value) = headers.get(TIMEOUT_HEADER) else {
-            return Ok(Self {
-                at: Instant::now() + Duration::from_millis(DEADLINE_MS_DEFAULT),
-                chosen: false,
-            });
-        };
+        let Some(value) = headers.get(TIMEOUT_HEADER) else { return Ok(Self::usual(Instant::now())) };
         let text = value.to_str().unwrap_or_default();
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let ms = digits.then(|| text.parse::<u64>().ok()).flatten();

@@ -29,7 +29,15 @@ impl CallId {
         let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(key) = keys.next() else { return Ok(Self { invocation: new_id(), keyed: false }) };
         let key = key.to_str().map(unquoted).unwrap_or_default();
-        if is_key(key) && keys.next().is_none() {
+        Self::chosen(if keys.next().is_none() { key } else { "" })
+    }
+
+    /// An id of the client's own choice.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn chosen(key: &str) -> Result<Self, Refusal> {
+        if is_key(key) {
             return Ok(Self { invocation: key.to_owned(), keyed: true });
         }
         Err(Refusal::invalid("Idempotency-Key is not one that is allowed")

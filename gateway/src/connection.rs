@@ -119,9 +119,15 @@ impl Connections {
             let (app, pulse) = (serving.clone(), beating.clone());
             async move {
                 let beat = pulse.begin();
-                let reply = answer(&app, request).await;
-                if let Content::Events(stream) = reply.body() {
-                    stream.keep(beat);
+                let mut reply = answer(&app, request).await;
+                match reply.body_mut() {
+                    Content::Events(stream) => stream.keep(beat),
+                    // what goes on counts for as long as its reader takes something
+                    Content::Rpc(rpc) => {
+                        let pulse = beat.0.clone();
+                        rpc.on_taken(move || drop(pulse.clone().begin()));
+                    }
+                    Content::Whole(_) => {}
                 }
                 Ok::<_, Infallible>(reply)
             }

@@ -15,14 +15,14 @@ use crate::admission::Deadline;
 use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
-use crate::invoke::Callee;
 use crate::needs::needed;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
 use crate::router::{Resource, Verb, find};
+use crate::wish::Callee;
 use crate::{
-    classes, cluster, dead, deploy, events, fields, forms, health, invocations, invoke, keys, listing, nodes,
-    objects, openapi, rollback,
+    classes, cluster, dead, deploy, events, fields, forms, grpc, health, invocations, invoke, keys, listing,
+    nodes, objects, openapi, rollback,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -30,6 +30,9 @@ const SHOWN_CHARS_MAX: usize = 256;
 
 /// Answers one request.
 pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
+    if grpc::is_grpc(&request) {
+        return Box::pin(grpc::answer(app, request)).await;
+    }
     let (parts, body) = request.into_parts();
     let body = Inbound::new(body, &parts.headers, app.lingering.clone());
     let handled = AssertUnwindSafe(handle(app, &parts, body)).catch_unwind().await;

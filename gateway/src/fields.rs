@@ -5,15 +5,19 @@ use hyper::header::ETAG;
 use oprc_mesh::id::{ClassName, FieldKey, ObjectId};
 use oprc_mesh::limits::{FIELD_KEY_BYTES_MAX, FIELD_VALUE_BYTES_MAX};
 use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, FieldWrite, ListFields, Op, ReadField, WriteMode, Written};
+use oprc_mesh::wire::{
+    Answer, Consistency, FieldPage, FieldRead, FieldWrite, ListFields, Op, ReadField, WriteMode, Written,
+};
+use tokio::time::Instant;
 
+use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
 use crate::call_id::CallId;
 use crate::cursor::{self, Kind};
 use crate::etag;
 use crate::forms::write_fields;
-use crate::objects::{change, conditional};
+use crate::objects::{change_once, conditional};
 use crate::problem::Refusal;
 use crate::query::{CONSISTENCY, Page, Query};
 use crate::reply::{JSON, OCTETS, Reply, bytes, empty};
@@ -27,6 +31,18 @@ pub(crate) async fn read(
     key: &FieldKey,
 ) -> Result<Reply, Refusal> {
     let consistency = Query::parse(call.query(), &[CONSISTENCY])?.consistency()?;
+    let field = fetch(call.app, call.deadline.at, (class, object, key), consistency).await?;
+    let about = (field.tag, field.stale_ms);
+    conditional(call.headers(), about, || bytes(StatusCode::OK, OCTETS, field.value))
+}
+
+/// A field as it is.
+pub(crate) async fn fetch(
+    app: &App,
+    deadline: Instant,
+    (class, object, key): (&ClassName, &ObjectId, &FieldKey),
+    consistency: Consistency,
+) -> Result<FieldRead, Refusal> {
     let operation = |revision| {
         Op::ReadField(ReadField {
             class: class.as_str().to_owned(),
@@ -37,11 +53,8 @@ pub(crate) async fn read(
         })
     };
     let target = Target::reading(class, object, consistency);
-    match call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? {
-        Answer::Field(field) => {
-            let about = (field.tag, field.stale_ms);
-            conditional(call.headers(), about, || bytes(StatusCode::OK, OCTETS, field.value))
-        }
+    match app.ask(target, deadline, Repeat::Harmless, operation).await? {
+        Answer::Field(field) => Ok(field),
         _ => Err(Refusal::misanswered()),
     }
 }
@@ -57,7 +70,7 @@ pub(crate) async fn write(
     Query::parse(call.query(), &[])?;
     let body = call.read(body, FIELD_VALUE_BYTES_MAX).await?;
     let field = FieldWrite { key: key.as_str().to_owned(), value: Some(body.bytes.clone()) };
-    respond(change(call, class, object, WriteMode::Merge, vec![field]).await?)
+    respond(change_once(call, class, object, WriteMode::Merge, vec![field]).await?)
 }
 
 /// `DELETE .../fields/{key}`.
@@ -69,7 +82,7 @@ pub(crate) async fn delete(
 ) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
     let field = FieldWrite { key: key.as_str().to_owned(), value: None };
-    respond(change(call, class, object, WriteMode::DeleteField, vec![field]).await?)
+    respond(change_once(call, class, object, WriteMode::DeleteField, vec![field]).await?)
 }
 
 fn respond((written, id): (Written, CallId)) -> Result<Reply, Refusal> {
@@ -82,7 +95,22 @@ fn respond((written, id): (Written, CallId)) -> Result<Reply, Refusal> {
 
 /// `GET .../fields`: a page of fields in key order, values in the forms of the object document.
 pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
-    let Page { prefix, limit, after, consistency } = Page::parse(call.query(), Kind::Field)?;
+    let page =
+        page(call.app, call.deadline.at, class, object, &Page::parse(call.query(), Kind::Field)?).await?;
+    let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));
+    conditional(call.headers(), (page.tag, page.stale_ms), || {
+        bytes(StatusCode::OK, JSON, write_fields(&page.items, next.as_deref()).into())
+    })
+}
+
+/// A page of fields.
+pub(crate) async fn page(
+    app: &App,
+    deadline: Instant,
+    class: &ClassName,
+    object: &ObjectId,
+    Page { prefix, limit, after, consistency }: &Page,
+) -> Result<FieldPage, Refusal> {
     if prefix.len() > FIELD_KEY_BYTES_MAX || prefix.chars().any(char::is_control) {
         return Err(Refusal::invalid("the prefix is not the beginning of any field key")
             .hint(format!("send up to {FIELD_KEY_BYTES_MAX} bytes of UTF-8 without control characters")));
@@ -93,18 +121,14 @@ pub(crate) async fn list(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
             object: object.as_str().to_owned(),
             prefix: prefix.clone(),
             after: after.clone(),
-            limit: limit as u32,
-            consistency: consistency as i32,
+            limit: *limit as u32,
+            consistency: *consistency as i32,
             revision,
         })
     };
-    let target = Target::reading(class, object, consistency);
-    let Answer::Fields(page) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await?
-    else {
-        return Err(Refusal::misanswered());
-    };
-    let next = page.items.last().filter(|_| page.more).map(|last| cursor::encode(Kind::Field, &last.key));
-    conditional(call.headers(), (page.tag, page.stale_ms), || {
-        bytes(StatusCode::OK, JSON, write_fields(&page.items, next.as_deref()).into())
-    })
+    match app.ask(Target::reading(class, object, *consistency), deadline, Repeat::Harmless, operation).await?
+    {
+        Answer::Fields(page) => Ok(page),
+        _ => Err(Refusal::misanswered()),
+    }
 }

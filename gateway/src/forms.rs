@@ -105,25 +105,51 @@ pub(crate) fn read_object(
             return Err(Refusal::invalid(format!("member {member} of the body is not the path's {path:?}")));
         }
     }
-    let mut keys = HashSet::with_capacity(document.fields.0.len());
-    let mut writes = Vec::with_capacity(document.fields.0.len());
+    let mut writes = Writes::default();
     for (key, raw) in &document.fields.0 {
-        FieldKey::parse(key)?;
-        if !keys.insert(key) {
+        let value = read_value(body, key, raw, kind)?;
+        writes.add(key.to_string(), value)?;
+    }
+    Ok(writes.done())
+}
+
+/// The fields that a write changes, each at most once.
+#[derive(Default)]
+pub(crate) struct Writes {
+    keys: HashSet<String>,
+    writes: Vec<FieldWrite>,
+}
+
+impl Writes {
+    /// One more; without a value it is deleted.
+    ///
+    /// # Errors
+    /// `invalid` for a bad or repeated key; `payload-too-large` for a value past its limit.
+    pub(crate) fn add(&mut self, key: String, value: Option<Bytes>) -> Result<(), Refusal> {
+        FieldKey::parse(&key)?;
+        if !self.keys.insert(key.clone()) {
             return Err(Refusal::invalid(format!("field {key:?} is named twice")));
         }
-        let value = read_value(body, key, raw, kind)?;
         if value.as_ref().is_some_and(|value| value.len() > FIELD_VALUE_BYTES_MAX) {
             let detail = format!("field {key:?} is past {FIELD_VALUE_BYTES_MAX} bytes");
             return Err(Refusal::new(Code::PayloadTooLarge, detail));
         }
-        writes.push(FieldWrite { key: key.to_string(), value });
+        self.writes.push(FieldWrite { key, value });
+        Ok(())
     }
-    Ok(writes)
+
+    pub(crate) fn done(self) -> Vec<FieldWrite> {
+        self.writes
+    }
 }
 
 /// One field's value; none deletes it.
-fn read_value(body: &Bytes, key: &str, raw: &RawValue, kind: Kind) -> Result<Option<Bytes>, Refusal> {
+pub(crate) fn read_value(
+    body: &Bytes,
+    key: &str,
+    raw: &RawValue,
+    kind: Kind,
+) -> Result<Option<Bytes>, Refusal> {
     let text = raw.get();
     match dollar(text) {
         Dollar::No => Ok(Some(body.slice_ref(text.as_bytes()))),

@@ -9,11 +9,10 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use oprc_mesh::access::Action;
-use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::{DEADLINE_MS_DEFAULT, INVOCATION_WAIT_MS_MAX};
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, Form, Invocation, Invoke, Invoked, Op, ReadInvocation, Submit};
+use oprc_mesh::wire::{Answer, Consistency, Form, Invocation, Invoked, Op, ReadInvocation, Submit};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -30,6 +29,7 @@ use crate::problem::{Refusal, problem_document};
 use crate::query::Query;
 use crate::reply::{Reply, json};
 use crate::route::Target;
+use crate::wish::{Callee, Wish};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -47,34 +47,39 @@ pub(crate) fn wanted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Has a call accepted: 202, and where to look for it.
+/// Has a call taken in that is run later, and gives the name under which it is found.
 pub(crate) async fn submit(
-    call: &Call<'_>,
-    (class, object): (&ClassName, Option<&ObjectId>),
-    invoke: Invoke,
-    id: &CallId,
-) -> Result<Reply, Refusal> {
+    app: &App,
+    deadline: Instant,
+    wish: &Wish<'_>,
+) -> Result<(InvocationId, Invocation), Refusal> {
+    let (Callee { class, object, .. }, id) = (wish.callee, &wish.id);
     let target = Target::Invocation(class, object, &id.invocation);
-    let operation = |revision| Op::Submit(Submit { invoke: Invoke { revision, ..invoke.clone() } });
+    let operation = |revision| Op::Submit(Submit { invoke: wish.invoke(None, Consistency::Lease, revision) });
     // its id tells: it is taken in once
-    let answer = call.app.ask(target, call.deadline.at, Repeat::Once, operation).await;
-    let invocation = match answer {
+    let invocation = match app.ask(target, deadline, Repeat::Once, operation).await {
         Ok(Answer::Submitted(invocation)) => invocation,
         Ok(_) => return Err(Refusal::misanswered()),
         Err(refusal) => return Err(refusal.invocation(&id.invocation)),
     };
     let name = InvocationId::new(class, object, &id.invocation, &invocation.fingerprint)
-        .ok_or_else(Refusal::misanswered)?
-        .to_string();
+        .ok_or_else(Refusal::misanswered)?;
+    Ok((name, invocation))
+}
+
+/// Has a call accepted: 202, and where to look for it.
+pub(crate) async fn accept(call: &Call<'_>, wish: &Wish<'_>) -> Result<Reply, Refusal> {
+    let (name, invocation) = submit(call.app, call.deadline.at, wish).await?;
+    let name = name.to_string();
     let mut reply = json(StatusCode::ACCEPTED, &Document::of(&name, &invocation))?;
     let location = HeaderValue::try_from(format!("/api/v1/invocations/{name}"))
         .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     reply.headers_mut().insert(LOCATION, location);
     reply.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
-    id.named(reply, invocation.replayed)
+    wish.id.named(reply, invocation.replayed)
 }
 
-/// `GET /invocations/{id}`. One that waits takes a seat like a reader of events, so that it keeps no call out.
+/// `GET /invocations/{id}`.
 pub(crate) async fn read(
     app: &Arc<App>,
     parts: &Parts,
@@ -83,22 +88,31 @@ pub(crate) async fn read(
 ) -> Result<Reply, Refusal> {
     let deadline = Deadline::of(&parts.headers)?;
     let wait = wait_of(&Query::parse(parts.uri.query(), &["wait"])?)?;
+    respond(id, &look(app, identity, deadline, id, wait).await?)
+}
+
+/// Where a call stands, once it is decided or after `wait`. One that waits takes a seat like a reader of events, so that it
+/// keeps no call out.
+pub(crate) async fn look(
+    app: &Arc<App>,
+    identity: &Identity,
+    deadline: Deadline,
+    id: &InvocationId,
+    wait: Duration,
+) -> Result<Invocation, Refusal> {
     if wait.is_zero() {
         let _entry = app.admission.enter()?;
-        return respond(id, &ask(app, id, deadline.at, Instant::now()).await?);
+        return ask(app, id, deadline.at, Instant::now()).await;
     }
     let _seat = app.hubs.seat().ok_or_else(|| full(app.hubs.readers_max()))?;
     let last = deadline.or_longer(wait.as_millis() as u64 + DEADLINE_MS_DEFAULT);
     let until = (Instant::now() + wait).min(last - Duration::from_millis(MARGIN_MS));
-    let invocation = tokio::select! {
-        invocation = ask(app, id, last, until) => invocation?,
-        refusal = app.guard.denied(identity, Action::Invoke, &id.class, app.mesh.directory()) => {
-            return Err(refusal);
-        }
+    tokio::select! {
+        invocation = ask(app, id, last, until) => invocation,
+        refusal = app.guard.denied(identity, Action::Invoke, &id.class, app.mesh.directory()) => Err(refusal),
         // who stops says how it stands now
-        () = app.stopping.cancelled() => ask(app, id, last, Instant::now()).await?,
-    };
-    respond(id, &invocation)
+        () = app.stopping.cancelled() => ask(app, id, last, Instant::now()).await,
+    }
 }
 
 async fn ask(app: &App, id: &InvocationId, deadline: Instant, until: Instant) -> Result<Invocation, Refusal> {

@@ -4,11 +4,9 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use oprc_mesh::access::Action;
-use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::{ClassName, MethodName, NAME_PATTERN, OBJECT_ID_PATTERN, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
-use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, Consistency, Form, Header, Invoke, Invoked, Op};
+use oprc_mesh::wire::{Consistency, Form, Header, Invoked};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -23,7 +21,7 @@ use crate::media::{accepted_form, body_form, expect_json};
 use crate::problem::Refusal;
 use crate::query::{CONSISTENCY, Query};
 use crate::reply::{JSON, OCTETS, Reply, bytes, dated, empty};
-use crate::route::Target;
+use crate::wish::{Callee, Wish};
 
 /// The object's version after the call.
 const VERSION: HeaderName = HeaderName::from_static("oprc-version");
@@ -36,14 +34,6 @@ const WITHHELD: [&str; 5] = ["x-api-key", "x-auth", "x-forwarded-", "x-real-ip",
 const HEADERS_MAX: usize = 64;
 /// ... and their names and values together; more is refused with 431.
 const HEADERS_BYTES_MAX: usize = 8 * 1024;
-
-/// What is called.
-pub(crate) struct Callee<'a> {
-    pub(crate) class: &'a ClassName,
-    /// None for a function.
-    pub(crate) object: Option<&'a ObjectId>,
-    pub(crate) method: &'a MethodName,
-}
 
 /// `POST .../invoke/{method}` and `POST .../functions/{function}`.
 pub(crate) async fn invoke(call: &Call<'_>, callee: Callee<'_>, body: Inbound) -> Result<Reply, Refusal> {
@@ -67,18 +57,10 @@ pub(crate) async fn invoke_addressed(call: &Call<'_>, body: Inbound) -> Result<R
     let object = addressed.object.as_deref().map(ObjectId::parse).transpose()?;
     let method = MethodName::parse(&addressed.function)?;
     let payload = addressed.payload.map_or_else(Bytes::new, |raw| body.bytes.slice_ref(raw.get().as_bytes()));
-    let subject = match &object {
-        Some(object) => format!("{class}/{object}.{method}"),
-        None => format!("{class}.{method}"),
-    };
-    if object.is_none() && consistency != Consistency::Lease {
-        return Err(Refusal::invalid("a function has no object whose consistency could be chosen"));
-    }
     let callee = Callee { class: &class, object: object.as_ref(), method: &method };
-    call.still_may(Need::In(Action::Invoke, &class)).map_err(|refusal| refusal.on("invoke", &subject))?;
-    run(call, callee, &payload, Form::Json, consistency)
-        .await
-        .map_err(|refusal| refusal.on("invoke", subject))
+    callee.takes(consistency)?;
+    call.still_may(Need::In(Action::Invoke, &class)).map_err(|refusal| refusal.on("invoke", callee))?;
+    run(call, callee, &payload, Form::Json, consistency).await.map_err(|refusal| refusal.on("invoke", callee))
 }
 
 /// A call that says in its body whom it is for.
@@ -112,52 +94,22 @@ async fn run(
     form: Form,
     consistency: Consistency,
 ) -> Result<Reply, Refusal> {
-    let Callee { class, object, method } = callee;
-    let id = CallId::of(call.headers())?;
-    let headers = forwarded(call.headers())?;
-    let accept = accepted_form(call.headers());
-    let target = object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
-    let invoke = |readonly, revision| Invoke {
-        class: class.as_str().to_owned(),
-        object: object.map(|object| object.as_str().to_owned()),
-        method: method.as_str().to_owned(),
+    let wish = Wish {
+        callee,
         payload: payload.clone(),
-        form: form as i32,
-        accept: accept as i32,
-        invocation: id.invocation.clone(),
-        keyed: id.keyed,
+        form,
+        accept: accepted_form(call.headers()),
+        id: CallId::of(call.headers())?,
         caller: call.identity.caller(),
-        headers: headers.clone(),
-        readonly,
-        consistency: consistency as i32,
-        revision,
-        chain: Vec::new(),
+        headers: forwarded(call.headers())?,
     };
     if invocations::wanted(call.headers()) {
         if consistency != Consistency::Lease {
             return Err(Refusal::invalid("consistency cannot be chosen for a call that is run later"));
         }
-        return Box::pin(invocations::submit(call, (class, object), invoke(None, 0), &id)).await;
+        return Box::pin(invocations::accept(call, &wish)).await;
     }
-    let operation = |view: &CatalogView| {
-        let known = view.class(class.as_str());
-        let readonly = known.is_some_and(|class| {
-            object.is_some() && class.settings.readonly.iter().any(|name| name == method.as_str())
-        });
-        let invoke = invoke(Some(readonly), known.map_or(0, |class| class.revision));
-        let repeat = match object {
-            // a function has no object to keep what it came to
-            None => Repeat::Never,
-            Some(_) if readonly => Repeat::Harmless,
-            Some(_) => Repeat::Once,
-        };
-        (Op::Invoke(invoke), repeat)
-    };
-    match call.app.ask_with(target, call.deadline.at, operation).await {
-        Ok(Answer::Invoked(invoked)) => respond(invoked, &id),
-        Ok(_) => Err(Refusal::misanswered()),
-        Err(refusal) => Err(refusal.invocation(&id.invocation)),
-    }
+    respond(wish.run(call.app, call.deadline.at, consistency).await?, &wish.id)
 }
 
 /// 200 with the bare result, or 204 for a method without one.
@@ -174,7 +126,7 @@ fn respond(invoked: Invoked, id: &CallId) -> Result<Reply, Refusal> {
 }
 
 /// The request's headers that the guest may see.
-fn forwarded(headers: &HeaderMap) -> Result<Vec<Header>, Refusal> {
+pub(crate) fn forwarded(headers: &HeaderMap) -> Result<Vec<Header>, Refusal> {
     let mut handed_on = Vec::new();
     let mut total = 0;
     for (name, value) in headers {

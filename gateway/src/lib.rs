@@ -5,7 +5,8 @@
 //! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
-//! safe. Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
+//! safe. A gRPC call comes the same way, on the same connections: `grpc` reads it into the same types and calls what the
+//! handlers call. Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
 
 mod access;
 mod address;
@@ -26,6 +27,7 @@ mod etag;
 mod events;
 mod fields;
 mod forms;
+mod grpc;
 mod health;
 mod invocation_id;
 mod invocations;
@@ -52,6 +54,7 @@ mod stream;
 mod testing;
 mod tls;
 mod upload;
+mod wish;
 
 pub use access::{Access, new_token};
 pub use config::GatewayConfig;

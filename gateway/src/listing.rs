@@ -9,7 +9,9 @@ use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, ListObjects, ObjectEntry, ObjectPage, Op};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::Instant;
 
+use crate::app::App;
 use crate::call::Call;
 use crate::cursor::{self, Kind};
 use crate::merge::{Merge, Step, Stuck};
@@ -42,11 +44,32 @@ pub(crate) struct Item {
 
 /// `GET .../objects`.
 pub(crate) async fn objects(call: &Call<'_>, class: &ClassName) -> Result<Reply, Refusal> {
-    let page = Page::parse(call.query(), Kind::Object)?;
+    let Found { items, more, stale_ms } =
+        page(call.app, call.deadline.at, class, &Page::parse(call.query(), Kind::Object)?).await?;
+    let next = items.last().filter(|_| more).map(|last| cursor::encode(Kind::Object, &last.id));
+    let items = items.into_iter().map(|entry| Item { id: entry.id, version: entry.tag.version }).collect();
+    Ok(dated(json(StatusCode::OK, &Listing { items, next })?, stale_ms))
+}
+
+/// A page of objects.
+pub(crate) struct Found {
+    pub(crate) items: Vec<ObjectEntry>,
+    /// More follow after the last item.
+    pub(crate) more: bool,
+    pub(crate) stale_ms: Option<u64>,
+}
+
+/// The page that is wanted of a class's objects.
+pub(crate) async fn page(
+    app: &App,
+    deadline: Instant,
+    class: &ClassName,
+    page: &Page,
+) -> Result<Found, Refusal> {
     if !page.prefix.is_empty() {
         ObjectId::parse(&page.prefix)?; // the beginning of an id is itself one
     }
-    let (view, deployed) = call.app.class(class, call.deadline.at).await?;
+    let (view, deployed) = app.class(class, deadline).await?;
     let grid = view.grid(&deployed.grid).ok_or_else(|| {
         Refusal::new(Code::Internal, format!("the catalog has no grid {:?} for the class", deployed.grid))
     })?;
@@ -60,13 +83,11 @@ pub(crate) async fn objects(call: &Call<'_>, class: &ClassName) -> Result<Reply,
             Step::Item(item) => taken.push(item),
             Step::Fill(lanes) => {
                 let wanted = page.limit - taken.len();
-                fill(call, class, &page, &groups, wanted, lanes, &mut merge, &mut age).await?;
+                fill((app, deadline), class, page, &groups, wanted, lanes, &mut merge, &mut age).await?;
             }
         }
     }
-    let next = taken.last().filter(|_| merge.more()).map(|last| cursor::encode(Kind::Object, &last.id));
-    let items = taken.into_iter().map(|entry| Item { id: entry.id, version: entry.tag.version }).collect();
-    Ok(dated(json(StatusCode::OK, &Listing { items, next })?, age.stale_ms()))
+    Ok(Found { items: taken, more: merge.more(), stale_ms: age.stale_ms() })
 }
 
 /// How stale what several partitions told may be: as the stalest of them, and unknown as soon as it is of one.
@@ -94,7 +115,7 @@ impl Age {
 /// Asks the partitions of `lanes` for what comes next in each.
 #[allow(clippy::too_many_arguments, reason = "a step of one loop, and these are its variables")]
 async fn fill(
-    call: &Call<'_>,
+    (app, deadline): (&App, Instant),
     class: &ClassName,
     page: &Page,
     groups: &[u64],
@@ -116,7 +137,7 @@ async fn fill(
                 consistency: page.consistency as i32,
                 revision: 0,
             };
-            async move { (at, ask(call, class, question).await) }
+            async move { (at, ask(app, deadline, class, question).await) }
         })
         .collect();
     let mut answers = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE);
@@ -133,10 +154,15 @@ async fn fill(
     Ok(())
 }
 
-async fn ask(call: &Call<'_>, class: &ClassName, question: ListObjects) -> Result<ObjectPage, Refusal> {
+async fn ask(
+    app: &App,
+    deadline: Instant,
+    class: &ClassName,
+    question: ListObjects,
+) -> Result<ObjectPage, Refusal> {
     let target = Target::reading_all(class, question.group, question.consistency());
     let operation = |revision| Op::ListObjects(ListObjects { revision, ..question.clone() });
-    match call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await? {
+    match app.ask(target, deadline, Repeat::Harmless, operation).await? {
         Answer::Objects(page) => Ok(page),
         _ => Err(Refusal::misanswered()),
     }

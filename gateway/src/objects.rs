@@ -6,10 +6,15 @@ use hyper::header::{ETAG, HeaderMap};
 use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
 use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, FieldWrite, ObjectAddress, Op, Tag, WriteMode, WriteObject, Written};
+use oprc_mesh::wire::{
+    Answer, Consistency, FieldWrite, Object, ObjectAddress, Op, Precondition, Tag, WriteMode, WriteObject,
+    Written,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::Instant;
 
+use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
 use crate::call_id::CallId;
@@ -24,6 +29,20 @@ use crate::route::Target;
 /// `GET .../objects/{id}`.
 pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
     let consistency = Query::parse(call.query(), &[CONSISTENCY])?.consistency()?;
+    let found = fetch(call.app, call.deadline.at, class, object, consistency).await?;
+    conditional(call.headers(), (found.tag, found.stale_ms), || {
+        bytes(StatusCode::OK, JSON, write_object(class, object, found.tag.version, &found.fields).into())
+    })
+}
+
+/// An object as it is.
+pub(crate) async fn fetch(
+    app: &App,
+    deadline: Instant,
+    class: &ClassName,
+    object: &ObjectId,
+    consistency: Consistency,
+) -> Result<Object, Refusal> {
     let operation = |revision| {
         Op::ReadObject(ObjectAddress {
             class: class.as_str().to_owned(),
@@ -33,13 +52,10 @@ pub(crate) async fn read(call: &Call<'_>, class: &ClassName, object: &ObjectId) 
         })
     };
     let target = Target::reading(class, object, consistency);
-    let Answer::Object(found) = call.app.ask(target, call.deadline.at, Repeat::Harmless, operation).await?
-    else {
-        return Err(Refusal::misanswered());
-    };
-    conditional(call.headers(), (found.tag, found.stale_ms), || {
-        bytes(StatusCode::OK, JSON, write_object(class, object, found.tag.version, &found.fields).into())
-    })
+    match app.ask(target, deadline, Repeat::Harmless, operation).await? {
+        Answer::Object(found) => Ok(found),
+        _ => Err(Refusal::misanswered()),
+    }
 }
 
 /// A read's response with its `ETag` and how stale it may be, or 304 when the client has it.
@@ -69,7 +85,7 @@ pub(crate) async fn write(
     let body = call.read(body, REQUEST_BYTES_MAX).await?;
     let fields = read_object(&body.bytes, class, object, kind)?;
     let mode = if kind == Kind::Replace { WriteMode::Replace } else { WriteMode::Merge };
-    let (written, id) = change(call, class, object, mode, fields).await?;
+    let (written, id) = change_once(call, class, object, mode, fields).await?;
     let tag = written.tag.ok_or_else(Refusal::misanswered)?;
     let status = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let mut reply =
@@ -90,12 +106,12 @@ pub(crate) struct Summary<'a> {
 /// `DELETE .../objects/{id}`.
 pub(crate) async fn delete(call: &Call<'_>, class: &ClassName, object: &ObjectId) -> Result<Reply, Refusal> {
     Query::parse(call.query(), &[])?;
-    let (written, id) = change(call, class, object, WriteMode::Delete, Vec::new()).await?;
+    let (written, id) = change_once(call, class, object, WriteMode::Delete, Vec::new()).await?;
     id.named(empty(StatusCode::NO_CONTENT), written.replayed)
 }
 
-/// Changes an object under the request's conditions, once.
-pub(crate) async fn change(
+/// Changes an object under the request's conditions and its name, once.
+pub(crate) async fn change_once(
     call: &Call<'_>,
     class: &ClassName,
     object: &ObjectId,
@@ -103,10 +119,30 @@ pub(crate) async fn change(
     fields: Vec<FieldWrite>,
 ) -> Result<(Written, CallId), Refusal> {
     let id = CallId::of(call.headers())?;
+    let change = Change { mode, fields, precondition: etag::for_write(call.headers())? };
+    let written = write_once(call.app, call.deadline.at, (class, object), change, &id).await?;
+    Ok((written, id))
+}
+
+/// What happens to an object, and what must hold for it.
+pub(crate) struct Change {
+    pub(crate) mode: WriteMode,
+    pub(crate) fields: Vec<FieldWrite>,
+    pub(crate) precondition: Option<Precondition>,
+}
+
+/// Changes an object, once under one id.
+pub(crate) async fn write_once(
+    app: &App,
+    deadline: Instant,
+    (class, object): (&ClassName, &ObjectId),
+    Change { mode, fields, precondition }: Change,
+    id: &CallId,
+) -> Result<Written, Refusal> {
     let write = WriteObject {
         class: class.as_str().to_owned(),
         object: object.as_str().to_owned(),
-        precondition: etag::for_write(call.headers())?,
+        precondition,
         mode: mode as i32,
         fields,
         revision: 0,
@@ -114,8 +150,8 @@ pub(crate) async fn change(
         keyed: id.keyed,
     };
     let operation = |revision| Op::WriteObject(WriteObject { revision, ..write.clone() });
-    match call.app.ask(Target::Object(class, object), call.deadline.at, Repeat::Once, operation).await {
-        Ok(Answer::Written(written)) => Ok((written, id)),
+    match app.ask(Target::Object(class, object), deadline, Repeat::Once, operation).await {
+        Ok(Answer::Written(written)) => Ok(written),
         Ok(_) => Err(Refusal::misanswered()),
         Err(refusal) => Err(refusal.invocation(&id.invocation)),
     }

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::reply::{Reply, Unwritable, bytes};
 
-/// Seconds after which an overloaded client is told to come back when nothing better is known.
-const RETRY_AFTER_S: u64 = 1;
+/// Milliseconds after which an overloaded client is told to come back when nothing better is known.
+const RETRY_AFTER_MS: u64 = 1_000;
 
 /// Names the call in the response, also in a failed one; the same as the request's `Idempotency-Key` if it had one.
 pub(crate) const INVOCATION_ID: HeaderName = HeaderName::from_static("oprc-invocation-id");
@@ -123,6 +123,11 @@ impl Refusal {
         &self.0.problem
     }
 
+    /// The name of the call that failed, where one did.
+    pub(crate) fn invocation_id(&self) -> Option<&str> {
+        self.0.invocation.as_ref().and_then(|id| id.to_str().ok())
+    }
+
     /// The response.
     pub(crate) fn respond(self) -> Reply {
         let Inner { problem, status, allow, invocation } = *self.0;
@@ -133,9 +138,8 @@ impl Refusal {
         let body = serde_json::to_vec(&Document::of(&problem, code, status)).unwrap_or_default();
         let mut reply =
             bytes(status, HeaderValue::from_static("application/problem+json"), Bytes::from(body));
-        let retry_after_s = problem.retry_after_ms.div_ceil(1_000);
-        if retry_after_s > 0 || code == Code::Overloaded {
-            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after_s.max(RETRY_AFTER_S)));
+        if let Some(ms) = retry_after_ms(&problem) {
+            reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
         }
         if code == Code::Unauthenticated {
             reply.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -161,8 +165,21 @@ pub(crate) fn problem_document(problem: &Problem) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(&Document::of(problem, code, status)).ok()
 }
 
+/// When the client is told to come back, if it is.
+pub(crate) fn retry_after_ms(problem: &Problem) -> Option<u64> {
+    match problem.retry_after_ms {
+        0 => (public(problem.kind()) == Code::Overloaded).then_some(RETRY_AFTER_MS),
+        ms => Some(ms),
+    }
+}
+
+/// What would help: what the problem says, or else what usually does.
+pub(crate) fn hint(problem: &Problem) -> &str {
+    if problem.hint.is_empty() { usual_hint(public(problem.kind())) } else { &problem.hint }
+}
+
 /// The code that leaves the house: what hosts say among themselves is told as what it means to a client.
-fn public(code: Code) -> Code {
+pub(crate) fn public(code: Code) -> Code {
     match code {
         Code::NotLeader => Code::NoQuorum,
         Code::StaleClass => Code::Unavailable,
@@ -237,7 +254,7 @@ impl<'a> Document<'a> {
             code: code.as_str(),
             operation: &problem.operation,
             subject: &problem.subject,
-            hint: if problem.hint.is_empty() { usual_hint(code) } else { &problem.hint },
+            hint: hint(problem),
             outcome,
             error: Some(problem.error.as_str()).filter(|error| !error.is_empty()).map(own),
             backtrace: Some(problem.backtrace.as_str()).filter(|backtrace| !backtrace.is_empty()),

@@ -1,15 +1,17 @@
-//! Responses. But for streams of events, every body is at hand when its response begins, so `Content-Length` is there.
+//! Responses. But for streams of events and gRPC, every body is at hand when its response begins, so `Content-Length` is
+//! there.
 
-use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::stream::Stream;
 
@@ -22,18 +24,72 @@ pub(crate) enum Content {
     Whole(Full<Bytes>),
     /// Goes on for as long as its reader takes it.
     Events(Stream),
+    /// A gRPC response's messages and trailers.
+    Rpc(Box<Rpc>),
+}
+
+/// See [`Content::Rpc`].
+pub(crate) struct Rpc {
+    body: tonic::body::Body,
+    /// It goes on for ever: what ends it when the gateway stops.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Told of each piece that is taken.
+    taken: Option<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Rpc {
+    /// Calls `taken` whenever a piece is taken.
+    pub(crate) fn on_taken(&mut self, taken: impl Fn() + Send + Sync + 'static) {
+        self.taken = Some(Box::new(taken));
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(_) => {
+                if let Some(taken) = &self.taken {
+                    taken();
+                }
+            }
+            Poll::Pending => {
+                if self.stop.as_mut().is_some_and(|stop| stop.as_mut().poll(cx).is_ready()) {
+                    self.stop = None;
+                    self.body = tonic::body::Body::default();
+                    return Poll::Ready(Some(Ok(Frame::trailers(stopping()))));
+                }
+            }
+        }
+        polled
+    }
+}
+
+/// The end of what would have gone on.
+fn stopping() -> HeaderMap {
+    let code = HeaderValue::from(tonic::Code::Unavailable as i32);
+    let why = HeaderValue::from_static("the gateway is stopping");
+    HeaderMap::from_iter([
+        (HeaderName::from_static("grpc-status"), code),
+        (HeaderName::from_static("grpc-message"), why),
+    ])
+}
+
+/// A gRPC response. One that goes on for ever ends with `stop`.
+pub(crate) fn rpc(response: Response<tonic::body::Body>, stop: Option<CancellationToken>) -> Reply {
+    let stop = stop.map(|stop| Box::pin(stop.cancelled_owned()));
+    response.map(|body| Content::Rpc(Box::new(Rpc { body, stop, taken: None })))
 }
 
 impl Body for Content {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = tonic::Status;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
+            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Rpc(rpc) => rpc.poll_frame(cx),
             Self::Events(stream) => {
                 stream.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
             }
@@ -43,6 +99,7 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(body) => body.is_end_stream(),
+            Self::Rpc(rpc) => rpc.body.is_end_stream(),
             Self::Events(_) => false,
         }
     }
@@ -50,7 +107,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => body.size_hint(),
-            Self::Events(_) => SizeHint::default(),
+            Self::Events(_) | Self::Rpc(_) => SizeHint::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// A server that wants keys, and a client of it that may do everything.
-async fn closed(kind: Kind) -> (Server, Http) {
+pub(crate) async fn closed(kind: Kind) -> (Server, Http) {
     let server = Server::prepare(kind);
     let token = Cli::run(&["key", "token"], server.scratch(), &[], None).await.ok();
     let file = server.scratch().join("root");
@@ -19,7 +19,7 @@ async fn closed(kind: Kind) -> (Server, Http) {
 }
 
 /// Makes a key, and gives a client that shows it.
-async fn key(root: &Http, scopes: &[String]) -> (String, Http) {
+pub(crate) async fn key(root: &Http, scopes: &[String]) -> (String, Http) {
     let name = unique("key");
     let made = root.post("/api/v1/keys").json(&json!({ "name": name, "scopes": scopes })).send().await;
     let made = made.expect(201).json();

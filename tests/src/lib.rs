@@ -14,6 +14,7 @@ mod binary;
 mod class;
 mod cluster;
 mod events;
+pub mod grpc;
 pub mod guests;
 mod http;
 mod ledger;

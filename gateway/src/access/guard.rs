@@ -105,6 +105,15 @@ impl Guard {
         newer
     }
 
+    /// The same caller, as it counts now.
+    ///
+    /// # Errors
+    /// `unauthenticated` when it does no more.
+    pub(crate) fn still(&self, identity: &Identity, view: &CatalogView) -> Result<Identity, Refusal> {
+        let Some(shown) = &identity.shown else { return Ok(identity.clone()) };
+        self.holder(&shown.token, view, now_ms()).ok_or_else(|| unauthenticated("the key counts no more"))
+    }
+
     /// Returns when `identity` may no longer do `action` in `class`, with why.
     pub(crate) async fn denied(
         &self,
@@ -113,13 +122,13 @@ impl Guard {
         class: &ClassName,
         directory: &Directory,
     ) -> Refusal {
-        let Some(shown) = &identity.shown else { return std::future::pending().await };
+        if !identity.may_end() {
+            return std::future::pending().await;
+        }
         let mut views = directory.watch_view();
         loop {
             let view = views.borrow_and_update().clone();
-            let counts = self.holder(&shown.token, &view, now_ms());
-            let counts = counts.ok_or_else(|| unauthenticated("the key counts no more"));
-            if let Err(refusal) = counts.and_then(|identity| identity.check(Need::In(action, class))) {
+            if let Err(refusal) = self.still(identity, &view).and_then(|identity| identity.check(Need::In(action, class))) {
                 return refusal;
             }
             tokio::select! {

@@ -18,7 +18,7 @@ const OLDEST: &str = "oldest";
 
 /// See the module.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     pub(super) prefix: String,
     pub(super) keys: String,
     pub(super) since: Since,
@@ -47,13 +47,20 @@ impl Asked {
         let query = Query::parse(query, known)?;
         let text = |name| Ok::<_, Refusal>(query.one(name)?.unwrap_or_default().to_owned());
         let (prefix, keys, since) = (text("prefix")?, text("keys")?, text("since")?);
+        Self::new(prefix, keys, last.filter(|last| !last.is_empty()).unwrap_or(&since))
+    }
+
+    /// What is asked for, of a class by a prefix of ids or of one object; `since` is an id, `oldest`, or empty for now.
+    ///
+    /// # Errors
+    /// `invalid` for what cannot be one.
+    pub(crate) fn new(prefix: String, keys: String, since: &str) -> Result<Self, Refusal> {
         if !prefix.is_empty() {
             ObjectId::parse(&prefix)?; // the beginning of an id is itself one
         }
         if !keys.is_empty() {
             FieldKey::parse(&keys)?; // and so with keys
         }
-        let since = last.filter(|last| !last.is_empty()).unwrap_or(&since);
         Ok(Self { prefix, keys, since: Since::parse(since)? })
     }
 }

@@ -16,10 +16,14 @@ use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::events::Cursor;
 use oprc_mesh::id::{ClassName, ObjectId};
 use oprc_mesh::outcome::{Code, Effect};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::asked::{Asked, Since};
+pub(crate) use self::asked::Asked;
+use self::asked::Since;
 use self::catch_up::Late;
+use crate::access::Identity;
+use crate::app::App;
 use crate::call::Call;
 use crate::problem::Refusal;
 use crate::reply::{Reply, events};
@@ -31,30 +35,45 @@ pub(crate) async fn of_object(
     class: &ClassName,
     object: &ObjectId,
 ) -> Result<Reply, Refusal> {
-    let asked = Asked::of_object(call)?;
-    let (view, deployed) = call.app.class(class, call.deadline.at).await?;
-    let group = view.locate(&deployed, class, object).ok_or_else(|| nowhere(class))?.group;
-    let filter = Filter { scope: Scope::Object(object.clone(), group), keys: asked.keys };
-    watch(call, class, (&view, &deployed), filter, asked.since).await
+    Ok(events(
+        watch(call.app, call.identity, call.deadline.at, class, Some(object), Asked::of_object(call)?)
+            .await?,
+    ))
 }
 
 /// `GET /classes/{class}/events`.
 pub(crate) async fn of_class(call: &Call<'_>, class: &ClassName) -> Result<Reply, Refusal> {
-    let asked = Asked::of_class(call)?;
-    let (view, deployed) = call.app.class(class, call.deadline.at).await?;
-    let filter = Filter { scope: Scope::Prefix(asked.prefix), keys: asked.keys };
-    watch(call, class, (&view, &deployed), filter, asked.since).await
+    Ok(events(watch(call.app, call.identity, call.deadline.at, class, None, Asked::of_class(call)?).await?))
 }
 
-/// Begins a stream. It is answered once nothing that is committed from then on can be missed.
-async fn watch(
-    call: &Call<'_>,
+/// Begins a stream of the events of an object, or of a class.
+pub(crate) async fn watch(
+    app: &Arc<App>,
+    identity: &Identity,
+    deadline: Instant,
+    class: &ClassName,
+    object: Option<&ObjectId>,
+    Asked { prefix, keys, since }: Asked,
+) -> Result<Stream, Refusal> {
+    let (view, deployed) = app.class(class, deadline).await?;
+    let scope = match object {
+        None => Scope::Prefix(prefix),
+        Some(object) => {
+            let group = view.locate(&deployed, class, object).ok_or_else(|| nowhere(class))?.group;
+            Scope::Object(object.clone(), group)
+        }
+    };
+    begin((app, identity, deadline), class, (&view, &deployed), Filter { scope, keys }, since).await
+}
+
+/// Begins it. It is answered once nothing that is committed from then on can be missed.
+async fn begin(
+    (app, identity, deadline): (&Arc<App>, &Identity, Instant),
     class: &ClassName,
     (view, deployed): (&CatalogView, &Class),
     filter: Filter,
     since: Since,
-) -> Result<Reply, Refusal> {
-    let app = call.app;
+) -> Result<Stream, Refusal> {
     if app.stopping.is_cancelled() {
         return Err(over(End::Stopping));
     }
@@ -66,13 +85,13 @@ async fn watch(
         Scope::Object(_, group) => vec![*group],
         Scope::Prefix(_) => groups,
     };
-    feed::follow(app, &hold, &wanted, call.deadline.at).await?;
+    feed::follow(app, &hold, &wanted, deadline).await?;
     let cursor = since.cursor(deployed.id, &wanted);
     let queue = hold.hub().queue(cursor.is_some());
     let reader = Arc::new(Reader { hold, filter, queue: queue.clone(), joined: OnceLock::new() });
     let late = CancellationToken::new();
-    if call.identity.may_end() {
-        let denied = until_denied(call, class.clone(), queue.clone());
+    if identity.may_end() {
+        let denied = until_denied(app, identity, class.clone(), queue.clone());
         app.hubs.tasks.spawn(late.clone().run_until_cancelled_owned(denied));
     }
     let seat = (reader.clone(), seat, late.clone().drop_guard());
@@ -87,12 +106,17 @@ async fn watch(
             app.hubs.tasks.spawn(late.run_until_cancelled_owned(catching_up));
         }
     }
-    Ok(events(Stream::new(queue, seat)))
+    Ok(Stream::new(queue, seat))
 }
 
 /// Ends the stream once its reader may not have it any more.
-fn until_denied(call: &Call<'_>, class: ClassName, queue: Arc<Queue>) -> impl Future<Output = ()> + use<> {
-    let (app, identity) = (call.app.clone(), call.identity.clone());
+fn until_denied(
+    app: &Arc<App>,
+    identity: &Identity,
+    class: ClassName,
+    queue: Arc<Queue>,
+) -> impl Future<Output = ()> + use<> {
+    let (app, identity) = (app.clone(), identity.clone());
     async move {
         app.guard.denied(&identity, Action::Read, &class, app.mesh.directory()).await;
         queue.end(End::Denied);

@@ -9,6 +9,6 @@ mod tests;
 mod text;
 
 pub(crate) use self::hub::{Filter, Hub, Scope};
-pub(crate) use self::hubs::{Hold, Hubs};
+pub(crate) use self::hubs::{Hold, Hubs, Seat};
 pub(crate) use self::queue::{Queue, Stream};
 pub(crate) use self::text::{End, Gap, event, gap, opening};

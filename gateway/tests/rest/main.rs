@@ -11,6 +11,7 @@ mod deploys;
 mod events;
 mod fake;
 mod fields;
+mod grpc;
 mod hosts;
 mod http;
 mod invocations;

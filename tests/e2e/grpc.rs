@@ -295,7 +295,7 @@ async fn fields(server: Server) {
     objects.delete_field(delete.clone()).await.unwrap();
     let gone = objects.delete_field(delete).await.unwrap_err();
     let problem = problem_of(&gone);
-    assert_eq!((gone.code(), problem.operation.as_str()), (Code::NotFound, "delete field"));
+    assert_eq!((gone.code(), problem.operation.as_str()), (Code::NotFound, "write"));
     assert_eq!(problem.subject, format!("{}/o.a/b", class.name));
 }
 
@@ -331,7 +331,7 @@ async fn listings(server: Server) {
     let absent = pb::ListFieldsRequest { object: "none".to_owned(), ..of_one };
     let mut stream = objects.list_fields(absent).await.unwrap().into_inner();
     let refused = stream.next().await.unwrap().unwrap_err();
-    assert_eq!((refused.code(), problem_of(&refused).operation.as_str()), (Code::NotFound, "list fields"));
+    assert_eq!((refused.code(), problem_of(&refused).operation.as_str()), (Code::NotFound, "list fields of"));
     let large = pb::ListRequest { page_size: 1001, ..list };
     assert_eq!(objects.list(large).await.unwrap_err().code(), Code::InvalidArgument);
 }

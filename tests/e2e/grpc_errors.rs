@@ -12,7 +12,7 @@ both!(the_same_everywhere, of_objects, own_words);
 /// Small, so that passing them is quick.
 const LIMITS: &str = "[class.limits]
 cpu_ms = 300
-wall_ms = 1500
+wall_ms = 5000
 memory_mib = 16
 payload_kib = 64
 write_keys = 100";

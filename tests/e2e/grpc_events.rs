@@ -54,9 +54,9 @@ async fn of_an_object(server: Server) {
     let (_, made) = event(&mut of_one).await;
     assert_eq!((made.object.as_str(), made.version, made.action()), ("o", 1, pb::ObjectAction::Create));
     let (_, changed) = event(&mut of_one).await;
-    let mut changes: Vec<_> = changed.changes.iter().map(|one| (one.key.as_str(), one.action())).collect();
-    changes.sort_unstable_by_key(|(key, _)| *key);
-    assert_eq!(changes, [("a", pb::FieldAction::Delete), ("b", pb::FieldAction::Create)]);
+    let mut fields: Vec<_> = changed.changes.iter().map(|one| (one.key.as_str(), one.action())).collect();
+    fields.sort_unstable_by_key(|(key, _)| *key);
+    assert_eq!(fields, [("a", pb::FieldAction::Delete), ("b", pb::FieldAction::Create)]);
     assert_eq!((changed.emitted[0].topic.as_str(), &changed.emitted[0].payload[..]), ("t", &b"[1]"[..]));
     assert_eq!(event(&mut of_some).await.1.object, "p");
 }

@@ -84,10 +84,10 @@ pub(super) fn objects(
                 listing::page(&lister.app, lister.until(), &class, &lister.page).await?
             };
             let next = found.items.last().filter(|_| found.more).map(|last| last.id.clone());
-            let listed = found.items.into_iter().map(|entry| {
+            let entries = found.items.into_iter().map(|entry| {
                 Ok::<_, Refusal>(pb::ListedObject { id: entry.id, state: Some(state(entry.tag)?) })
             });
-            let objects = listed.collect::<Result<_, _>>()?;
+            let objects = entries.collect::<Result<_, _>>()?;
             let answer = pb::ListResponse { objects, stale_ms: found.stale_ms };
             Ok::<_, Refusal>(Some((answer, next.map(|after| lister.after(after)).transpose()?)))
         }

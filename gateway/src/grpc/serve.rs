@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
@@ -36,7 +36,7 @@ const MESSAGE_BYTES_MAX: usize = REQUEST_BYTES_MAX + 64 * 1024;
 
 /// Whether a request is gRPC's. Other protocols that begin alike, such as gRPC-Web, are not spoken here.
 pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
-    let media_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let media_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let rest = media_type.and_then(|media_type| media_type.strip_prefix(b"application/grpc"));
     request.version() == Version::HTTP_2
         && request.method() == Method::POST

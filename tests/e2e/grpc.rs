@@ -296,7 +296,7 @@ async fn fields(server: Server) {
     let gone = objects.delete_field(delete).await.unwrap_err();
     let problem = problem_of(&gone);
     assert_eq!((gone.code(), problem.operation.as_str()), (Code::NotFound, "write"));
-    assert_eq!(problem.subject, format!("{}/o.a/b", class.name));
+    assert_eq!(problem.subject, format!("{}/o", class.name));
 }
 
 async fn listings(server: Server) {

@@ -132,7 +132,8 @@ impl Fake {
             && class.digest == digest.as_bytes()[..]
             && class.settings == settings
         {
-            return Deployed { class: class.clone(), unchanged: true, revision: view.revision };
+            let class = class.clone();
+            return Deployed { class, unchanged: true, revision: view.revision, ..Deployed::default() };
         }
         view.revision += 1;
         let by = Param { name: "by".into(), ty: "u64".into() };
@@ -150,12 +151,13 @@ impl Fake {
             ],
             generic: false,
             deployed_at_ms: 1_700_000_000_000,
+            canary: None,
         };
         view.classes.retain(|class| class.name != name);
         view.classes.push(class.clone());
         view.classes.sort_by(|a, b| a.name.cmp(&b.name));
         self.history.lock().unwrap().push(class.clone());
-        Deployed { class, unchanged: false, revision: view.revision }
+        Deployed { class, revision: view.revision, ..Deployed::default() }
     }
 
     pub(crate) fn put_object(&self, class: &str, id: &str, fields: &[(&str, &[u8])]) {

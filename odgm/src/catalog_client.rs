@@ -1,5 +1,6 @@
 //! The catalog as the rest of the host uses it: a copy to read and follow, and commands that go through group 0.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,16 @@ impl Catalog {
     /// Whether some deployment, the current or an earlier one of any class, is of this component.
     pub fn refers_to(&self, digest: &Digest) -> bool {
         self.shared.with(|state| state.refers_to(digest.as_bytes()))
+    }
+
+    /// The components of all deployments, as the local copy knows them.
+    pub fn components(&self) -> BTreeSet<bytes::Bytes> {
+        self.shared.with(CatalogState::components)
+    }
+
+    /// Milliseconds since the local copy surely held all that was acknowledged; none when it has not since the start.
+    pub fn stale_ms(&self) -> Option<u64> {
+        self.group.stale_ms()
     }
 
     /// Deploys a class, or a canary of one. The same component with the same settings and methods changes nothing.
@@ -190,7 +201,7 @@ impl Catalog {
     /// It could not be given one in time; those that it has it keeps.
     pub(crate) async fn equip(&self, node: NodeId) -> Result<(), Problem> {
         let deadline = Instant::now() + Duration::from_millis(EQUIP_MS);
-        for digest in self.shared.with(CatalogState::components) {
+        for digest in self.components() {
             self.asker.supply(node, digest, deadline).await?;
         }
         Ok(())

@@ -171,12 +171,16 @@ mod tests {
             assert_eq!(share("").unwrap(), None);
             assert_eq!(share("canary=1").unwrap(), Some(1));
             assert_eq!(share("canary=99&force=true").unwrap(), Some(99));
-            for query in ["canary=0", "canary=100", "canary=", "canary=10%25", "canary=0.5", "canary=4294967297"] {
+            for query in
+                ["canary=0", "canary=100", "canary=", "canary=10%25", "canary=0.5", "canary=4294967297"]
+            {
                 assert!(share(query).is_err(), "{query}");
             }
             assert!(share("canary=1&canary=2").is_err());
         }
-        assert!(Manner::alone(Some("cpu_ms=1")).is_err() && Manner::beside_manifest(Some("cpu_ms=1")).is_ok());
+        assert!(
+            Manner::alone(Some("cpu_ms=1")).is_err() && Manner::beside_manifest(Some("cpu_ms=1")).is_ok()
+        );
     }
 
     #[test]

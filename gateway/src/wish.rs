@@ -97,9 +97,8 @@ impl Wish<'_> {
         let operation = |view: &CatalogView| {
             let known = view.class(class.as_str());
             let serving = known.zip(object).map(|(class, object)| class.serving(Served::Object(object)));
-            let readonly = serving.is_some_and(|class| {
-                class.settings.readonly.iter().any(|name| name == method.as_str())
-            });
+            let readonly = serving
+                .is_some_and(|class| class.settings.readonly.iter().any(|name| name == method.as_str()));
             let invoke = self.invoke(Some(readonly), consistency, known.map_or(0, |class| class.revision));
             let repeat = match object {
                 // a function has no object to keep what it came to

@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn an_object_is_no_call_of_its_name() {
         let class = class(50);
-        let differs = |id: &ObjectId| is_canary(&class, id) != (class.serving(Served::Call(id.as_str())).version == 2);
+        let differs =
+            |id: &ObjectId| is_canary(&class, id) != (class.serving(Served::Call(id.as_str())).version == 2);
         assert!(ids(100).iter().any(differs));
         assert_eq!(Served::of(None, "i"), Served::Call("i"));
     }

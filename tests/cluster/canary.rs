@@ -73,7 +73,8 @@ fn a_host_that_was_cut_off_runs_the_same() {
         assert_eq!(running(&cluster, &class, 1).await.len(), OBJECTS);
         let leader = cluster.catalog_leader().await;
         let alone = cluster.hosts().into_iter().find(|host| *host != leader).unwrap();
-        let rest: Vec<_> = cluster.parties().into_iter().filter(|party| *party != Party::Host(alone)).collect();
+        let rest: Vec<_> =
+            cluster.parties().into_iter().filter(|party| *party != Party::Host(alone)).collect();
         cluster.part(&[Party::Host(alone)], &rest);
         within(PATIENCE, "the rest takes the canary", || async {
             let reply = class.canary(guests::prober_generation(2), "", 30).await;

@@ -93,7 +93,11 @@ async fn every_way_leads_to_the_same_code(server: Server) {
     for id in ids(SOME) {
         let object = class.object(id.as_str());
         let expected = json!(guests::generation(if canary.contains(&id) { 2 } else { 1 }));
-        assert_eq!(object.invoke("stamp", json!({})).await.expect(200).json()["generation"], expected, "{id}");
+        assert_eq!(
+            object.invoke("stamp", json!({})).await.expect(200).json()["generation"],
+            expected,
+            "{id}"
+        );
         assert_eq!(object.method("generation").send().await.expect(200).json(), expected, "{id}");
         let stale = class.http.post(format!("{}/invoke/generation?consistency=stale", object.path()));
         assert_eq!(stale.send().await.expect(200).json(), expected, "{id}");
@@ -166,7 +170,8 @@ async fn each_has_its_own_manifest(server: Server) {
     }
     eventually("all of the canary's objects have told", || async {
         let count = log.get().await;
-        let count = if count.status == 404 { 0 } else { count.json()["fields"]["count"].as_u64().unwrap_or(0) };
+        let count =
+            if count.status == 404 { 0 } else { count.json()["fields"]["count"].as_u64().unwrap_or(0) };
         assert!(count <= canary.len() as u64, "{count} of {}", canary.len());
         (count == canary.len() as u64).then_some(())
     })

@@ -43,7 +43,8 @@ async fn no_call_fails(server: Server) {
     counting(&class, &mut load, &calls);
     let some_calls = || async {
         let before = calls.load(Ordering::SeqCst);
-        eventually("calls answer", || async { (calls.load(Ordering::SeqCst) > before + 60).then_some(()) }).await;
+        eventually("calls answer", || async { (calls.load(Ordering::SeqCst) > before + 60).then_some(()) })
+            .await;
     };
     for (generation, last) in [(2, false), (3, true), (4, false), (5, true)] {
         for share in [10, 60] {

@@ -96,7 +96,10 @@ impl Description {
         let Entry { name, version, digest, deployed_at_ms, canary } = &self.entry;
         let canary = canary.as_ref().map(|canary| {
             let Canary { version, digest, share, deployed_at_ms } = canary;
-            format!("canary     version {version} for {share}%, deployed {} ago: {digest}\n", age(*deployed_at_ms))
+            format!(
+                "canary     version {version} for {share}%, deployed {} ago: {digest}\n",
+                age(*deployed_at_ms)
+            )
         });
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
         format!(
@@ -197,12 +200,18 @@ mod tests {
 
     #[test]
     fn a_canary_is_told_with_its_class() {
-        let mut entry = json!({ "class": "Counter", "version": 3, "digest": "ba7816bf8f01cfea", "deployed_at_ms": 0 });
+        let mut entry =
+            json!({ "class": "Counter", "version": 3, "digest": "ba7816bf8f01cfea", "deployed_at_ms": 0 });
         let rows = |entry: &serde_json::Value| -> Vec<_> {
-            serde_json::from_value::<Entry>(entry.clone()).unwrap().rows().map(|row| row[..3].join(" ")).collect()
+            serde_json::from_value::<Entry>(entry.clone())
+                .unwrap()
+                .rows()
+                .map(|row| row[..3].join(" "))
+                .collect()
         };
         assert_eq!(rows(&entry), ["Counter 3 ba7816bf8f01"]);
-        entry["canary"] = json!({ "version": 4, "digest": "cafe00000000beef", "share": 10, "deployed_at_ms": 0 });
+        entry["canary"] =
+            json!({ "version": 4, "digest": "cafe00000000beef", "share": 10, "deployed_at_ms": 0 });
         assert_eq!(rows(&entry), ["Counter 3 ba7816bf8f01", "Counter 4 (canary 10%) cafe00000000"]);
         let more = json!({ "grid": "default", "limits": {}, "methods": [] });
         entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -33,7 +33,9 @@ pub(crate) async fn run(args: RollbackArgs) -> Result<(), Failure> {
     let done = if answer.status == StatusCode::OK {
         format!("{class} version {version} is {target} already, unchanged")
     } else if let Some(ended) = ended_canary {
-        format!("ended the canary of {class}, which was version {ended}: version {version} serves all objects")
+        format!(
+            "ended the canary of {class}, which was version {ended}: version {version} serves all objects"
+        )
     } else {
         format!("rolled {class} back to {target}, which is version {version} now")
     };

@@ -41,7 +41,8 @@ pub(super) const CALL: &[Code] = &[
 /// Headers of every answer to a call or a change.
 const NAMED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed"];
 /// Headers of the result of a call.
-const CALLED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Version", "Oprc-Class-Version", "Oprc-Stale-Ms"];
+const CALLED: &[&str] =
+    &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Version", "Oprc-Class-Version", "Oprc-Stale-Ms"];
 /// And of one that failed.
 const NAMED_IF: &[&str] = &["Oprc-Invocation-Id-if-named", "Idempotency-Replayed"];
 /// Headers with which a call is made.

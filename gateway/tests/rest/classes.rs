@@ -98,7 +98,10 @@ async fn a_canary_is_deployed_shown_and_promoted() {
     problem(server.post("/classes/Counter/promote", ""), 409, "conflict").await;
     let digest = Digest::of(b"two").to_string();
     let answer = json(put("?canary=10&readonly=increment", b"two"), 201).await;
-    assert_eq!((&answer["version"], &answer["canary"], &answer["digest"]), (&2.into(), &10.into(), &digest.clone().into()));
+    assert_eq!(
+        (&answer["version"], &answer["canary"], &answer["digest"]),
+        (&2.into(), &10.into(), &digest.clone().into())
+    );
     let class = json(server.get("/classes/Counter"), 200).await;
     assert_eq!((&class["version"], &class["canary"]["share"]), (&1.into(), &10.into()));
     assert_eq!((&class["canary"]["version"], &class["canary"]["digest"]), (&2.into(), &digest.into()));

@@ -12,10 +12,10 @@ use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, DeployCanary, Deployed, Emitted,
-    Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked, ListFields,
-    ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents,
-    ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
+    Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, DeployCanary,
+    Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked,
+    ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk,
+    ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};

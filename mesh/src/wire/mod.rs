@@ -13,8 +13,8 @@ mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
-    ChunkRead, ChunkStored, ClassAddress, Deploy, DeployCanary, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
-    Revision, RollBack, Versions,
+    ChunkRead, ChunkStored, ClassAddress, Deploy, DeployCanary, Deployed, FetchComponent, PutChunk,
+    ReadChunk, RemoveClass, Revision, RollBack, Versions,
 };
 pub use events::{Emitted, Event, EventPage, FieldAction, FieldChange, ObjectAction, ReadEvents};
 pub use grid::{

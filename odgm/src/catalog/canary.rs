@@ -77,8 +77,10 @@ fn running<'s>(state: &'s CatalogState, name: &str) -> Result<(&'s ClassEntry, &
 /// What must hold whatever canary there is.
 fn check(stable: &Class, CanaryRecord { deploy, share }: &CanaryRecord) -> Result<(), Problem> {
     if !(1..=SHARE_MAX).contains(share) {
-        let detail =
-            format!("a canary of class {} for {share}% of its objects; 1 to {SHARE_MAX} are allowed", stable.name);
+        let detail = format!(
+            "a canary of class {} for {share}% of its objects; 1 to {SHARE_MAX} are allowed",
+            stable.name
+        );
         return Err(Problem::new(Code::Invalid, detail)
             .hint("end a canary with a rollback, and make it the class with a promotion"));
     }

@@ -4,9 +4,9 @@
 use oprc_mesh::catalog::Class;
 use oprc_mesh::outcome::{Code, Problem};
 
-use super::{canary, classes};
 use super::draft::Decision;
 use super::state::{CatalogState, ClassEntry};
+use super::{canary, classes};
 use crate::record::{DeployRecord, RollbackRecord};
 
 pub(super) fn rollback(state: &CatalogState, rollback: &RollbackRecord, index: u64) -> Decision {

@@ -153,7 +153,8 @@ async fn spread(host: &Deployer, digest: &Digest, deadline: Instant) -> Result<(
             host.peers.call(*voter, Op::FetchComponent(FetchComponent { digest, from: me.0 }), deadline)
         })
         .collect();
-    let mut holding = usize::from(voters.contains(&me));
+    let here = host.runtime.components().hold(digest);
+    let mut holding = usize::from(here && voters.contains(&me));
     let mut why = String::new();
     while holding < majority(&voters) {
         match asked.next().await {

@@ -334,7 +334,8 @@ proptest! {
                 prop_assert_eq!(before == class, before.revision == class.revision);
                 prop_assert!(before.revision <= class.revision);
             }
-            let listed = bed.state.versions("A").map(|versions| versions.iter().map(|it| it.version).collect());
+            let listed = bed.state.versions("A");
+            let listed: Option<Vec<_>> = listed.map(|versions| versions.iter().map(|it| it.version).collect());
             let known: Option<Vec<_>> = is_shown(&model).then(|| model.history.iter().map(|it| it.0).collect());
             prop_assert_eq!(listed, known);
             for (at, code) in CODES.iter().enumerate() {

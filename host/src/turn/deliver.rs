@@ -112,7 +112,8 @@ fn invocation(message: &Message) -> String {
 /// What is settled for the receiver of a message; none when there is no such class.
 pub(crate) fn settings_for<'v>(view: &'v CatalogView, message: &Message) -> Option<&'v ClassSettings> {
     let object = receiver(message).ok()?;
-    let served = Served::of(object.as_ref(), &invocation(message));
+    let invocation = invocation(message);
+    let served = Served::of(object.as_ref(), &invocation);
     Some(&view.class(&message.class)?.serving(served).settings)
 }
 

@@ -25,7 +25,7 @@ pub(crate) use client::{ClientArgs, Format, SERVER_HEADING};
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
-pub(crate) use lifecycle::{DeployArgs, RollbackArgs};
+pub(crate) use lifecycle::{DeployArgs, PromoteArgs, RollbackArgs};
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use watch::WatchArgs;
 
@@ -94,7 +94,9 @@ pub(crate) enum Command {
     Describe(ClassArgs),
     /// List the deployments of a class
     Versions(ClassArgs),
-    /// Bring back an earlier version of a class
+    /// Make the canary of a class serve all its objects
+    Promote(PromoteArgs),
+    /// Bring back an earlier version of a class, or end its canary
     Rollback(RollbackArgs),
     /// Call a method of an object, or a function of a class
     Invoke(InvokeArgs),
@@ -145,6 +147,7 @@ impl Command {
             Self::Classes(client) | Self::Status(client) => client,
             Self::Describe(args) | Self::Versions(args) => &args.client,
             Self::Deploy(args) => &args.client,
+            Self::Promote(args) => &args.client,
             Self::Rollback(args) => &args.client,
             Self::Invoke(args) => &args.client,
             Self::Invocation(args) => &args.client,

@@ -57,6 +57,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Classes(args) => commands::classes::list(args).await,
         Command::Describe(args) => commands::classes::describe(args).await,
         Command::Versions(args) => commands::classes::versions(args).await,
+        Command::Promote(args) => commands::promote::run(args).await,
         Command::Rollback(args) => commands::rollback::run(args).await,
         Command::Invoke(args) => commands::invoke::run(args).await,
         Command::Invocation(args) => commands::invocation::run(args).await,

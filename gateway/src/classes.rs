@@ -29,6 +29,36 @@ pub(crate) struct Entry {
     digest: String,
     /// Milliseconds since the Unix epoch.
     deployed_at_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryShape>,
+}
+
+/// Other code that serves a share of a class's objects; absent for a class without one.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Canary")]
+pub(crate) struct CanaryShape {
+    /// The version that it is when it becomes the class.
+    version: u64,
+    /// SHA-256 of the component.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    digest: String,
+    /// How many of a hundred objects it serves.
+    #[schemars(range(min = 1, max = 99))]
+    share: u32,
+    /// When this code was deployed first as the canary, in milliseconds since the Unix epoch.
+    deployed_at_ms: u64,
+}
+
+impl CanaryShape {
+    fn of(class: &Class) -> Option<Self> {
+        let canary = class.canary.as_ref()?;
+        Some(Self {
+            version: canary.class.version,
+            digest: hex(&canary.class.digest),
+            share: canary.share,
+            deployed_at_ms: canary.class.deployed_at_ms,
+        })
+    }
 }
 
 impl From<&Class> for Entry {
@@ -38,6 +68,7 @@ impl From<&Class> for Entry {
             version: class.version,
             digest: hex(&class.digest),
             deployed_at_ms: class.deployed_at_ms,
+            canary: CanaryShape::of(class),
         }
     }
 }
@@ -62,6 +93,8 @@ pub(crate) struct Description<'a> {
     #[schemars(schema_with = "limits_schema")]
     limits: ClassLimits,
     methods: Vec<MethodShape<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanaryShape>,
 }
 
 /// As the manifest writes them: a number per key.
@@ -156,6 +189,7 @@ pub(crate) async fn describe(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         readonly: &class.settings.readonly,
         limits: class.settings.limits,
         methods: methods(&class),
+        canary: CanaryShape::of(&class),
     };
     Ok(json(StatusCode::OK, &description)?)
 }

@@ -11,7 +11,7 @@ use oprc_mesh::limits::{COMPONENT_BYTES_MAX, DEADLINE_MS_MAX, MANIFEST_BYTES_MAX
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, Deploy, Deployed, Op};
+use oprc_mesh::wire::{Answer, Deploy, DeployCanary, Deployed, Op};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -22,10 +22,9 @@ use crate::classes::{MethodShape, hex, methods};
 use crate::media::content_type;
 use crate::multipart::Parts;
 use crate::problem::Refusal;
-use crate::query::Query;
 use crate::reply::{Reply, json};
 use crate::route::Target;
-use crate::settings::{FORCE, expect_name, forced, from_query};
+use crate::settings::{Manner, expect_name, from_query};
 use crate::upload::{Component, Gathering};
 
 /// What boundaries and part headers may add to a multipart body.
@@ -37,8 +36,7 @@ const OTHER_HOSTS_MAX: usize = 2;
 struct Wanted {
     component: Component,
     manifest: Manifest,
-    /// Even if callers of the version before it would break.
-    force: bool,
+    manner: Manner,
 }
 
 /// What a deployment came to.
@@ -52,6 +50,13 @@ pub(crate) struct Answered<'a> {
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
     methods: Vec<MethodShape<'a>>,
+    /// It is the class's canary, for so many of a hundred objects; absent: it is the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 99))]
+    canary: Option<u32>,
+    /// The version of the canary that ended with it; absent: there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_canary: Option<u64>,
 }
 
 /// See the module.
@@ -103,13 +108,18 @@ async fn deploy_on(
         }
     })?;
     let deadline = call.deadline.or_longer(DEADLINE_MS_MAX); // compiling begins now
+    let Manner { force, canary } = wanted.manner;
     let operation = |_| {
-        Op::Deploy(Deploy {
+        let deploy = Deploy {
             class: class.as_str().to_owned(),
             digest: Bytes::copy_from_slice(digest.as_bytes()),
             settings: wanted.manifest.settings.clone(),
-            force: wanted.force,
-        })
+            force,
+        };
+        match canary {
+            None => Op::Deploy(deploy),
+            Some(share) => Op::DeployCanary(DeployCanary { deploy, share }),
+        }
     };
     match call.app.ask(Target::Node(host), deadline, Repeat::Never, operation).await? {
         Answer::Deployed(deployed) => Ok(deployed),
@@ -130,6 +140,8 @@ pub(crate) fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
         version: class.version,
         digest: hex(&class.digest),
         methods: methods(class),
+        canary: Some(deployed.canary).filter(|share| *share > 0),
+        ended_canary: Some(deployed.ended).filter(|version| *version > 0),
     };
     Ok(json(status, &answered)?)
 }
@@ -141,14 +153,14 @@ async fn plain(
     mut body: Inbound,
     until: Instant,
 ) -> Result<Wanted, Refusal> {
-    let (manifest, force) = (from_query(call.query())?, forced(call.query())?);
+    let (manifest, manner) = (from_query(call.query())?, Manner::beside_manifest(call.query())?);
     expect_name(&manifest, class)?;
     refuse_declared(&body, COMPONENT_BYTES_MAX)?;
     let mut gathering = Gathering::new(&call.app.admission);
     while let Some(piece) = body.piece(until).await? {
         gathering.push(piece)?;
     }
-    Ok(Wanted { component: gathering.finish()?, manifest, force })
+    Ok(Wanted { component: gathering.finish()?, manifest, manner })
 }
 
 /// A body with parts `component` and, unless all defaults will do, `manifest`, in any order.
@@ -158,7 +170,7 @@ async fn multipart(
     body: Inbound,
     until: Instant,
 ) -> Result<Wanted, Refusal> {
-    let force = Query::parse(call.query(), &[FORCE])?.flag(FORCE)?;
+    let manner = Manner::alone(call.query())?;
     refuse_declared(&body, COMPONENT_BYTES_MAX + MANIFEST_BYTES_MAX + MULTIPART_EXTRA_BYTES)?;
     let mut parts = Parts::of(call.headers(), body, until).await?;
     let mut component = None;
@@ -187,7 +199,7 @@ async fn multipart(
         }
     }
     match component {
-        Some(component) => Ok(Wanted { component, manifest: manifest.unwrap_or_default(), force }),
+        Some(component) => Ok(Wanted { component, manifest: manifest.unwrap_or_default(), manner }),
         None => Err(Refusal::invalid("the multipart body has no part named component")
             .hint("send the .wasm file as part component: curl -F component=@FILE.wasm")),
     }

@@ -25,6 +25,8 @@ use crate::wish::{Callee, Wish};
 
 /// The object's version after the call.
 const VERSION: HeaderName = HeaderName::from_static("oprc-version");
+/// The version of the class whose code ran.
+const CLASS_VERSION: HeaderName = HeaderName::from_static("oprc-class-version");
 
 /// Headers that a guest may see, besides those that begin with `x-`.
 const TRACE_HEADERS: [&str; 3] = ["traceparent", "tracestate", "baggage"];
@@ -121,6 +123,9 @@ fn respond(invoked: Invoked, id: &CallId) -> Result<Reply, Refusal> {
     };
     if let Some(version) = invoked.version {
         reply.headers_mut().insert(VERSION, HeaderValue::from(version));
+    }
+    if let Some(version) = invoked.class_version {
+        reply.headers_mut().insert(CLASS_VERSION, HeaderValue::from(version));
     }
     id.named(dated(reply, invoked.stale_ms), invoked.replayed)
 }

@@ -42,6 +42,7 @@ mod nodes;
 mod objects;
 mod openapi;
 mod problem;
+mod promote;
 mod query;
 mod reply;
 mod rollback;

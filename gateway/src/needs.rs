@@ -13,7 +13,9 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
         (Resource::Classes | Resource::Invoke, _) => Need::Somebody,
         (Resource::Class(class), Verb::Get)
         | (Resource::Versions(class) | Resource::ClassDocument(class), _) => Need::AnyIn(class),
-        (Resource::Class(class) | Resource::Rollback(class), _) => Need::In(Deploy, class),
+        (Resource::Class(class) | Resource::Rollback(class) | Resource::Promote(class), _) => {
+            Need::In(Deploy, class)
+        }
         (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
         (Resource::Object(class, _) | Resource::Field(class, ..), Verb::Get)
         | (

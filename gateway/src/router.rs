@@ -36,6 +36,7 @@ pub(crate) enum Resource {
     /// The class's OpenAPI document.
     ClassDocument(ClassName),
     Rollback(ClassName),
+    Promote(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -123,6 +124,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
             ["classes", c, "openapi.json"] => Resource::ClassDocument(class(c)?),
             ["classes", c, "rollback"] => Resource::Rollback(class(c)?),
+            ["classes", c, "promote"] => Resource::Promote(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -166,6 +168,7 @@ impl Resource {
             Self::RotateKey(..) => &[(Verb::Post, "rotate key")],
             Self::Versions(..) => &[(Verb::Get, "list versions")],
             Self::Rollback(..) => &[(Verb::Post, "roll back")],
+            Self::Promote(..) => &[(Verb::Post, "promote")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
@@ -214,6 +217,7 @@ impl fmt::Display for Resource {
             | Self::Versions(class)
             | Self::ClassDocument(class)
             | Self::Rollback(class)
+            | Self::Promote(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -254,6 +258,7 @@ mod tests {
             ("/api/v1/classes/A/versions", "GET, HEAD"),
             ("/api/v1/classes/A/openapi.json", "GET, HEAD"),
             ("/api/v1/classes/A/rollback", "POST"),
+            ("/api/v1/classes/A/promote", "POST"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use oprc_mesh::canary::SHARE_MAX;
 use oprc_mesh::id::{ClassName, MethodName};
 use oprc_mesh::limits::SETTINGS;
 use oprc_mesh::manifest::{DEFAULT_GRID, Manifest};
@@ -12,6 +13,8 @@ use crate::query::Query;
 
 /// Whether it is deployed even if callers of the version before it would break: no part of the manifest.
 pub(crate) const FORCE: &str = "force";
+/// For how many of a hundred objects it is deployed, as the class's canary: no part of the manifest either.
+pub(crate) const CANARY: &str = "canary";
 /// Keys besides those of the limits.
 const KEYS: [&str; 5] = ["manifest", "readonly", "grid", "partitions", "replicas"];
 
@@ -30,16 +33,45 @@ pub(crate) fn from_query(query: Option<&str>) -> Result<Manifest, Refusal> {
     Ok(Manifest::parse(&manifest_text(&parameters)?)?)
 }
 
-/// Whether the deployment is to be made whatever breaks.
-///
-/// # Errors
-/// As [`from_query`], and `invalid` for anything but true and false.
-pub(crate) fn forced(query: Option<&str>) -> Result<bool, Refusal> {
-    parameters(query)?.flag(FORCE)
+/// How a deployment is to be made, whatever its manifest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Even if callers of the version before it would break.
+    pub(crate) force: bool,
+    /// As the class's canary, for so many of a hundred objects.
+    pub(crate) canary: Option<u32>,
+}
+
+impl Manner {
+    /// Of a query with the manifest in it.
+    ///
+    /// # Errors
+    /// As [`from_query`], and `invalid` for a switch that is neither true nor false and for a share that cannot be.
+    pub(crate) fn beside_manifest(query: Option<&str>) -> Result<Self, Refusal> {
+        Self::of(&parameters(query)?)
+    }
+
+    /// Of a query that says nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::beside_manifest`], and `invalid` for any other parameter.
+    pub(crate) fn alone(query: Option<&str>) -> Result<Self, Refusal> {
+        Self::of(&Query::parse(query, &[FORCE, CANARY])?)
+    }
+
+    fn of(query: &Query<'_>) -> Result<Self, Refusal> {
+        let share = |percent: u64| {
+            u32::try_from(percent).ok().filter(|share| (1..=SHARE_MAX).contains(share)).ok_or_else(|| {
+                Refusal::invalid(format!("canary = {percent} is not allowed; it may be 1 to {SHARE_MAX} percent"))
+                    .hint("POST .../rollback (oprc rollback) ends a canary, POST .../promote (oprc promote) makes it the class")
+            })
+        };
+        Ok(Self { force: query.flag(FORCE)?, canary: query.number(CANARY)?.map(share).transpose()? })
+    }
 }
 
 fn parameters(query: Option<&str>) -> Result<Query<'_>, Refusal> {
-    Query::parse(query, &keys().chain([FORCE]).collect::<Vec<_>>())
+    Query::parse(query, &keys().chain([FORCE, CANARY]).collect::<Vec<_>>())
 }
 
 /// What a manifest may say.
@@ -125,10 +157,30 @@ mod tests {
 
     #[test]
     fn force_is_a_switch_beside_the_manifest() {
+        let forced = |query| Manner::beside_manifest(query).map(|manner| manner.force);
         assert!(forced(Some("force=true&cpu_ms=1")).unwrap());
         assert!(!forced(Some("force=false")).unwrap() && !forced(None).unwrap());
         assert!(forced(Some("force=1")).is_err() && forced(Some("force")).is_err());
-        assert_eq!(from_query(Some("force=true")).unwrap(), Manifest::default());
+        assert_eq!(from_query(Some("force=true&canary=10")).unwrap(), Manifest::default());
+    }
+
+    #[test]
+    fn a_canary_has_a_share_of_whole_percents() {
+        for manner in [Manner::alone, Manner::beside_manifest] {
+            let share = |query| manner(Some(query)).map(|manner| manner.canary);
+            assert_eq!(share("").unwrap(), None);
+            assert_eq!(share("canary=1").unwrap(), Some(1));
+            assert_eq!(share("canary=99&force=true").unwrap(), Some(99));
+            for query in
+                ["canary=0", "canary=100", "canary=", "canary=10%25", "canary=0.5", "canary=4294967297"]
+            {
+                assert!(share(query).is_err(), "{query}");
+            }
+            assert!(share("canary=1&canary=2").is_err());
+        }
+        assert!(
+            Manner::alone(Some("cpu_ms=1")).is_err() && Manner::beside_manifest(Some("cpu_ms=1")).is_ok()
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::retry::Repeat;
@@ -95,9 +96,9 @@ impl Wish<'_> {
             object.map_or(Target::Function(class), |object| Target::reading(class, object, consistency));
         let operation = |view: &CatalogView| {
             let known = view.class(class.as_str());
-            let readonly = known.is_some_and(|class| {
-                object.is_some() && class.settings.readonly.iter().any(|name| name == method.as_str())
-            });
+            let serving = known.zip(object).map(|(class, object)| class.serving(Served::Object(object)));
+            let readonly = serving
+                .is_some_and(|class| class.settings.readonly.iter().any(|name| name == method.as_str()));
             let invoke = self.invoke(Some(readonly), consistency, known.map_or(0, |class| class.revision));
             let repeat = match object {
                 // a function has no object to keep what it came to

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, Digest, MethodName};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -19,11 +20,11 @@ use crate::wasm::{Module, Runtime};
 /// the caller's to make.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
-/// A class at one revision, ready to run.
+/// A class at one revision, or its canary, ready to run.
 pub(crate) struct LoadedClass {
     /// Its name.
     pub(crate) name: ClassName,
-    /// What the catalog says of it.
+    /// What the catalog says of it; nothing of a canary beside it.
     pub(crate) class: Class,
     /// Its compiled component.
     pub(crate) module: Arc<Module>,
@@ -37,13 +38,13 @@ impl LoadedClass {
     }
 }
 
-/// See the module. Holds one revision of each class that was called; classes that left the catalog are dropped when the
-/// next one is loaded.
+/// See the module. Holds one revision of each class that was called, with its canary if that was called; classes that left
+/// the catalog are dropped when the next one is loaded.
 pub(crate) struct Classes {
     odgm: Arc<Odgm>,
     runtime: Runtime,
     supply: Supply,
-    loaded: RwLock<HashMap<ClassName, Arc<LoadedClass>>>,
+    loaded: RwLock<HashMap<ClassName, Vec<Arc<LoadedClass>>>>,
 }
 
 impl Classes {
@@ -51,17 +52,29 @@ impl Classes {
         Self { odgm, runtime, supply, loaded: RwLock::default() }
     }
 
-    /// The class at the newest revision known here.
+    /// What serves `served` at the newest revision of the class that is known here. Whatever runs code asks here for it, so
+    /// that an object meets one code at a revision.
     ///
     /// # Errors
     /// `not-found`; `unavailable` when its component cannot be loaded.
-    pub(crate) async fn resolve(&self, name: &ClassName) -> Result<Arc<LoadedClass>, Problem> {
+    pub(crate) async fn resolve(
+        &self,
+        name: &ClassName,
+        served: Served<'_>,
+    ) -> Result<Arc<LoadedClass>, Problem> {
         let view = self.odgm.catalog().view();
-        let class = find(&view, name)?;
-        let known = self.loaded.read().get(name).cloned();
+        self.ready(name, find(&view, name)?.serving(served)).await
+    }
+
+    /// The class or canary, loaded unless it is.
+    async fn ready(&self, name: &ClassName, class: &Class) -> Result<Arc<LoadedClass>, Problem> {
+        let is = |known: &&Arc<LoadedClass>| {
+            known.class.revision == class.revision && known.class.version == class.version
+        };
+        let known = self.loaded.read().get(name).and_then(|variants| variants.iter().find(is)).cloned();
         match known {
-            Some(known) if known.class.revision == class.revision => Ok(known),
-            _ => self.load(name, class.clone()).await,
+            Some(known) => Ok(known),
+            None => self.load(name, Class { canary: None, ..class.clone() }).await,
         }
     }
 
@@ -72,9 +85,11 @@ impl Classes {
         let view = self.odgm.catalog().view();
         let mut classes = self.loaded.write();
         classes.retain(|name, _| view.class(name.as_str()).is_some());
-        let newer = classes.get(name).is_none_or(|known| known.class.revision <= loaded.class.revision);
-        if newer {
-            classes.insert(name.clone(), loaded.clone());
+        let variants = classes.entry(name.clone()).or_default();
+        let (revision, version) = (loaded.class.revision, loaded.class.version);
+        if variants.iter().all(|known| known.class.revision <= revision) {
+            variants.retain(|known| known.class.revision == revision && known.class.version != version);
+            variants.push(loaded.clone());
         }
         Ok(loaded)
     }
@@ -99,22 +114,25 @@ impl Classes {
         self.wait_for(revision, deadline.min(Instant::now() + CATCH_UP_MAX)).await
     }
 
-    /// Makes a class ready before it is called: at least its component is fetched. Tells whether that is done.
+    /// Makes a class, and its canary, ready before it is called: at least the components are fetched. Tells whether that
+    /// is done.
     pub(crate) async fn prepare(&self, class: &Class, compiled: bool) -> bool {
-        let ready = async {
-            if compiled {
-                return self.resolve(&ClassName::parse(&class.name)?).await.map(drop);
-            }
-            self.supply.fetch(Digest::from_bytes(&class.digest)?, None).await
-        };
-        match ready.await {
-            Ok(()) => true,
-            Err(problem) if problem.kind() == Code::NotFound => true, // it was removed meanwhile
-            Err(problem) => {
-                tracing::debug!(class = class.name, %problem, "a class is not ready to be called yet");
-                false
+        let mut done = true;
+        for variant in class.variants() {
+            let ready = async {
+                if compiled {
+                    return self.ready(&ClassName::parse(&class.name)?, variant).await.map(drop);
+                }
+                self.supply.fetch(Digest::from_bytes(&variant.digest)?, None).await
+            };
+            if let Err(problem) = ready.await {
+                let version = variant.version;
+                tracing::debug!(class = class.name, version, %problem, "a class is not ready to be called yet");
+                // it may have been removed meanwhile
+                done &= self.odgm.catalog().view().class(&class.name).is_none();
             }
         }
+        done
     }
 
     /// Waits until the catalog here has caught up with `revision`.

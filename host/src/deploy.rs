@@ -9,12 +9,15 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use oprc_mesh::Peers;
+use oprc_mesh::catalog::Class;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, Digest, NodeId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::triggers::check;
-use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass, Revision, RollBack};
-use oprc_odgm::{NewRevision, Odgm};
+use oprc_mesh::wire::{
+    Answer, ClassAddress, Deploy, DeployCanary, Deployed, FetchComponent, Op, RemoveClass, Revision, RollBack,
+};
+use oprc_odgm::{NewRevision, Odgm, crash_point};
 use tokio::time::Instant;
 
 use crate::classes::{load, missing};
@@ -38,6 +41,27 @@ pub(crate) struct Deployer {
 /// # Errors
 /// `invalid-component` naming what is wrong with it, `unavailable` when no host holds it, `no-quorum`, `conflict`.
 pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -> Result<Deployed, Problem> {
+    revise(host, deploy, None, deadline).await
+}
+
+/// The same for a share of the objects of a class that is there.
+///
+/// # Errors
+/// As [`deploy`]; `not-found`, and `invalid` for a share that cannot be.
+pub(crate) async fn deploy_canary(
+    host: &Deployer,
+    wish: DeployCanary,
+    deadline: Instant,
+) -> Result<Deployed, Problem> {
+    revise(host, wish.deploy, Some(wish.share), deadline).await
+}
+
+async fn revise(
+    host: &Deployer,
+    deploy: Deploy,
+    canary: Option<u32>,
+    deadline: Instant,
+) -> Result<Deployed, Problem> {
     let (runtime, odgm) = (&host.runtime, &host.odgm);
     let class = ClassName::parse(&deploy.class)?;
     let digest = Digest::from_bytes(&deploy.digest)?;
@@ -54,7 +78,9 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
     let methods = module.methods(&deploy.settings.readonly)?;
     let generic = module.is_generic();
     check(&class, &deploy.settings, &methods, generic)?;
+    crash_point("before-spread");
     spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
+    crash_point("before-revision");
     let revision = NewRevision {
         class,
         digest,
@@ -63,8 +89,11 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
         generic,
         deployed_at_ms: now_ms(),
         force: deploy.force,
+        canary,
     };
-    odgm.catalog().deploy(revision).await
+    let deployed = odgm.catalog().deploy(revision).await;
+    crash_point("after-revision");
+    deployed
 }
 
 /// Deploys an earlier version of a class again. Its component is held by the catalog's voters already, as those of all
@@ -82,11 +111,33 @@ pub(crate) async fn roll_back(
     let catalog = host.odgm.catalog();
     // this host's catalog may lag: what it does not know yet is for the catalog's leader to decide
     if let Ok(target) = catalog.rollback_target(&class, wish.to) {
-        let digest = Digest::from_bytes(&target.digest)?;
-        load(&host.odgm, &host.runtime, &host.supply, &digest).await.map_err(missing)?;
-        spread(host, &digest, deadline).await.map_err(|problem| problem.on("roll back", &class))?;
+        equip(host, &target, deadline).await.map_err(|problem| problem.on("roll back", &class))?;
     }
     catalog.rollback(&class, wish.to, now_ms()).await
+}
+
+/// Makes a class's canary the class. That it can be used was made sure when it was deployed, and is once more.
+///
+/// # Errors
+/// `not-found`, `conflict` when there is no canary; `unavailable`, `no-quorum`.
+pub(crate) async fn promote(
+    host: &Deployer,
+    wish: ClassAddress,
+    deadline: Instant,
+) -> Result<Deployed, Problem> {
+    let class = ClassName::parse(&wish.class)?;
+    let catalog = host.odgm.catalog();
+    if let Some(canary) = catalog.view().class(class.as_str()).and_then(|known| known.canary.as_ref()) {
+        equip(host, &canary.class, deadline).await.map_err(|problem| problem.on("promote", &class))?;
+    }
+    catalog.promote(&class, now_ms()).await
+}
+
+/// Sees that what is to serve all objects can be loaded here, and is held where the catalog is.
+async fn equip(host: &Deployer, target: &Class, deadline: Instant) -> Result<(), Problem> {
+    let digest = Digest::from_bytes(&target.digest)?;
+    load(&host.odgm, &host.runtime, &host.supply, &digest).await.map_err(missing)?;
+    spread(host, &digest, deadline).await
 }
 
 /// Returns once a majority of the catalog's voters hold the component durably: a revision that is committed never names
@@ -102,7 +153,8 @@ async fn spread(host: &Deployer, digest: &Digest, deadline: Instant) -> Result<(
             host.peers.call(*voter, Op::FetchComponent(FetchComponent { digest, from: me.0 }), deadline)
         })
         .collect();
-    let mut holding = usize::from(voters.contains(&me));
+    let here = host.runtime.components().hold(digest);
+    let mut holding = usize::from(here && voters.contains(&me));
     let mut why = String::new();
     while holding < majority(&voters) {
         match asked.next().await {

@@ -17,6 +17,7 @@ use crate::health;
 use crate::messages;
 use crate::serve::Server;
 use crate::supply::Supply;
+use crate::sweep;
 use crate::turn::Turns;
 use crate::warm;
 use crate::wasm::{Runtime, RuntimeConfig};
@@ -77,7 +78,7 @@ impl Host {
         let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
         let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes.clone(), host.tasks.clone()));
-        let deployer = Deployer { odgm: odgm.clone(), peers, runtime, supply };
+        let deployer = Deployer { odgm: odgm.clone(), peers, runtime: runtime.clone(), supply };
         let draining = host.draining.clone();
         let ending = host.ending.clone();
         let events = Events { odgm: odgm.clone(), classes: classes.clone(), ending };
@@ -92,6 +93,7 @@ impl Host {
         mesh.serve(Arc::new(server)).await?;
         host.spawn(publish(mesh.event_publisher().await?, odgm.clone()));
         host.spawn(warm::follow(odgm.clone(), classes));
+        host.spawn(sweep::follow(odgm.clone(), runtime));
         host.spawn(announce_catalog(mesh.clone(), odgm.clone()));
         host.spawn(announce_leaders(mesh, odgm));
         Ok(host)

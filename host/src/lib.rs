@@ -14,6 +14,7 @@ mod host;
 mod messages;
 mod serve;
 mod supply;
+mod sweep;
 mod turn;
 mod value;
 mod warm;

@@ -67,6 +67,10 @@ impl Server {
             }
             Op::Deploy(deploy) => Answer::Deployed(deploy::deploy(&self.deployer, deploy, deadline).await?),
             Op::RollBack(wish) => Answer::Deployed(deploy::roll_back(&self.deployer, wish, deadline).await?),
+            Op::DeployCanary(wish) => {
+                Answer::Deployed(deploy::deploy_canary(&self.deployer, wish, deadline).await?)
+            }
+            Op::Promote(wish) => Answer::Deployed(deploy::promote(&self.deployer, wish, deadline).await?),
             Op::RemoveClass(remove) => Answer::Removed(deploy::remove(&self.odgm, remove).await?),
             Op::ListVersions(address) => {
                 let items = self.odgm.catalog().versions(&ClassName::parse(&address.class)?)?;
@@ -192,7 +196,9 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::PutChunk(_) => ("upload", "a component".to_owned()),
         Op::ReadChunk(_) | Op::FetchComponent(_) => ("fetch", "a component".to_owned()),
         Op::Deploy(deploy) => ("deploy", deploy.class.clone()),
+        Op::DeployCanary(wish) => ("deploy", wish.deploy.class.clone()),
         Op::RollBack(wish) => ("roll back", wish.class.clone()),
+        Op::Promote(wish) => ("promote", wish.class.clone()),
         Op::RemoveClass(remove) => ("remove", remove.class.clone()),
         Op::ListVersions(address) => ("list versions of", address.class.clone()),
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),

@@ -72,7 +72,7 @@ impl Supply {
     /// # Errors
     /// `unavailable` when no host that is alive gives it, `overloaded`. Nothing has run.
     pub(crate) async fn fetch(&self, digest: Digest, from: Option<NodeId>) -> Result<(), Problem> {
-        if self.0.components.contains(&digest) {
+        if self.0.components.hold(&digest) {
             return Ok(());
         }
         let mut outcome = self.join(digest, from)?;

@@ -147,6 +147,20 @@ pub struct Class {
     /// When it was deployed, in milliseconds since the Unix epoch, by the clock of the host that deployed it.
     #[prost(uint64, tag = "10")]
     pub deployed_at_ms: u64,
+    /// Other code that serves some of its objects, at the same revision; see [`crate::canary`].
+    #[prost(message, optional, boxed, tag = "11")]
+    pub canary: Option<Box<Canary>>,
+}
+
+/// Other code of a class, which serves a share of its objects.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Canary {
+    /// How many of a hundred objects it serves: 1 to [`crate::canary::SHARE_MAX`].
+    #[prost(uint32, tag = "1")]
+    pub share: u32,
+    /// The class as those see it: number, name, grid and revision are the class's, the version is one of its own.
+    #[prost(message, required, tag = "2")]
+    pub class: Class,
 }
 
 /// What a manifest settles, with the defaults filled in.

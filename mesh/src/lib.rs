@@ -10,6 +10,7 @@
 //! waits for the same receiver, posts, requests or replies, leaves together in one frame.
 
 pub mod access;
+pub mod canary;
 pub mod catalog;
 pub mod clock;
 mod config;

@@ -1,5 +1,6 @@
 //! The catalog as the rest of the host uses it: a copy to read and follow, and commands that go through group 0.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ use crate::catalog::{CatalogReply, CatalogShared, CatalogState};
 use crate::poison::Poison;
 use crate::problem::{cut_off, not_decided, of_proposal};
 use crate::raft::{Command, Group, Reply};
-use crate::record::{CatalogChange, CatalogCommand, DeployRecord, RemoveRecord, RollbackRecord, StateChange};
+use crate::record::{
+    CanaryRecord, CatalogChange, CatalogCommand, DeployRecord, PromoteRecord, RemoveRecord, RollbackRecord,
+    StateChange,
+};
 use crate::types::NewRevision;
 
 /// How long a change may take, unless its caller says otherwise.
@@ -73,13 +77,24 @@ impl Catalog {
         self.shared.with(|state| state.refers_to(digest.as_bytes()))
     }
 
-    /// Deploys a class. The same component with the same settings and methods changes nothing.
+    /// The components of all deployments, as the local copy knows them.
+    pub fn components(&self) -> BTreeSet<bytes::Bytes> {
+        self.shared.with(CatalogState::components)
+    }
+
+    /// Milliseconds since the local copy surely held all that was acknowledged; none when it has not since the start.
+    pub fn stale_ms(&self) -> Option<u64> {
+        self.group.stale_ms()
+    }
+
+    /// Deploys a class, or a canary of one. The same component with the same settings and methods changes nothing.
     ///
     /// # Errors
-    /// `conflict` when it would move to another grid or break callers, `invalid` for a grid that cannot be; `not-leader`, `no-quorum`
-    /// or `unavailable` with what is known of the effect.
+    /// `conflict` when it would move to another grid or break callers, or when there is a canary; `invalid` for a grid or a share
+    /// that cannot be; `not-found` for a canary of no class; `not-leader`, `no-quorum` or `unavailable` with what is known of the
+    /// effect.
     pub async fn deploy(&self, revision: NewRevision) -> Result<Deployed, Problem> {
-        let command = CatalogCommand::Deploy(DeployRecord {
+        let deploy = DeployRecord {
             class: revision.class.as_str().to_owned(),
             digest: bytes::Bytes::copy_from_slice(revision.digest.as_bytes()),
             settings: revision.settings,
@@ -87,11 +102,26 @@ impl Catalog {
             generic: revision.generic,
             deployed_at_ms: revision.deployed_at_ms,
             keep_methods: !revision.force,
-        });
+        };
+        let command = match revision.canary {
+            None => CatalogCommand::Deploy(deploy),
+            Some(share) => CatalogCommand::Canary(CanaryRecord { deploy, share }),
+        };
         deployed(self.change(command).await.map_err(|problem| problem.on("deploy", &revision.class))?)
     }
 
-    /// What a rollback to version `to` would bring back, as this host knows the class; without `to`, to the one before.
+    /// Makes a class's canary the class.
+    ///
+    /// # Errors
+    /// `not-found`, `conflict` when it has none; `not-leader`, `no-quorum` or `unavailable` with what is known of the effect.
+    pub async fn promote(&self, class: &ClassName, at_ms: u64) -> Result<Deployed, Problem> {
+        let record = PromoteRecord { class: class.as_str().to_owned(), at_ms };
+        let changed = self.change(CatalogCommand::Promote(record)).await;
+        deployed(changed.map_err(|problem| problem.on("promote", class))?)
+    }
+
+    /// What a rollback to version `to` would bring back, as this host knows the class; without `to`, one to the
+    /// version before, or to the current one if that has a canary.
     ///
     /// # Errors
     /// `not-found` for a class or version that is not there, `conflict` when there is none before.
@@ -171,7 +201,7 @@ impl Catalog {
     /// It could not be given one in time; those that it has it keeps.
     pub(crate) async fn equip(&self, node: NodeId) -> Result<(), Problem> {
         let deadline = Instant::now() + Duration::from_millis(EQUIP_MS);
-        for digest in self.shared.with(CatalogState::components) {
+        for digest in self.components() {
             self.asker.supply(node, digest, deadline).await?;
         }
         Ok(())
@@ -326,6 +356,8 @@ fn is_repeatable(command: &CatalogCommand) -> bool {
         // a key that is revoked twice was there once
         CatalogCommand::Deploy(_)
         | CatalogCommand::Rollback(_)
+        | CatalogCommand::Canary(_)
+        | CatalogCommand::Promote(_)
         | CatalogCommand::Remove(_)
         | CatalogCommand::ChangeKey(_) => false,
     }

@@ -219,7 +219,7 @@ impl From<Commit> for CommitRecord {
 /// One change of the catalog.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct CatalogChange {
-    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8, 10")]
+    #[prost(oneof = "CatalogCommand", tags = "1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12")]
     pub(crate) command: Option<CatalogCommand>,
 }
 
@@ -264,6 +264,12 @@ pub(crate) enum CatalogCommand {
     /// Deploy again what a class was before.
     #[prost(message, tag = "10")]
     Rollback(RollbackRecord),
+    /// Give a class a canary, or change the one that it has.
+    #[prost(message, tag = "11")]
+    Canary(CanaryRecord),
+    /// Make a class's canary the class.
+    #[prost(message, tag = "12")]
+    Promote(PromoteRecord),
 }
 
 /// Changes a host's state.
@@ -321,6 +327,26 @@ pub(crate) struct DeployRecord {
     /// Refuse it when callers of the version before it would break. Older entries do not say, and were not refused.
     #[prost(bool, tag = "7")]
     pub(crate) keep_methods: bool,
+}
+
+/// Deploys a component for a share of a class's objects.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct CanaryRecord {
+    #[prost(message, required, tag = "1")]
+    pub(crate) deploy: DeployRecord,
+    /// In percent.
+    #[prost(uint32, tag = "2")]
+    pub(crate) share: u32,
+}
+
+/// Makes a class's canary the class.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PromoteRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) class: String,
+    /// The clock of the host that was asked, in milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "2")]
+    pub(crate) at_ms: u64,
 }
 
 /// Deploys an earlier version of a class again.

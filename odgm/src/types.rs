@@ -158,6 +158,8 @@ pub struct NewRevision {
     pub deployed_at_ms: u64,
     /// Deploy it even if callers of the version before it would break.
     pub force: bool,
+    /// Deploy it for so many of a hundred objects, as the class's canary; none: as the class.
+    pub canary: Option<u32>,
 }
 
 /// What the log has done since it was opened.

@@ -6,6 +6,7 @@
 
 mod access;
 mod asynchronous;
+mod canary;
 mod catalog_leader;
 mod events;
 mod events_many;

@@ -8,6 +8,8 @@ mod apart;
 mod arguments;
 mod asynchronous;
 mod asynchronous_kept;
+mod canary;
+mod canary_life;
 mod cargo_component;
 mod classes;
 mod cli;

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
+use oprc_mesh::canary::Served;
+use oprc_mesh::catalog;
 use serde_json::{Value, json};
 
 use crate::{Call, Http, Ingress, Reply};
@@ -49,6 +51,37 @@ impl Class {
     #[must_use]
     pub async fn roll_back(&self, to: Option<u64>) -> Reply {
         self.http.post(format!("{}/rollback", self.path())).json(&json!({ "to": to })).send().await
+    }
+
+    /// Deploys a canary for `share` percent of the objects whatever breaks, and gives the answer.
+    #[must_use]
+    pub async fn canary(&self, component: Bytes, manifest: &str, share: u32) -> Reply {
+        let path = format!("{}?canary={share}&force=true", self.path());
+        self.put(&path, component, Some(&self.manifest(manifest))).send().await
+    }
+
+    /// The same, unless callers would break.
+    #[must_use]
+    pub async fn canary_carefully(&self, component: Bytes, manifest: &str, share: u32) -> Reply {
+        let path = format!("{}?canary={share}", self.path());
+        self.put(&path, component, Some(&self.manifest(manifest))).send().await
+    }
+
+    /// Makes the canary the class, and gives the answer.
+    #[must_use]
+    pub async fn promote(&self) -> Reply {
+        self.http.post(format!("{}/promote", self.path())).send().await
+    }
+
+    /// Whether a canary of `share` percent serves the object.
+    ///
+    /// # Panics
+    /// When that is no id.
+    pub fn is_canary(&self, id: &str, share: u32) -> bool {
+        let stable = catalog::Class { name: self.name.clone(), ..catalog::Class::default() };
+        let canary = catalog::Canary { share, class: catalog::Class { version: 1, ..stable.clone() } };
+        let class = catalog::Class { canary: Some(Box::new(canary)), ..stable };
+        class.serving(Served::Object(&id.parse().expect("an id"))).version == 1
     }
 
     fn manifest(&self, rest: &str) -> String {

@@ -9,7 +9,8 @@ use reqwest::header::CONTENT_TYPE;
 use crate::args::{BenchArgs, ClientArgs, Workload};
 use crate::bench::load::Target;
 use crate::client::{Client, JSON, OCTETS, credentials};
-use crate::commands::{deploy, input};
+use crate::commands::deploy::{self, Manner};
+use crate::commands::input;
 use crate::failure::Failure;
 
 const COUNTER_MANIFEST: &str = "[class]\nreadonly = [\"value\"]\n";
@@ -33,7 +34,8 @@ pub(super) async fn deploy(args: &BenchArgs) -> Result<(), Failure> {
     ];
     for (file, class, manifest) in guests {
         let component = input::file(&folder.join(file))?;
-        deploy::deploy(&client, class, component, manifest.map(str::to_owned), true).await?;
+        let manner = Manner { force: true, canary: None };
+        deploy::deploy(&client, class, component, manifest.map(str::to_owned), manner).await?;
     }
     Ok(())
 }

@@ -21,6 +21,17 @@ struct Entry {
     version: u64,
     digest: String,
     deployed_at_ms: u64,
+    canary: Option<Canary>,
+}
+
+/// Other code that serves a share of a class's objects.
+#[derive(Debug, Deserialize)]
+struct Canary {
+    version: u64,
+    digest: String,
+    /// In percent.
+    share: u32,
+    deployed_at_ms: u64,
 }
 
 /// A class in full; what only programs need stays in the document.
@@ -67,13 +78,34 @@ impl Methods {
     }
 }
 
+impl Entry {
+    /// As lines of a table: the class, and its canary below it.
+    fn rows(self) -> impl Iterator<Item = [String; 4]> {
+        let short = |digest: String| digest.chars().take(DIGEST_DIGITS).collect();
+        let canary = self.canary.map(|canary| {
+            let version = format!("{} (canary {}%)", canary.version, canary.share);
+            [self.name.clone(), version, short(canary.digest), age(canary.deployed_at_ms)]
+        });
+        let itself = [self.name, self.version.to_string(), short(self.digest), age(self.deployed_at_ms)];
+        std::iter::once(itself).chain(canary)
+    }
+}
+
 impl Description {
     fn text(&self) -> String {
-        let Entry { name, version, digest, deployed_at_ms } = &self.entry;
+        let Entry { name, version, digest, deployed_at_ms, canary } = &self.entry;
+        let canary = canary.as_ref().map(|canary| {
+            let Canary { version, digest, share, deployed_at_ms } = canary;
+            format!(
+                "canary     version {version} for {share}%, deployed {} ago: {digest}\n",
+                age(*deployed_at_ms)
+            )
+        });
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
         format!(
-            "{name} version {version}, deployed {} ago\ncomponent  {digest}\ngrid       {}\nlimits     {}\n\n{}",
+            "{name} version {version}, deployed {} ago\ncomponent  {digest}\n{}grid       {}\nlimits     {}\n\n{}",
             age(*deployed_at_ms),
+            canary.unwrap_or_default(),
             self.grid,
             limits.join(", "),
             self.methods.table()
@@ -127,9 +159,7 @@ fn show(client: &Client, format: Format, page: &Page) -> Result<(), Failure> {
     }
     let mut rows = Vec::new();
     for item in &page.items {
-        let Entry { name, version, digest, deployed_at_ms } = client.understand(item.get().as_bytes())?;
-        let digest = digest.chars().take(DIGEST_DIGITS).collect();
-        rows.push([name, version.to_string(), digest, age(deployed_at_ms)]);
+        rows.extend(client.understand::<Entry>(item.get().as_bytes())?.rows());
     }
     output::line(&output::table(["class", "version", "component", "age"], rows))
 }
@@ -166,6 +196,28 @@ mod tests {
         let methods =
             "\n\nmethod\nincrement: func(by: u64) -> u64\nvalue: func() -> u64             read-only";
         assert!(text.ends_with(methods), "{text}");
+    }
+
+    #[test]
+    fn a_canary_is_told_with_its_class() {
+        let mut entry =
+            json!({ "class": "Counter", "version": 3, "digest": "ba7816bf8f01cfea", "deployed_at_ms": 0 });
+        let rows = |entry: &serde_json::Value| -> Vec<_> {
+            serde_json::from_value::<Entry>(entry.clone())
+                .unwrap()
+                .rows()
+                .map(|row| row[..3].join(" "))
+                .collect()
+        };
+        assert_eq!(rows(&entry), ["Counter 3 ba7816bf8f01"]);
+        entry["canary"] =
+            json!({ "version": 4, "digest": "cafe00000000beef", "share": 10, "deployed_at_ms": 0 });
+        assert_eq!(rows(&entry), ["Counter 3 ba7816bf8f01", "Counter 4 (canary 10%) cafe00000000"]);
+        let more = json!({ "grid": "default", "limits": {}, "methods": [] });
+        entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let text = serde_json::from_value::<Description>(entry).unwrap().text();
+        assert!(text.contains("\ncanary     version 4 for 10%, deployed "), "{text}");
+        assert!(text.contains(" ago: cafe00000000beef\ngrid       default\n"), "{text}");
     }
 
     #[test]

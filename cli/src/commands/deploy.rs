@@ -32,6 +32,8 @@ struct Plan {
 #[derive(Debug, Deserialize)]
 struct Deployed {
     version: u64,
+    /// It is the class's canary, for so many percent of the objects.
+    canary: Option<u32>,
     #[serde(flatten)]
     methods: Methods,
 }
@@ -43,20 +45,32 @@ pub(crate) async fn run(args: DeployArgs) -> Result<(), Failure> {
     let component = input::file(&plan.component)?;
     check_size(&component)?;
     let client = Client::new(&args.client)?;
-    let answer = deploy(&client, &plan.class, component, plan.manifest, args.force).await?;
+    let manner = Manner { force: args.force, canary: args.canary };
+    let answer = deploy(&client, &plan.class, component, plan.manifest, manner).await?;
     if args.client.output == Format::Json {
         return output::json_text(&answer.body);
     }
     let deployed: Deployed = client.understand(&answer.body)?;
     let unchanged = if answer.status == StatusCode::OK { ", unchanged" } else { "" };
+    let canary = deployed.canary.map(|share| format!(" as a canary for {share}% of its objects"));
     let with = manifest_path.map(|path| format!(" with {}", path.display())).unwrap_or_default();
     output::line(&format!(
-        "deployed {} version {}{unchanged} from {}{with}\n\n{}",
+        "deployed {} version {}{}{unchanged} from {}{with}\n\n{}",
         plan.class,
         deployed.version,
+        canary.unwrap_or_default(),
         plan.component.display(),
         deployed.methods.table()
     ))
+}
+
+/// How a deployment is to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Whatever breaks.
+    pub(crate) force: bool,
+    /// As a canary, for so many percent of the objects.
+    pub(crate) canary: Option<u32>,
 }
 
 /// Uploads a component. The bar on the terminal reaches its end when the last byte is sent; then the server compiles.
@@ -65,12 +79,14 @@ pub(crate) async fn deploy(
     class: &ClassName,
     component: Bytes,
     manifest: Option<String>,
-    force: bool,
+    manner: Manner,
 ) -> Result<Answer, Failure> {
     let progress = output::byte_progress(&format!("uploading {class}"));
     let upload = Upload::new(component, manifest, progress.clone());
-    let force: &[_] = if force { &[("force", "true")] } else { &[] };
-    let answer = client.upload(&["classes", class.as_str()], force, upload).await;
+    let share = manner.canary.map(|share| share.to_string());
+    let force = manner.force.then_some(("force", "true"));
+    let query: Vec<_> = force.into_iter().chain(share.as_deref().map(|share| ("canary", share))).collect();
+    let answer = client.upload(&["classes", class.as_str()], &query, upload).await;
     progress.finish_and_clear();
     answer
 }

@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod ls;
 pub(crate) mod new;
 pub(crate) mod node;
+pub(crate) mod promote;
 pub(crate) mod rm;
 pub(crate) mod rollback;
 pub(crate) mod set;

@@ -15,6 +15,8 @@ use crate::output;
 struct RolledBack {
     class: String,
     version: u64,
+    /// The version of the canary that ended.
+    ended_canary: Option<u64>,
     #[serde(flatten)]
     methods: Methods,
 }
@@ -26,10 +28,14 @@ pub(crate) async fn run(args: RollbackArgs) -> Result<(), Failure> {
     if args.client.output == Format::Json {
         return output::json_text(&answer.body);
     }
-    let RolledBack { class, version, methods } = client.understand(&answer.body)?;
+    let RolledBack { class, version, ended_canary, methods } = client.understand(&answer.body)?;
     let target = args.to.map_or_else(|| "the version before".to_owned(), |to| format!("version {to}"));
     let done = if answer.status == StatusCode::OK {
         format!("{class} version {version} is {target} already, unchanged")
+    } else if let Some(ended) = ended_canary {
+        format!(
+            "ended the canary of {class}, which was version {ended}: version {version} serves all objects"
+        )
     } else {
         format!("rolled {class} back to {target}, which is version {version} now")
     };

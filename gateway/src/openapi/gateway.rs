@@ -41,7 +41,8 @@ pub(super) const CALL: &[Code] = &[
 /// Headers of every answer to a call or a change.
 const NAMED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed"];
 /// Headers of the result of a call.
-const CALLED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Version", "Oprc-Stale-Ms"];
+const CALLED: &[&str] =
+    &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Version", "Oprc-Class-Version", "Oprc-Stale-Ms"];
 /// And of one that failed.
 const NAMED_IF: &[&str] = &["Oprc-Invocation-Id-if-named", "Idempotency-Replayed"];
 /// Headers with which a call is made.
@@ -297,14 +298,15 @@ fn deploy() -> Operation {
     Operation::new(Put, CLASS, "deployClass", "Deploy a class")
         .tag("classes")
         .note("The component is the body, with what a manifest says in the query; or it is a part beside the manifest, \
-             and the query empty.")
-        .takes(&["manifest", "readonly", "grid", "partitions", "replicas", "force"])
+             and the query says no more than how. With `canary` it serves a share of the class's objects, until it is promoted, or \
+             ended by a rollback; meanwhile a deployment without `canary` is refused.")
+        .takes(&["manifest", "readonly", "grid", "partitions", "replicas", "force", "canary"])
         .takes(&settings)
         .takes(TIMEOUT)
         .body(true, &upload)
         .gives(200, "Nothing changed.", in_json(&schema("Deployed")), &[])
         .gives(201, "It is deployed.", in_json(&schema("Deployed")), &[])
-        .fails(&[ANY, ASKED, &[Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent]])
+        .fails(&[ANY, ASKED, &[Code::NotFound, Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent]])
         .refuses(415, Code::Invalid)
 }
 
@@ -332,13 +334,27 @@ fn classes() -> Vec<Operation> {
             Post,
             "/api/v1/classes/{class}/rollback",
             "rollBackClass",
-            "Deploy an earlier version of a class again",
+            "Deploy an earlier version of a class again; while it has a canary, end that",
         )
         .tag("classes")
         .takes(TIMEOUT)
         .body(false, &in_json(&schema("RollbackWish")))
         .gives(200, "Nothing changed.", in_json(&schema("Deployed")), &[])
         .gives(201, "It is deployed, as a new version.", in_json(&schema("Deployed")), &[])
+        .fails(&[
+            ANY,
+            ASKED,
+            &[Code::NotFound, Code::Conflict, Code::PayloadTooLarge, Code::InvalidComponent],
+        ]),
+        Operation::new(
+            Post,
+            "/api/v1/classes/{class}/promote",
+            "promoteCanary",
+            "Make the canary of a class the class",
+        )
+        .tag("classes")
+        .takes(TIMEOUT)
+        .gives(201, "It is the class now.", in_json(&schema("Deployed")), &[])
         .fails(&[
             ANY,
             ASKED,

@@ -1,5 +1,6 @@
 //! Parameters in paths, queries and headers, and headers of responses.
 
+use oprc_mesh::canary::SHARE_MAX;
 use oprc_mesh::id::{FIELD_KEY_PATTERN, NAME_PATTERN, OBJECT_ID_PATTERN};
 use oprc_mesh::limits::{
     DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, FIELD_KEY_BYTES_MAX, GRID_PARTITIONS_MAX, INVOCATION_WAIT_MS_MAX,
@@ -115,6 +116,12 @@ fn of_classes() -> Vec<Parameter> {
             "query",
             json!({ "type": "boolean", "default": false }),
             "Even if it takes a method from its callers, or changes one.",
+        ),
+        (
+            "canary",
+            "query",
+            json!({ "type": "integer", "minimum": 1, "maximum": SHARE_MAX }),
+            "For so many of a hundred objects only: as the class's canary.",
         ),
         ("purge", "query", json!({ "type": "boolean", "default": false }), "The class's objects go with it."),
         (
@@ -266,6 +273,12 @@ pub(super) fn response_headers() -> Map<String, Value> {
             "The call had taken effect before, and this is what it came to then.",
         ),
         ("Oprc-Version", false, number(), "The object's version after the call; 0 when it does not exist."),
+        (
+            "Oprc-Class-Version",
+            false,
+            number(),
+            "The version of the class whose code ran: that of its canary, if the canary serves the object.",
+        ),
         (
             "Oprc-Stale-Ms",
             false,

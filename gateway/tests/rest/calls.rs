@@ -16,6 +16,7 @@ async fn payload_bytes_pass_through_untouched() {
     assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
     assert_eq!(response.headers()[CONTENT_LENGTH], odd.len().to_string());
     assert_eq!(response.headers()["oprc-version"], "7");
+    assert_eq!(response.headers()["oprc-class-version"], "3");
     let id = response.headers()["oprc-invocation-id"].to_str().unwrap().to_owned();
     assert_eq!(response.text().await.unwrap(), odd);
     let invoke = &server.fake.invocations()[0];

@@ -1,5 +1,6 @@
 //! Classes as they are deployed.
 
+use oprc_mesh::canary::Served;
 use oprc_mesh::id::Digest;
 use reqwest::Method;
 use serde_json::json as value;
@@ -82,6 +83,47 @@ async fn a_rollback_names_a_version_or_takes_the_one_before() {
     problem(server.post("/classes/Nobody/rollback", ""), 404, "not-found").await;
     problem(server.post("/classes/Counter/rollback", "{\"version\": 3}"), 400, "invalid").await;
     problem(server.post("/classes/Counter/rollback?to=3", ""), 400, "invalid").await;
+}
+
+#[tokio::test]
+async fn a_canary_is_deployed_shown_and_promoted() {
+    let server = start().await;
+    let put = |query: &str, component: &'static [u8]| {
+        let request = server.request(Method::PUT, &format!("/classes/Counter{query}"));
+        request.header("content-type", "application/wasm").body(component)
+    };
+    for query in ["?canary=0", "?canary=100", "?canary=ten", "?canary=1&canary=2"] {
+        problem(put(query, b"two"), 400, "invalid").await;
+    }
+    problem(server.post("/classes/Counter/promote", ""), 409, "conflict").await;
+    let digest = Digest::of(b"two").to_string();
+    let answer = json(put("?canary=10&readonly=increment", b"two"), 201).await;
+    assert_eq!(
+        (&answer["version"], &answer["canary"], &answer["digest"]),
+        (&2.into(), &10.into(), &digest.clone().into())
+    );
+    let class = json(server.get("/classes/Counter"), 200).await;
+    assert_eq!((&class["version"], &class["canary"]["share"]), (&1.into(), &10.into()));
+    assert_eq!((&class["canary"]["version"], &class["canary"]["digest"]), (&2.into(), &digest.into()));
+    let listed = json(server.get("/classes?prefix=Counter"), 200).await;
+    assert_eq!(listed["items"][0]["canary"], class["canary"]);
+    // what the gateway expects of a method is what serves the object has settled
+    let view = server.fake.view();
+    for n in 0..40 {
+        let id = format!("o{n}");
+        let call = server.post(&format!("/classes/Counter/objects/{id}/invoke/increment"), "{}");
+        let _ = call.send().await.unwrap();
+        let invoke = server.fake.invocations().pop().unwrap();
+        let object = id.parse().unwrap();
+        let canary = view.class("Counter").unwrap().serving(Served::Object(&object)).version == 2;
+        assert_eq!(invoke.readonly, Some(canary), "{id}");
+    }
+    let promoted = json(server.post("/classes/Counter/promote", ""), 201).await;
+    assert_eq!((&promoted["version"], promoted.get("canary")), (&2.into(), None));
+    let class = json(server.get("/classes/Counter"), 200).await;
+    assert_eq!((&class["version"], class.get("canary")), (&2.into(), None));
+    problem(server.post("/classes/Nobody/promote", ""), 404, "not-found").await;
+    problem(server.post("/classes/Counter/promote?to=1", ""), 400, "invalid").await;
 }
 
 #[tokio::test]

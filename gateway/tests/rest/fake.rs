@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use oprc_mesh::catalog::{CatalogView, Class, Grid, Method, Node, Param, PartitionInfo};
+use oprc_mesh::catalog::{Canary, CatalogView, Class, Grid, Method, Node, Param, PartitionInfo};
 use oprc_mesh::id::{Digest, NodeId, slot};
 use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
-    Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, Deployed, Emitted,
-    Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked, ListFields,
-    ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents,
-    ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
+    Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, DeployCanary,
+    Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked,
+    ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk,
+    ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -106,6 +106,40 @@ impl Fake {
         self.failing.lock().unwrap().extend(problems);
     }
 
+    /// Changes a class of the catalog, and gives it as it is then.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Class)) -> Result<Class, Problem> {
+        let changed = {
+            let mut view = self.view.lock().unwrap();
+            view.revision += 1;
+            let class = view.classes.iter_mut().find(|class| class.name == name);
+            let class = class.ok_or_else(|| Problem::new(Code::NotFound, "no such class"))?;
+            change(class);
+            class.clone()
+        };
+        self.announce();
+        Ok(changed)
+    }
+
+    fn put_canary(&self, wish: &DeployCanary) -> Result<Deployed, Problem> {
+        let share = wish.share;
+        let class = self.change(&wish.deploy.class, |class| {
+            let (version, digest) = (class.version + 1, wish.deploy.digest.clone());
+            let settings = wish.deploy.settings.clone();
+            let variant = Class { version, digest, settings, canary: None, ..class.clone() };
+            class.canary = Some(Box::new(Canary { share, class: variant }));
+        })?;
+        let (class, revision) = (class.canary.unwrap().class, self.view().revision);
+        Ok(Deployed { class, revision, canary: share, ..Deployed::default() })
+    }
+
+    fn promote(&self, name: &str) -> Result<Deployed, Problem> {
+        if self.view().class(name).is_some_and(|class| class.canary.is_none()) {
+            return Err(Problem::new(Code::Conflict, "no canary"));
+        }
+        let class = self.change(name, |class| *class = class.canary.take().unwrap().class)?;
+        Ok(Deployed { class, revision: self.view().revision, ..Deployed::default() })
+    }
+
     /// Deploys an earlier version again.
     fn roll_back(&self, wish: &RollBack) -> Result<Deployed, Problem> {
         let absent = || Problem::new(Code::NotFound, "no such version");
@@ -132,7 +166,8 @@ impl Fake {
             && class.digest == digest.as_bytes()[..]
             && class.settings == settings
         {
-            return Deployed { class: class.clone(), unchanged: true, revision: view.revision };
+            let class = class.clone();
+            return Deployed { class, unchanged: true, revision: view.revision, ..Deployed::default() };
         }
         view.revision += 1;
         let by = Param { name: "by".into(), ty: "u64".into() };
@@ -150,12 +185,13 @@ impl Fake {
             ],
             generic: false,
             deployed_at_ms: 1_700_000_000_000,
+            canary: None,
         };
         view.classes.retain(|class| class.name != name);
         view.classes.push(class.clone());
         view.classes.sort_by(|a, b| a.name.cmp(&b.name));
         self.history.lock().unwrap().push(class.clone());
-        Deployed { class, unchanged: false, revision: view.revision }
+        Deployed { class, revision: view.revision, ..Deployed::default() }
     }
 
     pub(crate) fn put_object(&self, class: &str, id: &str, fields: &[(&str, &[u8])]) {
@@ -176,6 +212,7 @@ impl Fake {
             Invoked { payload: Some(invoke.payload.clone()), form: invoke.accept, ..Invoked::default() };
         invoked.stale_ms = stale(invoke.consistency());
         invoked.version = invoke.object.as_ref().map(|_| 7);
+        invoked.class_version = Some(3);
         match invoke.method.as_str() {
             "echo" => {}
             "reset" => invoked.payload = None,
@@ -352,6 +389,8 @@ impl Fake {
                 self.announce();
                 Answer::Deployed(deployed)
             }
+            Op::DeployCanary(wish) => Answer::Deployed(self.put_canary(&wish)?),
+            Op::Promote(wish) => Answer::Deployed(self.promote(&wish.class)?),
             Op::RollBack(wish) => Answer::Deployed(self.roll_back(&wish)?),
             Op::RemoveClass(remove) => {
                 let revision = {

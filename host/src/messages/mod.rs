@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::window::Window;
-use crate::turn::{Came, Turns, judge};
+use crate::turn::{Came, Turns, judge, settings_for};
 
 /// Messages of one partition that run at once.
 const WINDOW: usize = 64;
@@ -138,7 +138,7 @@ impl Executor {
             return Ok(None);
         }
         let view = self.turns.view();
-        let settings = view.class(&inbound.message.class).map(|class| &class.settings);
+        let settings = settings_for(&view, &inbound.message);
         let judged =
             judge(&problem, inbound.key, inbound.attempts, settings.unwrap_or(&ClassSettings::default()));
         judged.map(Some).ok_or(problem)

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use oprc_mesh::canary::Served;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Invoke, Invoked};
 use oprc_odgm::{Asked, Inbound, Message};
 use tokio::time::Instant;
 
-use super::deliver::{Came, DELIVERY_MAX};
+use super::deliver::{Came, DELIVERY_MAX, receiver};
 use super::effects::{Origin, try_of};
 use super::once::{CallId, told_of};
 use super::run::Turns;
@@ -23,9 +24,9 @@ impl Turns {
     pub(super) async fn answer(&self, group: u64, inbound: &Inbound, asked: &Asked) -> Result<Came, Problem> {
         let message = &inbound.message;
         let class = ClassName::parse(&message.class)?;
-        let object = Some(&message.object).filter(|object| !object.is_empty());
-        let object = object.map(|object| ObjectId::parse(object)).transpose()?;
-        let loaded = self.classes.resolve(&class).await?;
+        let object = receiver(message)?;
+        let served = Served::of(object.as_ref(), &asked.invocation);
+        let loaded = self.classes.resolve(&class, served).await?;
         let view = self.view();
         let home = view.locate_call(&loaded.class, &class, object.as_ref(), &asked.invocation);
         if let Some(elsewhere) = home.map(|info| info.group).filter(|home| *home != group) {
@@ -61,7 +62,7 @@ impl Turns {
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
         let method = MethodName::parse(&invoke.method)?;
-        let loaded = self.classes.resolve(class).await?;
+        let loaded = self.classes.resolve(class, Served::of(object, &invoke.invocation)).await?;
         let revived = inbound.message.revived;
         let tried = try_of(revived, inbound.attempts);
         let running = || self.standing.run(call_key(&inbound.message).unwrap_or_default());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oprc_mesh::canary::Served;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::{ASYNC_BYTES_MAX, ASYNC_CALLS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -44,7 +45,8 @@ impl Turns {
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
         self.classes.catch_up(&class, invoke.revision, deadline).await?;
-        let loaded = self.classes.resolve(&class).await?;
+        let served = Served::of(object.as_ref(), &invoke.invocation);
+        let loaded = self.classes.resolve(&class, served).await?;
         callable(&loaded, &method, &invoke)?;
         let id = CallId::of_call(&invoke, deadline)
             .ok_or_else(|| Problem::new(Code::Invalid, "an asynchronous call needs an id"))?;

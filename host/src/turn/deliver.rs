@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use oprc_mesh::catalog::ClassSettings;
+use oprc_mesh::canary::Served;
+use oprc_mesh::catalog::{CatalogView, ClassSettings};
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
@@ -51,7 +52,9 @@ impl Turns {
         }
         let class = ClassName::parse(&message.class)?;
         let method = MethodName::parse(&message.method)?;
-        let loaded = self.classes.resolve(&class).await?;
+        let object = receiver(message)?;
+        let invocation = invocation(message);
+        let loaded = self.classes.resolve(&class, Served::of(object.as_ref(), &invocation)).await?;
         let depth_max = loaded.class.settings.limits.call_depth;
         if u64::from(message.depth) > depth_max {
             return Ok(Came::Refused(too_deep(message.depth, depth_max)));
@@ -59,15 +62,15 @@ impl Turns {
         let deadline = Instant::now() + DELIVERY_MAX;
         let invoke = Invoke {
             class: message.class.clone(),
-            object: Some(message.object.clone()).filter(|object| !object.is_empty()),
+            object: object.as_ref().map(|object| object.as_str().to_owned()),
             method: message.method.clone(),
             payload: message.payload.clone(),
             form: message.form,
             accept: Form::Json as i32,
-            invocation: named(message),
+            invocation,
             ..Invoke::default()
         };
-        let Some(object) = invoke.object.as_deref().map(ObjectId::parse).transpose()? else {
+        let Some(object) = object else {
             self.function(&class, &method, &invoke, deadline, Some(u64::from(inbound.attempts))).await?;
             return Ok(Came::Ran);
         };
@@ -90,13 +93,28 @@ impl Turns {
     }
 }
 
-/// The id of the call that a message is run as: another one when it was a dead letter meanwhile, so that what it called then
-/// does not answer for good.
-fn named(message: &Message) -> String {
-    match message.revived {
-        0 => message.id.clone(),
-        revived => format!("{}+{revived}", message.id),
+/// The object that a message is for; none for a function.
+pub(super) fn receiver(message: &Message) -> Result<Option<ObjectId>, Problem> {
+    let object = Some(&message.object).filter(|object| !object.is_empty());
+    Ok(object.map(|object| ObjectId::parse(object)).transpose()?)
+}
+
+/// The id of the call that a message is run as: its own for an asynchronous call; else another one when it was a dead letter
+/// meanwhile, so that what it called then does not answer for good.
+fn invocation(message: &Message) -> String {
+    match (&message.asked, message.revived) {
+        (Some(asked), _) => asked.invocation.clone(),
+        (None, 0) => message.id.clone(),
+        (None, revived) => format!("{}+{revived}", message.id),
     }
+}
+
+/// What is settled for the receiver of a message; none when there is no such class.
+pub(crate) fn settings_for<'v>(view: &'v CatalogView, message: &Message) -> Option<&'v ClassSettings> {
+    let object = receiver(message).ok()?;
+    let invocation = invocation(message);
+    let served = Served::of(object.as_ref(), &invocation);
+    Some(&view.class(&message.class)?.serving(served).settings)
 }
 
 /// What becomes of a message whose run failed; none when the failure is not its own and it is simply tried again.

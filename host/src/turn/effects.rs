@@ -1,6 +1,7 @@
 //! What a run of a turn comes to: the object's change, the messages that it and the triggers send, and what becomes of the
 //! message that it was run for. All of it is one commit.
 
+use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::{Class, TriggerEvent};
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::outcome::{Effect, Problem};
@@ -157,7 +158,7 @@ pub(super) fn of_write(
     change: Change,
     writes: &[FieldWrite],
 ) -> Result<Post, Problem> {
-    let class = crate::classes::find(&home.view, name)?;
+    let class = crate::classes::find(&home.view, name)?.serving(Served::Object(&before.object));
     let events = of_fields(class, before, change, writes)?;
     let version = version_after(before.head.map_or(0, |head| head.tag.version), change);
     let sender = Sender { class: name, object: &before.object, group: home.partition.group() };

@@ -27,6 +27,6 @@ mod tests;
 mod triggers;
 mod write;
 
-pub(crate) use deliver::{Came, judge};
+pub(crate) use deliver::{Came, judge, settings_for};
 pub(crate) use read::Wish;
 pub(crate) use run::Turns;

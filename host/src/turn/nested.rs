@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::NESTED_RESULT_BYTES_MAX;
@@ -59,7 +60,8 @@ impl Caller<'_> {
         let Some(class) = view.class(callee.class.as_str()) else {
             return Ok(Err(no_class(&callee.class)));
         };
-        let readonly = callee.object.is_some() && is_readonly(class, &callee.method);
+        let serving = callee.object.as_ref().map(|object| class.serving(Served::Object(object)));
+        let readonly = serving.is_some_and(|serving| is_readonly(serving, &callee.method));
         if self.reads_only && !readonly {
             return Err(writes(&callee));
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use oprc_mesh::Mesh;
+use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -129,7 +130,7 @@ impl Turns {
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
         // A deploy may change what the method is; whoever holds the other opinion is told before anything runs.
-        let readonly = self.classes.resolve(class).await?.is_readonly(method);
+        let readonly = self.classes.resolve(class, Served::Object(object)).await?.is_readonly(method);
         if invoke.readonly.is_some_and(|expected| expected != readonly) {
             return Err(changed());
         }
@@ -173,7 +174,7 @@ impl Turns {
         for _ in 0..RUNS_MAX {
             place.take_turn().await;
             let ahead = home.while_serving(place.chain().ready()).await?;
-            let loaded = self.classes.resolve(class).await?;
+            let loaded = self.classes.resolve(class, Served::Object(object)).await?;
             if loaded.is_readonly(method) {
                 return Err(changed());
             }
@@ -236,7 +237,7 @@ impl Turns {
             Ok(work) => (work, outcome),
             Err(problem) => (None, Err(problem)),
         };
-        let outcome = outcome.map(|output| invoked(output, Some(base.version)));
+        let outcome = outcome.map(|output| invoked(class, output, Some(base.version)));
         let Some(work) = work.or_else(|| to_keep(id, calls, &outcome)) else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
             // that was read is one committed state of this term.
@@ -272,7 +273,7 @@ impl Turns {
         invoke: &Invoke,
         deadline: Instant,
     ) -> Result<Invoked, Problem> {
-        let class = self.classes.resolve(class).await?;
+        let class = self.classes.resolve(class, Served::Object(object)).await?;
         if !class.is_readonly(method) {
             return Err(changed());
         }
@@ -283,7 +284,7 @@ impl Turns {
         let bound = bound(&class, &home, object, (reader, head, None));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadOnly, home.limits);
         let (outcome, access) = class.module.call(call(&class, method, invoke, deadline, None), access).await;
-        Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
+        Ok(Invoked { stale_ms, ..invoked(&class, outcome?, Some(access.base().version)) })
     }
 
     /// A function: no object, no commit.
@@ -295,17 +296,17 @@ impl Turns {
         deadline: Instant,
         tried: Option<u64>,
     ) -> Result<Invoked, Problem> {
-        let class = self.classes.resolve(class).await?;
+        let class = self.classes.resolve(class, Served::Call(&invoke.invocation)).await?;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
         let (outcome, access) =
             class.module.call(call(&class, method, invoke, deadline, tried), access).await;
-        Ok(invoked(nested::outcome(invoke, access.calls(), outcome)?, None))
+        Ok(invoked(&class, nested::outcome(invoke, access.calls(), outcome)?, None))
     }
 
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
     pub(super) fn home(&self, name: &ClassName, object: &ObjectId) -> Result<Home, Problem> {
         let view = self.odgm.catalog().view();
-        self.place_in(&view, find(&view, name)?, name, object)
+        self.place_in(&view, find(&view, name)?.serving(Served::Object(object)), name, object)
     }
 
     /// Where `object` of `class` lives now, if this host holds it.
@@ -382,8 +383,9 @@ fn call(
     }
 }
 
-fn invoked(output: Output, version: Option<u64>) -> Invoked {
-    let mut invoked = Invoked { payload: output.payload, version, ..Invoked::default() };
+fn invoked(class: &LoadedClass, output: Output, version: Option<u64>) -> Invoked {
+    let class_version = Some(class.class.version);
+    let mut invoked = Invoked { payload: output.payload, version, class_version, ..Invoked::default() };
     invoked.set_form(output.form);
     invoked
 }

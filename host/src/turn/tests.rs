@@ -109,6 +109,7 @@ async fn deploy(odgm: &Odgm, digest: Digest) -> u64 {
         generic: false,
         deployed_at_ms: 0,
         force: false,
+        canary: None,
     };
     odgm.catalog().deploy(revision).await.unwrap().class.revision
 }

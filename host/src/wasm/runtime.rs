@@ -1,7 +1,9 @@
 //! The process's part: the engine, what is imported from it, the stores on disk, and the cache of modules.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use oprc_mesh::id::Digest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
@@ -134,6 +136,21 @@ impl Runtime {
         done.map_err(|error| internal(&format!("loading a component failed: {error}")))?
     }
 
+    /// Forgets the components that nothing has needed for long; see [`Components::sweep`].
+    pub(crate) async fn sweep(&self, needed: BTreeSet<Digest>, as_of: Instant) -> Vec<Digest> {
+        let shared = Arc::clone(&self.0);
+        let sweep = move || {
+            let gone = shared.components.sweep(&needed, Instant::now(), as_of);
+            gone.iter().for_each(|digest| shared.aot.remove(digest));
+            gone
+        };
+        let gone = tokio::task::spawn_blocking(sweep).await.unwrap_or_default(); // it goes on another time
+        for digest in &gone {
+            self.0.modules.remove(digest);
+        }
+        gone
+    }
+
     /// Forgets a component that nothing refers to: its bytes and its compiled code.
     pub(crate) async fn discard(&self, digest: Digest) {
         self.0.modules.remove(&digest);
@@ -168,7 +185,7 @@ impl Shared {
     fn compile(&self, digest: &Digest, engine: &Engine) -> Result<Component, Problem> {
         let bytes = self.components.read(digest)?;
         check_header(&bytes)?;
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let code = engine.precompile_component(&bytes).map_err(|error| {
             invalid(format!("the component does not compile: {}", failure::chain(&error)))
         })?;

@@ -1,6 +1,6 @@
 //! Components on disk, named by their digest: there only once they are whole, checked and durable.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt as _;
@@ -24,6 +24,8 @@ const UPLOADS_MAX: usize = 16;
 const UPLOAD_IDLE: Duration = Duration::from_secs(30);
 /// When to try again after the uploads were full.
 const RETRY_MS: u64 = 1_000;
+/// How long a component stays that nothing needs. A deployment is over long before, one way or the other.
+pub(super) const KEEP: Duration = Duration::from_hours(1);
 /// Files that are not whole yet begin so.
 const TEMPORARY: &str = "upload-";
 
@@ -36,6 +38,8 @@ struct Shared {
     uploads: Mutex<HashMap<Key, Arc<Mutex<Upload>>>>,
     /// Components that were found damaged, and removed, since the start.
     damaged: Mutex<HashSet<Digest>>,
+    /// Components that were seen to be needed by nothing, and since when; until somebody wants one of them.
+    idle: Mutex<HashMap<Digest, Instant>>,
     /// Names temporary files.
     counter: AtomicU64,
 }
@@ -69,14 +73,19 @@ impl Components {
                 fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        let (uploads, damaged) = (Mutex::default(), Mutex::default());
-        let shared = Shared { dir: dir.to_owned(), uploads, damaged, counter: AtomicU64::new(0) };
+        let (uploads, damaged, idle) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let shared = Shared { dir: dir.to_owned(), uploads, damaged, idle, counter: AtomicU64::new(0) };
         Ok(Self(Arc::new(shared)))
     }
 
     /// The component is here, whole and durable.
     pub(crate) fn contains(&self, digest: &Digest) -> bool {
         self.0.path(digest).is_file()
+    }
+
+    /// The same, and it stays for at least [`KEEP`]: whoever is told so may deploy it.
+    pub(crate) fn hold(&self, digest: &Digest) -> bool {
+        self.0.hold(digest)
     }
 
     /// Takes a piece of a component. Pieces come in order; one at offset 0 begins anew; with the last one the digest is
@@ -119,6 +128,26 @@ impl Components {
 }
 
 impl Components {
+    /// Removes the components that were not in `needed` for [`KEEP`], and that nobody wanted to be held meanwhile; gives
+    /// them. `needed` is what was needed `as_of` then, if not later. Blocks on the file system.
+    pub(super) fn sweep(&self, needed: &BTreeSet<Digest>, now: Instant, as_of: Instant) -> Vec<Digest> {
+        let mut idle = self.0.idle.lock();
+        let names = fs::read_dir(&self.0.dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let here = names.filter_map(|name| name.to_str()?.parse::<Digest>().ok());
+        let unneeded: HashSet<_> = here.filter(|digest| !needed.contains(digest)).collect();
+        idle.retain(|digest, _| unneeded.contains(digest));
+        let mut gone = Vec::new();
+        for digest in unneeded {
+            let since = *idle.entry(digest).or_insert(now);
+            let long = as_of.checked_duration_since(since).is_some_and(|idle| idle >= KEEP);
+            if long && self.remove(&digest).is_ok() {
+                idle.remove(&digest);
+                gone.push(digest);
+            }
+        }
+        gone
+    }
+
     /// Removes a component; one that is not here is fine. Blocks on the file system.
     ///
     /// # Errors
@@ -136,6 +165,12 @@ impl Components {
 impl Shared {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.to_string())
+    }
+
+    fn hold(&self, digest: &Digest) -> bool {
+        let mut idle = self.idle.lock(); // nothing is swept away between this look and its answer
+        idle.remove(digest);
+        self.path(digest).is_file()
     }
 
     fn unreadable(&self, error: &io::Error, digest: &Digest) -> Problem {
@@ -162,7 +197,7 @@ impl Shared {
 
     fn put(&self, chunk: &PutChunk) -> Result<ChunkStored, Problem> {
         let digest = check(chunk)?;
-        if self.path(&digest).is_file() {
+        if self.hold(&digest) {
             return Ok(ChunkStored { complete: true });
         }
         let key = (digest, chunk.upload.clone());

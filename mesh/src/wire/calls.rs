@@ -103,4 +103,7 @@ pub struct Invoked {
     /// The call had taken effect before: this is what it came to then.
     #[prost(bool, tag = "5")]
     pub replayed: bool,
+    /// The version of the class whose code ran.
+    #[prost(uint64, optional, tag = "6")]
+    pub class_version: Option<u64>,
 }

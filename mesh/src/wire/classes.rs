@@ -57,6 +57,17 @@ pub struct Deploy {
     pub force: bool,
 }
 
+/// Deploys a component that the host holds as the canary of a class that is there.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeployCanary {
+    /// The class and what is to be deployed.
+    #[prost(message, required, tag = "1")]
+    pub deploy: Deploy,
+    /// How many of a hundred objects it serves: 1 to [`crate::canary::SHARE_MAX`].
+    #[prost(uint32, tag = "2")]
+    pub share: u32,
+}
+
 /// Deploys an earlier version of a class again.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct RollBack {
@@ -71,7 +82,7 @@ pub struct RollBack {
 /// A class was deployed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Deployed {
-    /// The class as it is now.
+    /// The class as it is now; with [`Deployed::canary`] as its canary is.
     #[prost(message, required, tag = "1")]
     pub class: Class,
     /// Component and settings were already so: nothing changed.
@@ -80,6 +91,12 @@ pub struct Deployed {
     /// The catalog revision that shows it.
     #[prost(uint64, tag = "3")]
     pub revision: u64,
+    /// It is the canary of its class, for so many of a hundred objects; 0: it is the class.
+    #[prost(uint32, tag = "4")]
+    pub canary: u32,
+    /// The version of the canary that ended with it; 0: there was none.
+    #[prost(uint64, tag = "5")]
+    pub ended: u64,
 }
 
 /// Removes a class.

@@ -13,8 +13,8 @@ mod objects;
 
 pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
-    ChunkRead, ChunkStored, ClassAddress, Deploy, Deployed, FetchComponent, PutChunk, ReadChunk, RemoveClass,
-    Revision, RollBack, Versions,
+    ChunkRead, ChunkStored, ClassAddress, Deploy, DeployCanary, Deployed, FetchComponent, PutChunk,
+    ReadChunk, RemoveClass, Revision, RollBack, Versions,
 };
 pub use events::{Emitted, Event, EventPage, FieldAction, FieldChange, ObjectAction, ReadEvents};
 pub use grid::{
@@ -59,7 +59,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 71, 72"
     )]
     pub op: Option<Op>,
 }
@@ -156,6 +156,13 @@ pub enum Op {
     /// Deploy an earlier version of a class again; answered like [`Op::Deploy`].
     #[prost(message, tag = "70")]
     RollBack(RollBack),
+    /// Deploy a component as a class's canary; answered like [`Op::Deploy`]. A host that knows no canaries must not take it
+    /// for a deployment, so it is no part of one.
+    #[prost(message, tag = "71")]
+    DeployCanary(DeployCanary),
+    /// Make a class's canary the class; answered like [`Op::Deploy`].
+    #[prost(message, tag = "72")]
+    Promote(ClassAddress),
 }
 
 /// What each operation gives.

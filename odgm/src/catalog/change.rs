@@ -2,7 +2,7 @@
 
 use super::draft::Decision;
 use super::state::CatalogState;
-use super::{access, classes, nodes, partitions, rollback};
+use super::{access, canary, classes, nodes, partitions, rollback};
 use crate::record::CatalogCommand;
 
 /// What `command`, at `index` of the catalog's log, does.
@@ -15,6 +15,8 @@ pub(super) fn decide(state: &CatalogState, command: &CatalogCommand, index: u64)
         CatalogCommand::Settle(settle) => partitions::settle(state, settle, index),
         CatalogCommand::Deploy(deploy) => classes::deploy(state, deploy, index),
         CatalogCommand::Rollback(to) => rollback::rollback(state, to, index),
+        CatalogCommand::Canary(record) => canary::deploy(state, record, index),
+        CatalogCommand::Promote(promote) => canary::promote(state, promote, index),
         CatalogCommand::Remove(remove) => classes::remove(state, remove, index),
         CatalogCommand::ChangeKey(change) => access::change(state, change, index),
     }

@@ -1,6 +1,6 @@
 //! Classes: deployed, redeployed, removed, purged.
 
-use oprc_mesh::catalog::{Class, ClassSettings, NodeState, OwnGrid};
+use oprc_mesh::catalog::{Canary, Class, ClassSettings, NodeState, OwnGrid};
 use oprc_mesh::limits::GRID_PARTITIONS_MAX;
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::Deployed;
@@ -15,16 +15,25 @@ use crate::record::{CatalogItem, ClassRecord, DeployRecord, RemoveRecord};
 pub(super) const VERSIONS_KEPT_MAX: usize = 256;
 
 pub(super) fn deploy(state: &CatalogState, deploy: &DeployRecord, index: u64) -> Decision {
-    let known = state.classes.get(&deploy.class);
-    if let Some(class) = known.and_then(|entry| unchanged(entry, deploy)) {
-        let deployed = Deployed { class: class.clone(), unchanged: true, revision: state.counters.revision };
+    // a class that was removed has no callers to break
+    let running = state.classes.get(&deploy.class).and_then(ClassEntry::running);
+    if let Some(class) = running.filter(|class| class.canary.is_some()) {
+        return Err(has_canary(class));
+    }
+    if let Some(class) = running.filter(|class| is_same(class, deploy)) {
+        let (class, revision) = (class.clone(), state.counters.revision);
+        let deployed = Deployed { class, unchanged: true, revision, ..Deployed::default() };
         return Ok((Vec::new(), CatalogReply::Deployed(Box::new(deployed))));
     }
-    // a class that was removed has no callers to break
-    let running = known.filter(|entry| deploy.keep_methods && !entry.record.removed);
-    if let Some(before) = running.and_then(|entry| entry.versions.last()) {
+    if let Some(before) = running.filter(|_| deploy.keep_methods) {
         promises::check(before, deploy)?;
     }
+    replace(state, deploy, index)
+}
+
+/// Makes what is to be deployed the class's current version, whatever that is now; a canary ends with it.
+pub(super) fn replace(state: &CatalogState, deploy: &DeployRecord, index: u64) -> Decision {
+    let known = state.classes.get(&deploy.class);
     let mut draft = Draft::new(state, index);
     let grid = match known.and_then(|entry| entry.versions.last()) {
         Some(before) => keep_grid(before, &deploy.settings)?,
@@ -42,15 +51,31 @@ pub(super) fn deploy(state: &CatalogState, deploy: &DeployRecord, index: u64) ->
     let record = ClassRecord { version: record.version + 1, removed: false, ..record };
     let class = class_of(deploy, &record, grid, index);
     draft.put(CatalogItem::Class(record));
-    if let Some(oldest) = known.filter(|entry| entry.versions.len() >= VERSIONS_KEPT_MAX) {
-        draft.drop_record(CatalogKey::Version { class: class.id, version: oldest.versions[0].version });
-    }
-    draft.put(CatalogItem::Version(class.clone()));
-    let deployed = Deployed { class, unchanged: false, revision: index };
+    let ended = supersede(&mut draft, known, class.clone()).map_or(0, |canary| canary.class.version);
+    let deployed = Deployed { class, revision: index, ended, ..Deployed::default() };
     Ok(draft.finish(CatalogReply::Deployed(Box::new(deployed))))
 }
 
-fn class_of(deploy: &DeployRecord, record: &ClassRecord, grid: String, index: u64) -> Class {
+/// Puts `class` in the place of the current version, which stays in the history without its canary; what is too old goes.
+/// Gives that canary.
+pub(super) fn supersede<'s>(
+    draft: &mut Draft,
+    known: Option<&'s ClassEntry>,
+    class: Class,
+) -> Option<&'s Canary> {
+    if let Some(oldest) = known.filter(|entry| entry.versions.len() >= VERSIONS_KEPT_MAX) {
+        draft.drop_record(CatalogKey::Version { class: class.id, version: oldest.versions[0].version });
+    }
+    let before = known.and_then(|entry| entry.versions.last()).filter(|before| before.canary.is_some());
+    if let Some(before) = before {
+        draft.put(CatalogItem::Version(Class { canary: None, ..before.clone() }));
+    }
+    draft.put(CatalogItem::Version(class));
+    before?.canary.as_deref()
+}
+
+/// The version that `record` counts.
+pub(super) fn class_of(deploy: &DeployRecord, record: &ClassRecord, grid: String, index: u64) -> Class {
     Class {
         id: record.id,
         name: record.name.clone(),
@@ -62,21 +87,31 @@ fn class_of(deploy: &DeployRecord, record: &ClassRecord, grid: String, index: u6
         methods: deploy.methods.clone(),
         generic: deploy.generic,
         deployed_at_ms: deploy.deployed_at_ms,
+        canary: None,
     }
 }
 
-/// The current deployment, when it is deployed and `deploy` asks for the very same.
-fn unchanged<'s>(entry: &'s ClassEntry, deploy: &DeployRecord) -> Option<&'s Class> {
-    let class = entry.versions.last().filter(|_| !entry.record.removed)?;
-    let same = class.digest == deploy.digest
+/// `deploy` asks for the very same.
+pub(super) fn is_same(class: &Class, deploy: &DeployRecord) -> bool {
+    class.digest == deploy.digest
         && class.settings == deploy.settings
         && class.methods == deploy.methods
-        && class.generic == deploy.generic;
-    same.then_some(class)
+        && class.generic == deploy.generic
+}
+
+/// Whether the canary is to go on, or to go, is for somebody to say.
+fn has_canary(class: &Class) -> Problem {
+    let shown = class.canary.as_ref().map_or_else(String::new, |canary| {
+        format!(": version {} serves {}% of its objects", canary.class.version, canary.share)
+    });
+    Problem::new(Code::Conflict, format!("class {} has a canary{shown}", class.name)).hint(
+        "make it the class (oprc promote), or end it (oprc rollback), and deploy then; or deploy another canary in its place \
+         (oprc deploy --canary)",
+    )
 }
 
 /// A class stays in its grid while it exists, removed or not: its objects are there.
-fn keep_grid(before: &Class, settings: &ClassSettings) -> Result<String, Problem> {
+pub(super) fn keep_grid(before: &Class, settings: &ClassSettings) -> Result<String, Problem> {
     if before.settings.own_grid == settings.own_grid {
         return Ok(before.grid.clone());
     }
@@ -139,6 +174,10 @@ pub(super) fn remove(state: &CatalogState, remove: &RemoveRecord, index: u64) ->
         return Err(absent());
     } else {
         draft.put(CatalogItem::Class(ClassRecord { removed: true, ..entry.record.clone() }));
+        // it comes back as what it was, not as what it might have become
+        if let Some(current) = entry.versions.last().filter(|current| current.canary.is_some()) {
+            draft.put(CatalogItem::Version(Class { canary: None, ..current.clone() }));
+        }
     }
     draft.changed()
 }

@@ -2,6 +2,9 @@
 //! partition's (see [`crate::raft`]); [`crate::catalog_client`] is how callers reach it.
 
 mod access;
+mod canary;
+#[cfg(test)]
+mod canary_tests;
 mod change;
 #[cfg(test)]
 mod change_tests;

@@ -27,6 +27,13 @@ pub(super) struct ClassEntry {
     pub(super) versions: Vec<Class>,
 }
 
+impl ClassEntry {
+    /// The current version, unless the class was removed.
+    pub(super) fn running(&self) -> Option<&Class> {
+        self.versions.last().filter(|_| !self.record.removed)
+    }
+}
+
 impl Default for CatalogState {
     fn default() -> Self {
         Self {
@@ -70,6 +77,8 @@ impl CatalogState {
             }
             CatalogItem::Version(class) => {
                 if let Some(entry) = self.classes.get_mut(&class.name) {
+                    // the current one is written again when its canary changes
+                    entry.versions.retain(|kept| kept.version != class.version);
                     entry.versions.push(class);
                 }
             }
@@ -102,16 +111,17 @@ impl CatalogState {
 
     /// Some deployment is of the component with this digest.
     pub(crate) fn refers_to(&self, digest: &[u8]) -> bool {
-        self.classes.values().flat_map(|entry| &entry.versions).any(|version| version.digest == digest)
+        self.deployments().any(|deployed| deployed.digest == digest)
     }
 
     /// The components of all deployments, each once.
     pub(crate) fn components(&self) -> BTreeSet<bytes::Bytes> {
-        self.classes
-            .values()
-            .flat_map(|entry| &entry.versions)
-            .map(|version| version.digest.clone())
-            .collect()
+        self.deployments().map(|deployed| deployed.digest.clone()).collect()
+    }
+
+    /// All versions of all classes, canaries too.
+    fn deployments(&self) -> impl Iterator<Item = &Class> {
+        self.classes.values().flat_map(|entry| &entry.versions).flat_map(Class::variants)
     }
 
     /// What the rest of the house sees: sorted by name and id, without removed classes.

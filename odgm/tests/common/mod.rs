@@ -37,6 +37,7 @@ pub(crate) fn revision(name: &str, component: &str) -> NewRevision {
         generic: true,
         deployed_at_ms: 1,
         force: false,
+        canary: None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! The component store and the compiled code on disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use oprc_mesh::id::Digest;
@@ -10,6 +12,7 @@ use oprc_mesh::limits::{COMPONENT_BYTES_MAX, COMPONENT_CHUNK_BYTES};
 use oprc_mesh::outcome::Code;
 use oprc_mesh::wire::PutChunk;
 
+use super::super::store::KEEP;
 use super::{Fixture, gives, guest, runtime_in, upload};
 
 fn chunk(whole: &[u8], offset: usize, length: usize) -> PutChunk {
@@ -174,4 +177,45 @@ async fn one_load_serves_all_who_wait_for_it() {
     let loads = (0..8).map(|_| fixture.runtime.load(&digest));
     let modules = futures::future::try_join_all(loads).await.unwrap();
     assert!(modules.iter().all(|module| std::sync::Arc::ptr_eq(module, &modules[0])));
+}
+
+#[tokio::test]
+async fn what_nothing_needs_goes_after_a_while_unless_somebody_wants_it() {
+    let fixture = Fixture::new();
+    let store = fixture.runtime.components();
+    let components: [&[u8]; 3] = [b"needed", b"idle", b"wanted"];
+    for whole in components {
+        assert!(store.put(chunk(whole, 0, whole.len())).await.unwrap().complete);
+    }
+    let [needed, idle, wanted] = components.map(Digest::of);
+    let needed_by_classes = BTreeSet::from([needed]);
+    let begin = Instant::now();
+    let sweep = |now, as_of| store.sweep(&needed_by_classes, begin + now, begin + as_of);
+    let (moment, later) = (Duration::from_secs(1), KEEP * 2);
+    assert!(sweep(Duration::ZERO, Duration::ZERO).is_empty());
+    assert!(sweep(KEEP - moment, KEEP - moment).is_empty());
+    assert!(sweep(later, KEEP - moment).is_empty(), "the catalog here may not know yet");
+    // an upload of what is there, or another host's question, begins its time anew
+    assert!(store.put(chunk(b"wanted", 0, 2)).await.unwrap().complete);
+    assert_eq!(sweep(KEEP, KEEP), [idle]);
+    assert!(store.contains(&needed) && store.contains(&wanted) && !store.contains(&idle));
+    assert!(store.hold(&wanted) && !store.hold(&idle));
+    assert!(sweep(later, later).is_empty());
+    assert_eq!(sweep(later + KEEP, later + KEEP), [wanted]);
+    // it can come back
+    assert!(store.put(chunk(b"idle", 0, 4)).await.unwrap().complete);
+    assert!(store.contains(&idle) && store.contains(&needed));
+}
+
+#[tokio::test]
+async fn what_is_needed_again_begins_anew() {
+    let fixture = Fixture::new();
+    let store = fixture.runtime.components();
+    let digest = Digest::of(b"one");
+    store.put(chunk(b"one", 0, 3)).await.unwrap();
+    let (begin, none) = (Instant::now(), BTreeSet::new());
+    assert!(store.sweep(&none, begin, begin).is_empty());
+    assert!(store.sweep(&BTreeSet::from([digest]), begin + KEEP, begin + KEEP).is_empty());
+    assert!(store.sweep(&none, begin + KEEP, begin + KEEP).is_empty());
+    assert_eq!(store.sweep(&none, begin + KEEP * 2, begin + KEEP * 2), [digest]);
 }

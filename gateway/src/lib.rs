@@ -26,6 +26,7 @@ mod dispatch;
 mod etag;
 mod events;
 mod fields;
+mod follow;
 mod forms;
 mod grpc;
 mod health;

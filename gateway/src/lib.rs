@@ -57,7 +57,7 @@ mod tls;
 mod upload;
 mod wish;
 
-pub use access::{Access, new_token};
+pub use access::{Access, JwtConfig, JwtError, KeySource, KeySourceError, new_token};
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError};
 pub use tls::{TlsError, TlsFiles};

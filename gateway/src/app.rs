@@ -51,10 +51,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(config: GatewayConfig, mesh: Mesh) -> Self {
+    pub(crate) fn new(config: GatewayConfig, guard: Guard, mesh: Mesh) -> Self {
         Self {
             admission: Admission::new(config.concurrency_max, config.held_bytes_max),
-            guard: Guard::new(config.access.clone()),
+            guard,
             hubs: Hubs::new(config.readers_max),
             alive: mesh.directory().watch_nodes(),
             mesh,

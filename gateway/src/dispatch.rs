@@ -60,7 +60,7 @@ async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, R
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
     let need = needed(&resource, verb);
-    let outcome = match identified(app, parts, need) {
+    let outcome = match identified(app, parts, need).await {
         Ok(identity) => handle_for((&identity, need), app, parts, body, (&resource, verb)).await,
         Err(refusal) => Err(refusal),
     };
@@ -68,11 +68,11 @@ async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, R
 }
 
 /// Who asks, if that is needed; refused, if that may not be.
-fn identified(app: &App, parts: &Parts, need: Need<'_>) -> Result<Identity, Refusal> {
+async fn identified(app: &App, parts: &Parts, need: Need<'_>) -> Result<Identity, Refusal> {
     if need == Need::Nothing {
         return Ok(Identity::default());
     }
-    let identity = app.guard.identify(&parts.headers, &app.view())?;
+    let identity = app.guard.admit(&parts.headers, &app.view()).await?;
     identity.check(need)?;
     Ok(identity)
 }

@@ -26,6 +26,7 @@ mod dispatch;
 mod etag;
 mod events;
 mod fields;
+mod follow;
 mod forms;
 mod grpc;
 mod health;
@@ -57,7 +58,7 @@ mod tls;
 mod upload;
 mod wish;
 
-pub use access::{Access, new_token};
+pub use access::{Access, JwtConfig, JwtError, KeySource, KeySourceError, new_token};
 pub use config::GatewayConfig;
 pub use server::{Gateway, GatewayError};
 pub use tls::{TlsError, TlsFiles};

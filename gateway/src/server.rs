@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Guard, JwtError};
 use crate::app::App;
 use crate::config::GatewayConfig;
 use crate::connection::Connections;
@@ -35,6 +36,9 @@ pub enum GatewayError {
     /// TLS cannot be served.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// It cannot be told whose JWTs count.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
 }
 
 /// A gateway that listens; [`Gateway::run`] serves.
@@ -52,11 +56,12 @@ impl Gateway {
     /// [`GatewayError`].
     pub async fn bind(config: GatewayConfig, mesh: Mesh) -> Result<Self, GatewayError> {
         let tls = config.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+        let guard = Guard::new(config.access.clone())?;
         let listen = config.listen;
         let failed = |source| GatewayError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, mesh)), tls })
+        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, guard, mesh)), tls })
     }
 
     /// The address that it listens on, with the port that was taken.
@@ -72,6 +77,9 @@ impl Gateway {
         let cut = CancellationToken::new();
         if let Some(tls) = tls.clone() {
             tokio::spawn(app.stopping.clone().run_until_cancelled_owned(tls.follow()));
+        }
+        if let Some(following) = app.guard.follow() {
+            tasks.spawn(app.stopping.clone().run_until_cancelled_owned(following));
         }
         let connections = Connections::new(app.clone(), tls, tasks.clone(), cut.clone());
         tokio::select! {

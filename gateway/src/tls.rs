@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
-use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -19,8 +18,8 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::follow::follow;
+
 /// How long a client may take to agree on a connection.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The versions of HTTP that are offered, the better one first.
@@ -102,29 +101,7 @@ impl Tls {
 
     /// Follows the files for ever.
     pub(crate) async fn follow(self: Arc<Self>) {
-        let mut ticks = interval(LOOK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut complained = None;
-        loop {
-            ticks.tick().await;
-            let tls = self.clone();
-            // a file system may hang
-            let Ok(looked) = spawn_blocking(move || tls.look()).await else { continue };
-            match looked {
-                Ok(true) => {
-                    tracing::info!("TLS was loaded anew");
-                    complained = None;
-                }
-                Ok(false) => complained = None,
-                Err(error) => {
-                    let told = error.to_string();
-                    if complained.as_ref() != Some(&told) {
-                        tracing::error!(error = told, "TLS cannot be loaded anew: what was there stays");
-                    }
-                    complained = Some(told);
-                }
-            }
-        }
+        follow("the certificate and key of TLS", move || self.look()).await;
     }
 
     /// Takes over what is in the files; whether that is something new.

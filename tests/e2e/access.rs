@@ -9,13 +9,18 @@ use tokio::net::TcpStream;
 /// A server that wants keys, and a client of it that may do everything.
 pub(crate) async fn closed(kind: Kind) -> (Server, Http) {
     let server = Server::prepare(kind);
+    let root = close(&server, &[]).await;
+    (server, root)
+}
+
+/// Starts a server that wants keys, with `more` arguments; gives a client that may do everything.
+pub(crate) async fn close(server: &Server, more: &[&str]) -> Http {
     let token = Cli::run(&["key", "token"], server.scratch(), &[], None).await.ok();
     let file = server.scratch().join("root");
     std::fs::write(&file, &token).unwrap();
-    server.set_ingress_args(&["--auth", "--root-key-file", file.to_str().unwrap()]);
+    server.set_ingress_args(&[&["--auth", "--root-key-file", file.to_str().unwrap()], more].concat());
     server.launch().await;
-    let root = server.http().with_key(token.trim());
-    (server, root)
+    server.http().with_key(token.trim())
 }
 
 /// Makes a key, and gives a client that shows it.

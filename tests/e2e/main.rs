@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod access;
+mod access_everywhere;
 mod apart;
 mod arguments;
 mod asynchronous;
@@ -35,6 +36,7 @@ mod hot_swap;
 mod identifiers;
 mod isolation;
 mod json_forms;
+mod jwt;
 mod lifecycle;
 mod limits;
 mod linearizable;

@@ -17,6 +17,9 @@ pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/oprc.v1.rs"));
 }
 
+/// The path of every method.
+pub const METHODS: &[&str] = &include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 /// Clients on one connection. A clone shares it.
 #[derive(Clone)]
 pub struct Grpc {

@@ -17,6 +17,7 @@ mod events;
 pub mod grpc;
 pub mod guests;
 mod http;
+pub mod issuer;
 mod ledger;
 pub mod linear;
 mod links;

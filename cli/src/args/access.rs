@@ -8,7 +8,7 @@ use oprc_gateway::TlsFiles;
 use oprc_mesh::access::Scope;
 use oprc_mesh::id::KeyName;
 
-use super::ClientArgs;
+use super::{ClientArgs, JwtArgs};
 use crate::duration;
 use crate::failure::Failure;
 
@@ -26,6 +26,8 @@ pub(crate) struct AccessArgs {
     /// Serve everybody without --auth on an address that is not of this machine alone
     #[arg(long, env = "OPRC_ALLOW_ANONYMOUS")]
     pub(crate) allow_anonymous: bool,
+    #[command(flatten)]
+    pub(crate) jwt: JwtArgs,
 }
 
 /// What a gateway serves TLS with.

@@ -16,7 +16,7 @@ pub(crate) struct ClientArgs {
     /// The server to ask
     #[arg(long, env = "OPRC_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = server_url)]
     pub(crate) server: Url,
-    /// The token of a key, for a server that wants one; better in the environment or in a file than here, where other users
+    /// The token of a key, or a JWT, for a server that wants one; better in the environment or in a file than here, where other users
     /// of this machine can see it
     #[arg(long, env = "OPRC_KEY", value_name = "TOKEN", hide_env_values = true, hide_default_value = true)]
     pub(crate) key: Option<Secret>,

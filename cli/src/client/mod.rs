@@ -80,13 +80,22 @@ pub(crate) fn credentials(args: &ClientArgs) -> Result<Option<HeaderValue>, Fail
         (None, Some(secret)) => (secret.reveal().to_owned(), "OPRC_KEY or --key".to_owned()),
         (None, None) => return Ok(None),
     };
-    let none =
-        || Failure::Usage(format!("{what} holds no token; one looks like oprc_<16 digits>_<64 digits>"));
-    let token = Token::parse(text.trim()).ok_or_else(none)?;
-    let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+    let text = text.trim();
+    if Token::parse(text).is_none() && !is_jwt(text) {
+        return Err(Failure::Usage(format!(
+            "{what} holds no token; one looks like oprc_<16 digits>_<64 digits>, or is a JWT"
+        )));
+    }
+    let value = HeaderValue::try_from(format!("Bearer {text}"));
     let mut value = value.map_err(|_| Failure::Usage("the token cannot be sent".into()))?;
     value.set_sensitive(true);
     Ok(Some(value))
+}
+
+/// Whether a text has the form of a JWT: three parts of base64url, the first a JSON object.
+fn is_jwt(text: &str) -> bool {
+    let in_base64 = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    text.starts_with("ey") && text.split('.').count() == 3 && text.split('.').all(in_base64)
 }
 
 /// A successful answer.
@@ -253,6 +262,14 @@ mod tests {
         let path = "/api/v1/classes/A/objects/a:b@c/fields/gr%C3%B6%C3%9Fe%2F1%20%3F%23%25";
         assert_eq!(url.path(), path);
         assert_eq!((url.query(), url.fragment()), (None, None));
+    }
+
+    #[test]
+    fn a_jwt_is_known_by_its_form() {
+        assert!(is_jwt("eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmF0dXJl"));
+        for no in ["", "e.f.g", "eyJ.e30", "eyJ.e30.x.y", "eyJ.e30.x=", "oprc_1_2", "eyJ.e30.x y"] {
+            assert!(!is_jwt(no), "{no}");
+        }
     }
 
     #[test]

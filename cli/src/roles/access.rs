@@ -31,7 +31,7 @@ pub(super) fn access(
     }
     let may_make = args.root_key_file.is_none();
     let root = root_key_file(args, data_dir).map(|file| root_key(&file, may_make)).transpose()?;
-    Ok(Access::Keys { root: root.as_ref().map(Token::hash) })
+    Ok(Access::Keys { root: root.as_ref().map(Token::hash), jwt: args.jwt.config()?.map(Box::new) })
 }
 
 /// Where the token lies that the operator needs first; none without identity, or where there is no such token.
@@ -48,6 +48,10 @@ pub(super) fn check(args: &AccessArgs, listen: SocketAddr) -> Result<(), Failure
     if args.root_key_file.is_some() && !args.auth {
         return Err(Failure::Usage("--root-key-file needs --auth".into()));
     }
+    if let Some(flag) = args.jwt.first().filter(|_| !args.auth) {
+        return Err(Failure::Usage(format!("{flag} needs --auth: without it, everybody may do everything")));
+    }
+    args.jwt.config()?;
     if args.auth || listen.ip().is_loopback() || args.allow_anonymous {
         return Ok(());
     }
@@ -86,9 +90,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::args::JwtArgs;
 
     fn args(auth: bool, root_key_file: Option<PathBuf>, allow_anonymous: bool) -> AccessArgs {
-        AccessArgs { auth, root_key_file, allow_anonymous }
+        AccessArgs { auth, root_key_file, allow_anonymous, jwt: JwtArgs::default() }
     }
 
     #[test]
@@ -107,10 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn a_jwt_is_nothing_without_identity() {
+        let listen = "127.0.0.1:1".parse().unwrap();
+        let issuer = JwtArgs { jwt_issuer: Some("x".into()), ..JwtArgs::default() };
+        let told =
+            check(&AccessArgs { jwt: issuer.clone(), ..args(false, None, false) }, listen).unwrap_err();
+        assert!(told.to_string().contains("--jwt-issuer needs --auth"), "{told}");
+        // and half of what it takes is refused before anything is started
+        let told = check(&AccessArgs { jwt: issuer, ..args(true, None, false) }, listen).unwrap_err();
+        assert!(told.to_string().contains("--jwt-jwks"), "{told}");
+    }
+
+    #[test]
     fn the_operators_token_is_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
         let root = |args: &AccessArgs| match access(args, "0.0.0.0:1".parse().unwrap(), Some(dir.path())) {
-            Ok(Access::Keys { root }) => Ok(root.unwrap()),
+            Ok(Access::Keys { root, .. }) => Ok(root.unwrap()),
             Ok(Access::Open) => panic!("it is not open"),
             Err(failure) => Err(failure.to_string()),
         };

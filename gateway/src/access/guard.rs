@@ -1,4 +1,4 @@
-//! Tells who asks, by the keys of the catalog as this gateway knows it, and decides what they may.
+//! Tells who asks, by the keys of the catalog as this gateway knows it or by a JWT, and decides what they may.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use oprc_mesh::outcome::{Code, Effect};
 use parking_lot::RwLock;
 use tokio::time::sleep;
 
+use super::jwt::{self, Jwt, JwtError, Verified};
+use super::refusals::{ill_formed, not_verified, unauthenticated, unknown_yet};
 use super::{Access, Need};
 use crate::problem::Refusal;
 
@@ -26,6 +28,7 @@ pub(crate) struct Guard {
     /// What those may do who may do everything.
     everything: Arc<Scopes>,
     known: RwLock<Arc<Known>>,
+    jwt: Option<Arc<Jwt>>,
 }
 
 /// The keys of one revision of the catalog, by the ids of their tokens.
@@ -50,37 +53,100 @@ pub(crate) struct Identity {
     scopes: Arc<Scopes>,
 }
 
+/// By what somebody is known.
 #[derive(Debug, Clone)]
-struct Shown {
-    token: Token,
-    name: Arc<str>,
+enum Shown {
+    Key { token: Token, name: Arc<str> },
+    Jwt(Arc<Verified>),
 }
 
 impl Guard {
-    pub(crate) fn new(access: Access) -> Self {
-        Self { access, everything: Arc::new(Scopes::all()), known: RwLock::default() }
+    /// # Errors
+    /// [`JwtError`]: JWTs are to count, and there is no way to tell which.
+    pub(crate) fn new(access: Access) -> Result<Self, JwtError> {
+        let jwt = match &access {
+            Access::Keys { jwt: Some(config), .. } => Some(Arc::new(Jwt::open((**config).clone())?)),
+            Access::Keys { jwt: None, .. } | Access::Open => None,
+        };
+        Ok(Self { access, everything: Arc::new(Scopes::all()), known: RwLock::default(), jwt })
+    }
+
+    /// What follows the keys of a JWT's issuer, for ever; none without JWTs.
+    pub(crate) fn follow(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        self.jwt.clone().map(Jwt::follow)
     }
 
     /// Who sent these headers.
     ///
     /// # Errors
-    /// `unauthenticated`.
+    /// `unauthenticated`, and `unavailable` as long as that cannot be told.
     pub(crate) fn identify(&self, headers: &HeaderMap, view: &CatalogView) -> Result<Identity, Refusal> {
+        self.identify_token(self.token_in(headers)?, view)
+    }
+
+    /// Whose token it is, however it came; none is nobody's.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub(crate) fn identify_token(&self, text: Option<&str>, view: &CatalogView) -> Result<Identity, Refusal> {
         if matches!(self.access, Access::Open) {
             return Ok(Identity { shown: None, scopes: self.everything.clone() });
         }
-        let token = bearer(headers)?;
-        self.holder(&token, view, now_ms()).ok_or_else(|| match view.revision {
-            0 => unknown_yet(),
-            _ => unauthenticated("the key does not count, or no more"),
-        })
+        let text = text.ok_or_else(|| unauthenticated("there are no credentials"))?;
+        match (Token::parse(text), &self.jwt) {
+            (Some(token), _) => self.holder(&token, view, now_ms()).ok_or_else(|| match view.revision {
+                0 => unknown_yet("the cluster's keys"),
+                _ => unauthenticated("the key does not count, or no more"),
+            }),
+            (None, Some(jwt)) if jwt::is_meant(text) => {
+                let verified = jwt.verify(text, now_ms()).map_err(not_verified)?;
+                Ok(Identity { scopes: verified.scopes().clone(), shown: Some(Shown::Jwt(verified)) })
+            }
+            _ => Err(ill_formed()),
+        }
+    }
+
+    /// Who sent these headers, before anything is done for them.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub(crate) async fn admit(&self, headers: &HeaderMap, view: &CatalogView) -> Result<Identity, Refusal> {
+        self.admit_token(self.token_in(headers)?, view).await
+    }
+
+    /// The same of a token, however it came. Unlike [`Self::identify_token`] it waits, where a JWT is by a key of the issuer that is
+    /// not known yet, for those that the issuer has now.
+    ///
+    /// # Errors
+    /// As [`Self::identify`].
+    pub(crate) async fn admit_token(
+        &self,
+        text: Option<&str>,
+        view: &CatalogView,
+    ) -> Result<Identity, Refusal> {
+        let identified = self.identify_token(text, view);
+        if let (Err(_), Some(jwt), Some(text)) = (&identified, &self.jwt, text)
+            // boxed, as it is rare: every connection's own future stays small
+            && Box::pin(jwt.learned_for(text)).await
+        {
+            return self.identify_token(Some(text), view);
+        }
+        identified
+    }
+
+    /// What these headers show, if that matters.
+    fn token_in<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, Refusal> {
+        match self.access {
+            Access::Open => Ok(None),
+            Access::Keys { .. } => bearer(headers),
+        }
     }
 
     /// Whose token it is at `now_ms`; none when it does not count.
     fn holder(&self, token: &Token, view: &CatalogView, now_ms: u64) -> Option<Identity> {
         let hash = token.hash();
-        let shown = |name: Arc<str>| Some(Shown { token: token.clone(), name });
-        if let Access::Keys { root: Some(root) } = &self.access
+        let shown = |name: Arc<str>| Some(Shown::Key { token: token.clone(), name });
+        if let Access::Keys { root: Some(root), .. } = &self.access
             && same(&root.hash, &hash.hash)
         {
             return Some(Identity { shown: shown(ROOT.into()), scopes: self.everything.clone() });
@@ -110,8 +176,17 @@ impl Guard {
     /// # Errors
     /// `unauthenticated` when it does no more.
     pub(crate) fn still(&self, identity: &Identity, view: &CatalogView) -> Result<Identity, Refusal> {
-        let Some(shown) = &identity.shown else { return Ok(identity.clone()) };
-        self.holder(&shown.token, view, now_ms()).ok_or_else(|| unauthenticated("the key counts no more"))
+        match (&identity.shown, &self.jwt) {
+            (None, _) => Ok(identity.clone()),
+            (Some(Shown::Key { token, .. }), _) => {
+                self.holder(token, view, now_ms()).ok_or_else(|| unauthenticated("the key counts no more"))
+            }
+            (Some(Shown::Jwt(verified)), Some(jwt)) => {
+                jwt.still(verified, now_ms()).map_err(not_verified)?;
+                Ok(identity.clone())
+            }
+            (Some(Shown::Jwt(_)), None) => Err(ill_formed()),
+        }
     }
 
     /// Returns when `identity` may no longer do `action` in `class`, with why.
@@ -163,7 +238,11 @@ impl Holder {
 impl Identity {
     /// As a guest is told of it; empty for nobody in particular.
     pub(crate) fn caller(&self) -> String {
-        self.shown.as_ref().map(|shown| format!("key:{}", shown.name)).unwrap_or_default()
+        match &self.shown {
+            None => String::new(),
+            Some(Shown::Key { name, .. }) => format!("key:{name}"),
+            Some(Shown::Jwt(verified)) => verified.caller().to_owned(),
+        }
     }
 
     /// Whether what it may do can end: nobody in particular may always do everything.
@@ -182,13 +261,23 @@ impl Identity {
     /// `denied`, which names the scope that is missing.
     pub(crate) fn check(&self, need: Need<'_>) -> Result<(), Refusal> {
         match need {
-            Need::AnyIn(class) if !self.scopes.know(class) => Err(denied(&format!("read:{class}"))),
+            Need::AnyIn(class) if !self.scopes.know(class) => Err(self.lacks(&format!("read:{class}"))),
             Need::In(action, class) if !self.scopes.allow(action, Some(class)) => {
-                Err(denied(&format!("{action}:{class}")))
+                Err(self.lacks(&format!("{action}:{class}")))
             }
-            Need::Everywhere(action) if !self.scopes.allow(action, None) => Err(denied(action.as_str())),
+            Need::Everywhere(action) if !self.scopes.allow(action, None) => Err(self.lacks(action.as_str())),
             _ => Ok(()),
         }
+    }
+
+    fn lacks(&self, scope: &str) -> Refusal {
+        let (what, hint) = match &self.shown {
+            Some(Shown::Jwt(_)) => ("token", "use a token to which its issuer gives this scope"),
+            _ => ("key", "use a key with this scope; see `oprc key create --help`"),
+        };
+        Refusal::new(Code::Denied, format!("the {what} does not allow this: its scopes lack {scope}"))
+            .hint(hint)
+            .effect(Effect::NotRun)
     }
 }
 
@@ -197,35 +286,16 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-/// The token that a request shows.
-fn bearer(headers: &HeaderMap) -> Result<Token, Refusal> {
+/// The token that a request shows, if it shows one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let value = given.next().ok_or_else(|| unauthenticated("there are no credentials"))?;
-    let (scheme, token) = value.to_str().ok().and_then(|value| value.split_once(' ')).unwrap_or_default();
-    let token = Token::parse(token.trim());
-    match token.filter(|_| scheme.eq_ignore_ascii_case("bearer") && given.next().is_none()) {
-        Some(token) => Ok(token),
-        None => Err(unauthenticated("the credentials are not formed as those that are taken here")),
+    let Some(value) = given.next() else { return Ok(None) };
+    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && given.next().is_none() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(ill_formed()),
     }
-}
-
-fn unauthenticated(detail: &str) -> Refusal {
-    Refusal::new(Code::Unauthenticated, detail)
-        .hint("send a key as `Authorization: Bearer oprc_...`; an administrator makes one with `oprc key create`")
-        .effect(Effect::NotRun)
-}
-
-/// A gateway that has not heard of the catalog yet cannot tell.
-fn unknown_yet() -> Refusal {
-    Refusal::new(Code::Unavailable, "this gateway does not know the cluster's keys yet")
-        .hint("try again in a moment")
-        .effect(Effect::NotRun)
-}
-
-fn denied(missing: &str) -> Refusal {
-    Refusal::new(Code::Denied, format!("the key does not allow this: its scopes lack {missing}"))
-        .hint("use a key with this scope; see `oprc key create --help`")
-        .effect(Effect::NotRun)
 }
 
 #[cfg(test)]
@@ -248,7 +318,7 @@ mod tests {
     }
 
     fn closed() -> Guard {
-        Guard::new(Access::Keys { root: Some(token(1).hash()) })
+        Guard::new(Access::Keys { root: Some(token(1).hash()), jwt: None }).unwrap()
     }
 
     #[test]
@@ -266,7 +336,8 @@ mod tests {
         // the same id with another secret
         assert!(guard.holder(&Token::new(3, [9; 32]), &with, 0).is_none());
         assert!(!counts(3, &view(2, Vec::new()), 0), "revoked");
-        assert!(Guard::new(Access::Keys { root: None }).holder(&token(1), &with, 0).is_none());
+        let rootless = Guard::new(Access::Keys { root: None, jwt: None }).unwrap();
+        assert!(rootless.holder(&token(1), &with, 0).is_none());
     }
 
     #[test]
@@ -294,7 +365,8 @@ mod tests {
             assert_eq!(refusal.problem().kind(), Code::Unauthenticated, "{bad:?}");
             assert!(!refusal.problem().detail.contains(token(2).reveal()));
         }
-        let open = Guard::new(Access::Open).identify(&HeaderMap::new(), &view(1, Vec::new())).unwrap();
+        let open =
+            Guard::new(Access::Open).unwrap().identify(&HeaderMap::new(), &view(1, Vec::new())).unwrap();
         assert_eq!(open.caller(), "");
         assert!(open.check(Need::Everywhere(Action::Admin)).is_ok());
     }

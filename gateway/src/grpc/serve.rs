@@ -85,7 +85,7 @@ async fn own(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Resu
     let waits = parts.uri.path().ends_with("/GetInvocation");
     let _entry = if waits { None } else { Some(app.admission.enter()?) };
     let deadline = parse::deadline(&parts.headers)?;
-    app.guard.identify(&parts.headers, &app.view())?;
+    app.guard.admit(&parts.headers, &app.view()).await?;
     let patience = Instant::now() + Duration::from_millis(app.config.body_ms);
     let whole = read_whole(body, MESSAGE_BYTES_MAX, deadline.at.min(patience), &app.admission).await?;
     let mut request = Request::from_parts(parts, Full::new(whole.bytes.clone()));

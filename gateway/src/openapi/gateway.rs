@@ -467,7 +467,7 @@ fn keys() -> Vec<Operation> {
 
 fn about() -> Vec<Operation> {
     vec![
-        Operation::new(Get, "/healthz", "health", "Whether the process answers").tag("health").gives(
+        Operation::new(Get, "/healthz", "health", "Whether the process answers").tag("health").open().gives(
             200,
             "It does.",
             in_json(&schema("Health")),
@@ -475,10 +475,12 @@ fn about() -> Vec<Operation> {
         ),
         Operation::new(Get, "/readyz", "readiness", "Whether calls can be served")
             .tag("health")
+            .open()
             .gives(200, "They can.", in_json(&schema("Health")), &[])
             .fails(&[&[Code::Unavailable]]),
         Operation::new(Get, "/openapi.json", "document", "This document")
             .tag("health")
+            .open()
             .takes(TIMEOUT)
             .gives(200, "The document.", in_json(&any_document()), &[])
             .fails(&[ANY]),

@@ -84,9 +84,20 @@ fn document(
         "info": info,
         "servers": [{ "url": "/", "description": "the gateway that gives this document" }],
         "tags": tags,
+        // none is needed where a gateway runs without identity, which this document does not know
+        "security": [{}, { "token": [] }],
         "paths": paths,
     });
     components.insert("responses".into(), failures.named.into());
+    components.insert(
+        "securitySchemes".into(),
+        json!({ "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "oprc_... or JWT",
+            "description": "The token of a key, or a JWT of the issuer that the gateway is told of.",
+        }}),
+    );
     document["components"] = components.into();
     add_referred(&mut document);
     document

@@ -65,6 +65,12 @@ impl Operation {
         self
     }
 
+    /// Who asks need not say who they are.
+    pub(super) fn open(mut self) -> Self {
+        self.members.insert("security".into(), json!([]));
+        self
+    }
+
     pub(super) fn note(mut self, description: impl Into<String>) -> Self {
         self.members.insert("description".into(), description.into().into());
         self

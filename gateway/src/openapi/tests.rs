@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use super::types::{Types, Way};
 use super::{SIGNATURES_BYTES_MAX, bounded, class, gateway, references, schemas};
+use crate::access::Need;
+use crate::needs::needed;
 use crate::router::{Verb, find};
 
 /// One schema among the parts of a document.
@@ -225,6 +227,32 @@ fn the_document_has_every_route_of_the_router_and_no_other() {
     let missing: Vec<_> = offered.difference(&documented).collect();
     let strange: Vec<_> = documented.difference(&offered).collect();
     assert!(missing.is_empty() && strange.is_empty(), "not documented: {missing:?}; no route: {strange:?}");
+}
+
+/// What answers everybody is documented so, and nothing else is.
+#[test]
+fn the_document_says_what_is_open() {
+    let document = gateway::document();
+    let mut open = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parts = path.split('/').map(|part| match part.strip_prefix('{') {
+            Some(name) => sample(name.trim_end_matches('}')),
+            None => part,
+        });
+        let resource = find(&parts.collect::<Vec<_>>().join("/")).unwrap();
+        for (verb, _) in resource.operations() {
+            let operation = &item[format!("{verb:?}").to_lowercase()];
+            assert_eq!(
+                needed(&resource, *verb) == Need::Nothing,
+                operation["security"] == json!([]),
+                "{verb:?} {path}"
+            );
+            if operation["security"] == json!([]) {
+                open.insert(operation["operationId"].as_str().unwrap());
+            }
+        }
+    }
+    assert_eq!(Vec::from_iter(open), ["document", "health", "readiness"]);
 }
 
 /// The routes of a class's document are the router's too.

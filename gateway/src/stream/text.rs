@@ -38,7 +38,7 @@ impl End {
             Self::Stopping => "the gateway is stopping; come back with the last id",
             Self::Removed => "the class was removed",
             Self::Moved => "the class's objects have moved; come back with the last id",
-            Self::Denied => "the key that was shown allows this no more",
+            Self::Denied => "the key or token that was shown allows this no more",
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -67,6 +68,23 @@ pub(crate) struct Tls {
     current: RwLock<(Content, TlsAcceptor)>,
 }
 
+/// How often changed files were taken over, or could not be.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reloads {
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
 /// What is in the files.
 #[derive(PartialEq, Eq)]
 struct Content {
@@ -101,7 +119,7 @@ impl Tls {
     }
 
     /// Follows the files for ever.
-    pub(crate) async fn follow(self: Arc<Self>) {
+    pub(crate) async fn follow(self: Arc<Self>, reloads: Arc<Reloads>) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut complained = None;
@@ -113,12 +131,14 @@ impl Tls {
             match looked {
                 Ok(true) => {
                     tracing::info!("TLS was loaded anew");
+                    reloads.done.fetch_add(1, Ordering::Relaxed);
                     complained = None;
                 }
                 Ok(false) => complained = None,
                 Err(error) => {
                     let told = error.to_string();
                     if complained.as_ref() != Some(&told) {
+                        reloads.failed.fetch_add(1, Ordering::Relaxed);
                         tracing::error!(error = told, "TLS cannot be loaded anew: what was there stays");
                     }
                     complained = Some(told);

@@ -174,7 +174,10 @@ mod tests {
         let most = admission.hold(9 * UNIT_BYTES + 1).unwrap();
         assert_eq!(admission.hold(1).err().unwrap().problem().kind(), Code::Overloaded);
         let load = admission.load();
-        assert_eq!((load.held_bytes, load.held_bytes_max, load.bodies_shed), (10 * UNIT_BYTES, 10 * UNIT_BYTES, 1));
+        assert_eq!(
+            (load.held_bytes, load.held_bytes_max, load.bodies_shed),
+            (10 * UNIT_BYTES, 10 * UNIT_BYTES, 1)
+        );
         drop(most);
         assert!(admission.hold(10 * UNIT_BYTES).is_ok());
         assert!(admission.hold(usize::MAX).is_err());

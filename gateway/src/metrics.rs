@@ -84,7 +84,10 @@ pub(crate) fn grpc_operation(path: &str) -> &'static str {
 }
 
 const CALLS: Told = Told {
-    counts: ("oprc_gateway_calls", "Calls of methods and functions that were handed on, by what they came to."),
+    counts: (
+        "oprc_gateway_calls",
+        "Calls of methods and functions that were handed on, by what they came to.",
+    ),
     durations: (
         "oprc_gateway_call_duration_seconds",
         "How long they took, from being handed on to the answer, with all tries.",
@@ -127,16 +130,21 @@ impl Source for Metrics {
         sheet.gauge("oprc_gateway_readers", help, self.hubs.readers())?;
         let help = "Readers that are let in at once.";
         sheet.gauge("oprc_gateway_readers_max", help, self.hubs.readers_max())?;
-        let shed = [
-            ("calls", load.calls_shed),
-            ("bodies", load.bodies_shed),
-            ("readers", self.hubs.readers_shed()),
-        ];
+        let shed =
+            [("calls", load.calls_shed), ("bodies", load.bodies_shed), ("readers", self.hubs.readers_shed())];
         let shed = shed.map(|(reason, count)| ([("reason", reason)], count));
-        sheet.counters("oprc_gateway_shed", "Requests refused for load, by what there was too much of.", shed)?;
+        sheet.counters(
+            "oprc_gateway_shed",
+            "Requests refused for load, by what there was too much of.",
+            shed,
+        )?;
         let reloads = [("ok", self.reloads.done()), ("failed", self.reloads.failed())];
         let reloads = reloads.map(|(result, count)| ([("result", result)], count));
-        sheet.counters("oprc_gateway_tls_reloads", "Times that changed TLS files were taken over, or refused.", reloads)
+        sheet.counters(
+            "oprc_gateway_tls_reloads",
+            "Times that changed TLS files were taken over, or refused.",
+            reloads,
+        )
     }
 }
 
@@ -213,7 +221,11 @@ impl Requests {
                 ([("operation", row.operation), ("outcome", outcome), ("protocol", protocol)], count)
             })
         });
-        sheet.counters("oprc_gateway_requests", "Requests answered, by what they asked for and came to.", counts)?;
+        sheet.counters(
+            "oprc_gateway_requests",
+            "Requests answered, by what they asked for and came to.",
+            counts,
+        )?;
         let durations = rows.iter().flat_map(|row| {
             let by_protocol = Protocol::WORDS.into_iter().zip(&row.durations);
             let used = by_protocol.filter(|(_, durations)| durations.count() > 0);

@@ -71,7 +71,9 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
         if let Some(tls) = tls.clone() {
-            tokio::spawn(app.stopping.clone().run_until_cancelled_owned(tls.follow(app.metrics.reloads.clone())));
+            tokio::spawn(
+                app.stopping.clone().run_until_cancelled_owned(tls.follow(app.metrics.reloads.clone())),
+            );
         }
         let connections = Connections::new(app.clone(), tls, tasks.clone(), cut.clone());
         tokio::select! {

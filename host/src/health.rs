@@ -105,7 +105,13 @@ mod tests {
 
     fn key(id: u64, scope: &str, expires_at_ms: u64) -> ApiKey {
         let tokens = vec![token(id).hash()];
-        ApiKey { name: format!("k{id}"), scopes: vec![scope.into()], tokens, expires_at_ms, ..ApiKey::default() }
+        ApiKey {
+            name: format!("k{id}"),
+            scopes: vec![scope.into()],
+            tokens,
+            expires_at_ms,
+            ..ApiKey::default()
+        }
     }
 
     fn shown(value: &str) -> HeaderMap {
@@ -116,7 +122,9 @@ mod tests {
     fn it_is_open_only_where_nobody_from_outside_asks_and_there_are_no_keys() {
         let keyed = CatalogView { keys: vec![key(1, "read", 0)], ..CatalogView::default() };
         let closed = |address: &str, view: &CatalogView| is_closed(address.parse().unwrap(), view);
-        assert!(!closed("127.0.0.1:1", &CatalogView::default()) && !closed("[::1]:1", &CatalogView::default()));
+        assert!(
+            !closed("127.0.0.1:1", &CatalogView::default()) && !closed("[::1]:1", &CatalogView::default())
+        );
         for public in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
             assert!(closed(public, &CatalogView::default()), "{public}");
         }
@@ -128,7 +136,8 @@ mod tests {
         let mut until = key(6, "read", 0);
         let hash = TokenHash { until_ms: 50, ..token(6).hash() };
         until.tokens = vec![hash];
-        let keys = vec![key(1, "read", 0), key(2, "admin", 200), key(3, "read:A*", 0), key(4, "invoke", 0), until];
+        let keys =
+            vec![key(1, "read", 0), key(2, "admin", 200), key(3, "read:A*", 0), key(4, "invoke", 0), until];
         let view = CatalogView { keys, ..CatalogView::default() };
         let may = |id, now_ms| may_read(&shown(&format!("Bearer {}", token(id).reveal())), &view, now_ms);
         assert!(may(1, 100) && may(2, 199));
@@ -137,7 +146,9 @@ mod tests {
         }
         assert!(!may(2, 200), "it has expired");
         let right = token(1).reveal();
-        for wrong in [format!("Basic {right}"), right.to_string(), "Bearer".to_owned(), format!("Bearer {right}x")] {
+        for wrong in
+            [format!("Basic {right}"), right.to_string(), "Bearer".to_owned(), format!("Bearer {right}x")]
+        {
             assert!(!may_read(&shown(&wrong), &view, 100), "{wrong}");
         }
         let mut twice = shown(&format!("Bearer {right}"));

@@ -52,7 +52,11 @@ impl HostSource {
         let reruns = by(CAUSES, &metrics.reruns, "cause");
         sheet.counters("oprc_host_turns_rerun", "Turns run again, by what had moved under them.", reruns)?;
         let name = "oprc_host_replays";
-        sheet.counter(name, "Calls answered with the outcome that was kept of them.", metrics.replays.get())?;
+        sheet.counter(
+            name,
+            "Calls answered with the outcome that was kept of them.",
+            metrics.replays.get(),
+        )?;
         let (mailboxes, queued) = self.turns.waiting();
         sheet.gauge("oprc_host_mailboxes", "Objects with turns or commits under way.", mailboxes)?;
         sheet.gauge("oprc_host_turns_queued", "Turns that wait for an earlier one of their object.", queued)

@@ -15,7 +15,8 @@ fn record(criterion: &mut Criterion) {
         methods: (0..10).map(method).collect(),
         ..Class::default()
     };
-    let view = CatalogView { revision: 1, classes: (0..1_000).map(class).collect(), ..CatalogView::default() };
+    let view =
+        CatalogView { revision: 1, classes: (0..1_000).map(class).collect(), ..CatalogView::default() };
     let calls = Calls::new(BOUNDS);
     let took = Duration::from_micros(50);
     criterion.bench_function("record_one_call_of_1000_classes", |bencher| {

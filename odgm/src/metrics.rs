@@ -64,14 +64,15 @@ impl Odgm {
         let (context, ..) = self.parts();
         let (counts, usage) = (&context.store.state.counts, context.store.usage());
         let poisoned = u64::from(context.poison.check().is_err());
-        sheet.gauge("oprc_odgm_poisoned", "1 once storage failed: the host serves nothing more.", poisoned)?;
+        sheet.gauge(
+            "oprc_odgm_poisoned",
+            "1 once storage failed: the host serves nothing more.",
+            poisoned,
+        )?;
         let name = "oprc_odgm_entries_applied";
         sheet.counter(name, "Raft entries applied, of all groups.", counts.entries.get())?;
-        let commits = [
-            ("committed", &counts.committed),
-            ("known", &counts.known),
-            ("rejected", &counts.rejected),
-        ];
+        let commits =
+            [("committed", &counts.committed), ("known", &counts.known), ("rejected", &counts.rejected)];
         let commits = commits.map(|(result, count)| ([("result", result)], count.get()));
         sheet.counters("oprc_odgm_commits", "Commits applied, by what became of them.", commits)?;
         let snapshots = [
@@ -100,9 +101,17 @@ impl Odgm {
             all = all.and(depths);
         }
         let waiting_ms = all.ready_ms.map_or(0, |ready_ms| now_ms().saturating_sub(ready_ms));
-        sheet.gauge("oprc_odgm_inbox_messages", "Messages taken and not settled, where this host leads.", all.inbox)?;
+        sheet.gauge(
+            "oprc_odgm_inbox_messages",
+            "Messages taken and not settled, where this host leads.",
+            all.inbox,
+        )?;
         let name = "oprc_odgm_inbox_oldest_seconds";
-        sheet.gauge(name, "How long the oldest message that may be run waits.", waiting_ms as f64 / 1_000.0)?;
+        sheet.gauge(
+            name,
+            "How long the oldest message that may be run waits.",
+            waiting_ms as f64 / 1_000.0,
+        )?;
         let name = "oprc_odgm_outbox_messages";
         sheet.gauge(name, "Messages that their receivers' partitions have not all taken.", all.outbox)?;
         sheet.gauge("oprc_odgm_timers", "Messages that are not due yet.", all.timers)?;
@@ -224,9 +233,8 @@ fn tell_grids(grids: &Grids<'_>, sheet: &mut Sheet<'_>) -> fmt::Result {
     sheet.gauges("oprc_odgm_grid_lag_entries", help, lags)?;
     let each = |value: fn(&Seen) -> u64| {
         let partitions = grids.partitions.iter();
-        partitions.map(move |(grid, place, seen)| {
-            ([("grid", *grid), ("partition", place.as_str())], value(seen))
-        })
+        partitions
+            .map(move |(grid, place, seen)| ([("grid", *grid), ("partition", place.as_str())], value(seen)))
     };
     let terms = each(|seen| seen.term);
     sheet.gauges("oprc_odgm_partition_term", "The term of a partition.", terms)?;

@@ -59,7 +59,8 @@ pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply 
     let stop = endless.then(|| app.stopping.clone());
     let response = response.unwrap_or_else(Status::into_http);
     // at the head there is a status only where nothing else follows
-    let status = response.headers().get("grpc-status").map_or(Some(0), |status| status.to_str().ok()?.parse().ok());
+    let status =
+        response.headers().get("grpc-status").map_or(Some(0), |status| status.to_str().ok()?.parse().ok());
     let ended = Ended::Grpc(status.unwrap_or(usize::MAX));
     app.metrics.requests.record(grpc_operation(&path), ended, begun.elapsed());
     rpc(response, stop)

@@ -86,15 +86,19 @@ impl Calls {
         cells.push((OTHER, OTHER, &self.strangers));
         let counts = cells.iter().flat_map(|(class, method, cell)| {
             cell.seen().map(|(way, outcome, count)| {
-                let labels =
-                    [("class", *class), ("method", *method), ("outcome", outcome), (told.way, told.ways[way])];
+                let labels = [
+                    ("class", *class),
+                    ("method", *method),
+                    ("outcome", outcome),
+                    (told.way, told.ways[way]),
+                ];
                 (labels, count)
             })
         });
         sheet.counters(told.counts.0, told.counts.1, counts)?;
-        let durations = cells.iter().map(|(class, method, cell)| {
-            ([("class", *class), ("method", *method)], cell.durations())
-        });
+        let durations = cells
+            .iter()
+            .map(|(class, method, cell)| ([("class", *class), ("method", *method)], cell.durations()));
         let (name, help) = told.durations;
         sheet.histograms(name, help, durations.filter(|(_, durations)| durations.count() > 0))
     }

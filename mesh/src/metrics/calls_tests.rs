@@ -117,7 +117,9 @@ async fn methods_at_the_bound_have_series_and_one_past_it_has_none() {
     }
     let told = samples(&calls, &all, "calls_total").await;
     assert_eq!(told.len(), BOUNDS.methods + 1);
-    assert!(!told.contains_key(&format!(r#"class="A",method="m{:04}",outcome="ok",way="here""#, BOUNDS.methods)));
+    assert!(
+        !told.contains_key(&format!(r#"class="A",method="m{:04}",outcome="ok",way="here""#, BOUNDS.methods))
+    );
     assert_eq!(told[r#"class="_other",method="_other",outcome="ok",way="here""#], 1);
     assert_eq!(samples(&calls, &all, "durations_count").await.len(), BOUNDS.methods + 1);
     // the room of what left is given to others

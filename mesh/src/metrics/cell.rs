@@ -86,7 +86,8 @@ impl Outcomes {
 
     /// Those that there were, `ok` first.
     pub fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let named = [(None, "ok")].into_iter().chain(Code::ALL.iter().map(|code| (Some(*code), code.as_str())));
+        let named =
+            [(None, "ok")].into_iter().chain(Code::ALL.iter().map(|code| (Some(*code), code.as_str())));
         let seen = named.map(|(failed, name)| (name, self.0[slot(failed)].load(Ordering::Relaxed)));
         seen.filter(|(_, count)| *count > 0)
     }

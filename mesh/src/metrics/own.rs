@@ -15,7 +15,11 @@ impl Source for Mesh {
             "The revision of the catalog that is known here.",
             directory.view().revision,
         )?;
-        sheet.gauge("oprc_mesh_calls_pending", "Calls to other processes that wait for an answer.", load.calls)?;
+        sheet.gauge(
+            "oprc_mesh_calls_pending",
+            "Calls to other processes that wait for an answer.",
+            load.calls,
+        )?;
         sheet.gauge(
             "oprc_mesh_outbox_messages",
             "Messages to other processes that wait to be sent.",

@@ -5,9 +5,7 @@ use rocksdb::ReadOptions;
 use super::group::{GroupState, decode};
 use crate::error::OdgmError;
 use crate::key::successor;
-use crate::mail::{
-    Below as _, OutRecord, ReadyKey, all_dead_letters, in_lanes, outboxes, timers,
-};
+use crate::mail::{Below as _, OutRecord, ReadyKey, all_dead_letters, in_lanes, outboxes, timers};
 
 /// What waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -216,7 +216,7 @@ impl Requests {
     fn tell(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let rows = self.rows.load();
         let counts = rows.iter().flat_map(|row| {
-            row.seen().map(|(protocol, outcome, count)| {
+            row.seen().map(move |(protocol, outcome, count)| {
                 let protocol = Protocol::WORDS[protocol as usize];
                 ([("operation", row.operation), ("outcome", outcome), ("protocol", protocol)], count)
             })
@@ -229,7 +229,7 @@ impl Requests {
         let durations = rows.iter().flat_map(|row| {
             let by_protocol = Protocol::WORDS.into_iter().zip(&row.durations);
             let used = by_protocol.filter(|(_, durations)| durations.count() > 0);
-            used.map(|(protocol, durations)| {
+            used.map(move |(protocol, durations)| {
                 ([("operation", row.operation), ("protocol", protocol)], durations)
             })
         });

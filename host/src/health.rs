@@ -145,9 +145,10 @@ mod tests {
             assert!(!may(id, 100), "{id}");
         }
         assert!(!may(2, 200), "it has expired");
-        let right = token(1).reveal();
+        let one = token(1);
+        let right = one.reveal();
         for wrong in
-            [format!("Basic {right}"), right.to_string(), "Bearer".to_owned(), format!("Bearer {right}x")]
+            [format!("Basic {right}"), right.to_owned(), "Bearer".to_owned(), format!("Bearer {right}x")]
         {
             assert!(!may_read(&shown(&wrong), &view, 100), "{wrong}");
         }

@@ -125,7 +125,7 @@ impl Turns {
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
         let invoke = named(invoke);
         let begun = Instant::now();
-        let done = self.call(&class, object.as_ref(), &method, &invoke, deadline).await;
+        let done = self.run_call(&class, object.as_ref(), &method, &invoke, deadline).await;
         let (failed, replayed) = match &done {
             Ok(invoked) => (None, invoked.replayed),
             Err(problem) => (Some(problem.kind()), problem.replayed),
@@ -138,7 +138,7 @@ impl Turns {
         done
     }
 
-    async fn call(
+    async fn run_call(
         &self,
         class: &ClassName,
         object: Option<&ObjectId>,

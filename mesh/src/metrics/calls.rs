@@ -85,7 +85,7 @@ impl Calls {
         let mut cells = known.cells();
         cells.push((OTHER, OTHER, &self.strangers));
         let counts = cells.iter().flat_map(|(class, method, cell)| {
-            cell.seen().map(|(way, outcome, count)| {
+            cell.seen().map(move |(way, outcome, count)| {
                 let labels = [
                     ("class", *class),
                     ("method", *method),

@@ -83,3 +83,67 @@ impl GroupState {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rocksdb::WriteBatch;
+
+    use super::*;
+    use crate::mail::{Desk, Message, Outgoing, Settle, Verdict};
+    use crate::record::StateRecord;
+    use crate::testing::Bed;
+
+    const GROUP: u64 = 5;
+
+    fn entry(group: &GroupState, index: u64, now_ms: u64, work: impl FnOnce(&mut Desk<'_>)) {
+        let mut desk = Desk::new(group, GROUP, index, now_ms);
+        work(&mut desk);
+        let mut batch = WriteBatch::default();
+        group.put_mail(&mut batch, desk);
+        group.write(batch, &StateRecord { format: 1, ..StateRecord::default() }).unwrap();
+    }
+
+    fn outgoing(to_group: u64, object: &str, due_ms: u64) -> Outgoing {
+        let message = Message {
+            from_class: "S".into(),
+            from_object: "s".into(),
+            class: "R".into(),
+            object: object.into(),
+            method: "m".into(),
+            ..Message::default()
+        };
+        Outgoing { message, to_group, due_ms, key: None }
+    }
+
+    #[test]
+    fn what_waits_is_counted_by_kind_and_up_to_a_bound() {
+        let bed = Bed::new();
+        let group = bed.group(GROUP);
+        assert_eq!(group.depths(9).unwrap(), Depths::default());
+        entry(&group, 1, 1_000, |desk| {
+            for _ in 0..3 {
+                desk.send(1, &outgoing(GROUP, "r", 0)).unwrap();
+            }
+            for _ in 0..4 {
+                desk.send(1, &outgoing(6, "r", 0)).unwrap();
+            }
+            for _ in 0..5 {
+                desk.send(1, &outgoing(GROUP, "later", 9_000)).unwrap();
+            }
+        });
+        let first = group.ready_keys(ReadyKey::default(), 1).unwrap()[0];
+        let counted = group.depths(9).unwrap();
+        assert_eq!(counted, Depths { inbox: 3, ready_ms: Some(first.at_ms), outbox: 4, timers: 5, dead: 0 });
+        entry(&group, 2, 2_000, |desk| {
+            let settle = Settle { ready: first, verdict: Verdict::Dead as i32, ..Settle::default() };
+            desk.settle(&settle).unwrap();
+        });
+        let after = group.depths(9).unwrap();
+        assert_eq!((after.inbox, after.dead, after.counted()), (2, 1, 8));
+        let bounded = group.depths(2).unwrap();
+        assert_eq!((bounded.inbox, bounded.timers, bounded.outbox), (2, 2, 4), "numbers need no counting");
+        let both = after.and(Depths { ready_ms: Some(1), ..bounded });
+        assert_eq!((both.inbox, both.dead, both.ready_ms), (4, 2, Some(1)));
+    }
+}

@@ -90,6 +90,7 @@ impl Odgm {
         sheet.gauges("oprc_odgm_memtable_bytes", "What a database holds that is not in files yet.", memtables)
     }
 
+    #[allow(clippy::cast_precision_loss, reason = "nothing waits for 2^52 ms")]
     fn tell_messages(&self, sheet: &mut Sheet<'_>) -> fmt::Result {
         let mut left = COUNTED_MAX;
         let mut all = Depths::default();

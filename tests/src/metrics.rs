@@ -37,7 +37,7 @@ impl Metrics {
     pub async fn of(http: &Http) -> Self {
         let reply = http.get("/metrics").send().await.expect(200);
         assert_eq!(reply.header("content-type"), Some(MEDIA_TYPE));
-        Self::parse(&String::from_utf8(reply.body.to_vec()).expect("a page is text"))
+        Self::parse(std::str::from_utf8(&reply.body).expect("a page is text"))
     }
 
     /// The page with the host's numbers.
@@ -92,12 +92,13 @@ impl Metrics {
 
     /// Buckets grow, and the last one holds what is counted.
     fn check_histograms(&self) {
-        let mut series: BTreeMap<(&str, BTreeMap<&str, &str>), (Vec<f64>, Option<f64>)> = BTreeMap::new();
+        let mut series: BTreeMap<_, (Vec<f64>, Option<f64>)> = BTreeMap::new();
         let histograms = self.samples.iter().filter(|sample| self.families[&sample.family] == "histogram");
         for sample in histograms {
             let others = sample.labels.iter().filter(|(name, _)| *name != "le");
-            let labels = others.map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let (buckets, count) = series.entry((&sample.family, labels)).or_default();
+            let labels: BTreeMap<_, _> =
+                others.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let (buckets, count) = series.entry((sample.family.as_str(), labels)).or_default();
             if sample.name.ends_with("_bucket") {
                 let is_last = sample.labels["le"] == "+Inf";
                 assert!(is_last || sample.labels["le"].parse::<f64>().is_ok(), "{sample:?}");
@@ -121,6 +122,7 @@ impl Metrics {
     }
 
     /// Their values together.
+    #[allow(clippy::cast_sign_loss, reason = "nothing that is told is below 0")]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.find(name, labels).map(|sample| sample.value as u64).sum()
     }

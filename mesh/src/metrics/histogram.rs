@@ -84,6 +84,7 @@ impl Histogram {
         self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
+    #[allow(clippy::cast_precision_loss, reason = "the format has no other numbers")]
     pub(super) fn seen(&self) -> Seen {
         let per_unit = f64::from(self.buckets.per_unit);
         let ends = self.buckets.ends.iter().map(|end| *end as f64 / per_unit).chain([f64::INFINITY]);

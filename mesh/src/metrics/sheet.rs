@@ -17,7 +17,7 @@ pub trait Source: Send + Sync + 'static {
 }
 
 /// Labels of one series: names and values.
-pub type Labels<'l, const N: usize> = [(&'l str, &'l str); N];
+type Labels<'l, const N: usize> = [(&'l str, &'l str); N];
 
 /// See the module. Each family is written once, by its whole name but for the `_total` of a counter, which is added.
 pub struct Sheet<'a>(pub(super) DescriptorEncoder<'a>);

@@ -215,7 +215,7 @@ pub(crate) struct HostArgs {
     pub(crate) zone: String,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
-    /// Where this host answers /healthz and /readyz; nowhere unless given
+    /// Where this host answers /healthz, /readyz and /metrics; nowhere unless given
     #[arg(long, env = "OPRC_LISTEN", value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
 }

@@ -2,7 +2,7 @@
 //! call's deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -24,6 +24,19 @@ pub(crate) struct Admission {
     calls: AtomicUsize,
     calls_max: usize,
     held: Arc<Semaphore>,
+    held_max: usize,
+    calls_shed: AtomicU64,
+    bodies_shed: AtomicU64,
+}
+
+/// How full it is, and how many were refused so far.
+pub(crate) struct Load {
+    pub(crate) calls: usize,
+    pub(crate) calls_max: usize,
+    pub(crate) calls_shed: u64,
+    pub(crate) held_bytes: usize,
+    pub(crate) held_bytes_max: usize,
+    pub(crate) bodies_shed: u64,
 }
 
 /// A call that was let in; dropping it makes room for another.
@@ -32,7 +45,26 @@ pub(crate) struct Entry<'a>(&'a AtomicUsize);
 impl Admission {
     pub(crate) fn new(calls_max: usize, held_bytes_max: usize) -> Self {
         let units = (held_bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
-        Self { calls: AtomicUsize::new(0), calls_max, held: Arc::new(Semaphore::new(units)) }
+        Self {
+            calls: AtomicUsize::new(0),
+            calls_max,
+            held: Arc::new(Semaphore::new(units)),
+            held_max: units,
+            calls_shed: AtomicU64::new(0),
+            bodies_shed: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn load(&self) -> Load {
+        let held = self.held_max.saturating_sub(self.held.available_permits());
+        Load {
+            calls: self.calls.load(Ordering::Relaxed),
+            calls_max: self.calls_max,
+            calls_shed: self.calls_shed.load(Ordering::Relaxed),
+            held_bytes: held * UNIT_BYTES,
+            held_bytes_max: self.held_max * UNIT_BYTES,
+            bodies_shed: self.bodies_shed.load(Ordering::Relaxed),
+        }
     }
 
     /// Lets a call in.
@@ -43,6 +75,7 @@ impl Admission {
         let entry = Entry(&self.calls); // counted at once and given back on refusal: no lock, no loop
         if self.calls.fetch_add(1, Ordering::Relaxed) >= self.calls_max {
             drop(entry);
+            self.calls_shed.fetch_add(1, Ordering::Relaxed);
             return Err(overloaded(format!(
                 "{} calls are under way, as many as this gateway takes",
                 self.calls_max
@@ -58,6 +91,7 @@ impl Admission {
     pub(crate) fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         self.held.clone().try_acquire_many_owned(units).map_err(|_| {
+            self.bodies_shed.fetch_add(1, Ordering::Relaxed);
             overloaded(
                 "the bodies of other requests take up the memory that is set aside for them".to_owned(),
             )
@@ -127,6 +161,8 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(admission.enter().err().unwrap().problem().kind(), Code::Overloaded);
         }
+        let load = admission.load();
+        assert_eq!((load.calls, load.calls_max, load.calls_shed), (2, 2, 3));
         drop(first);
         let _third = admission.enter().unwrap();
         assert!(admission.enter().is_err());
@@ -137,6 +173,11 @@ mod tests {
         let admission = Admission::new(1, 10 * UNIT_BYTES);
         let most = admission.hold(9 * UNIT_BYTES + 1).unwrap();
         assert_eq!(admission.hold(1).err().unwrap().problem().kind(), Code::Overloaded);
+        let load = admission.load();
+        assert_eq!(
+            (load.held_bytes, load.held_bytes_max, load.bodies_shed),
+            (10 * UNIT_BYTES, 10 * UNIT_BYTES, 1)
+        );
         drop(most);
         assert!(admission.hold(10 * UNIT_BYTES).is_ok());
         assert!(admission.hold(usize::MAX).is_err());

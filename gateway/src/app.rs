@@ -8,6 +8,7 @@ use std::time::Duration;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
+use oprc_mesh::metrics::{Page, Source};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::retry::{Miss, Next, Repeat, Tries};
 use oprc_mesh::wire::{Answer, CatalogRead, Empty, Op};
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::Guard;
 use crate::admission::Admission;
 use crate::config::GatewayConfig;
+use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::route::{Pick, Target, pick};
 use crate::stream::Hubs;
@@ -35,12 +37,15 @@ const REFRESH_HOSTS_MAX: usize = 3;
 pub(crate) struct App {
     pub(crate) mesh: Mesh,
     pub(crate) config: GatewayConfig,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) guard: Guard,
     /// Tasks that take what is left of refused bodies off the wire.
     pub(crate) lingering: TaskTracker,
     /// Streams of events.
     pub(crate) hubs: Arc<Hubs>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The metrics of the whole process.
+    pub(crate) page: Page,
     /// Cancelled when the gateway shuts down.
     pub(crate) stopping: CancellationToken,
     alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -52,10 +57,16 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(config: GatewayConfig, guard: Guard, mesh: Mesh) -> Self {
+        let admission = Arc::new(Admission::new(config.concurrency_max, config.held_bytes_max));
+        let hubs = Hubs::new(config.readers_max);
+        let metrics = Arc::new(Metrics::new(admission.clone(), hubs.clone(), mesh.clone()));
+        let own = [metrics.clone() as Arc<dyn Source>, Arc::new(mesh.clone())];
         Self {
-            admission: Admission::new(config.concurrency_max, config.held_bytes_max),
+            admission,
+            page: Page::new(own.into_iter().chain(config.sources.0.iter().cloned())),
+            metrics,
             guard,
-            hubs: Hubs::new(config.readers_max),
+            hubs,
             alive: mesh.directory().watch_nodes(),
             mesh,
             config,

@@ -1,10 +1,13 @@
 //! What a gateway may be told, with its bounds and what happens at each.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::access::Access;
 use crate::tls::TlsFiles;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
+use oprc_mesh::metrics::Source;
 
 /// How a gateway serves.
 #[derive(Debug, Clone)]
@@ -32,6 +35,18 @@ pub struct GatewayConfig {
     pub idle_ms: u64,
     /// Requests under way at shutdown may take so long to finish; then their connections are cut.
     pub drain_ms: u64,
+    /// What else of this process its page of metrics tells.
+    pub sources: Sources,
+}
+
+/// Parts of the process that have metrics to tell.
+#[derive(Clone, Default)]
+pub struct Sources(pub Vec<Arc<dyn Source>>);
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sources", self.0.len())
+    }
 }
 
 impl Default for GatewayConfig {
@@ -48,6 +63,7 @@ impl Default for GatewayConfig {
             upload_ms: 600_000,
             idle_ms: 60_000,
             drain_ms: 15_000,
+            sources: Sources::default(),
         }
     }
 }

@@ -8,13 +8,16 @@ use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
+use oprc_mesh::metrics::OTHER;
 use oprc_mesh::outcome::{Code, Effect};
+use tokio::time::Instant;
 
 use crate::access::{Identity, Need};
 use crate::admission::Deadline;
 use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
+use crate::metrics::Ended;
 use crate::needs::needed;
 use crate::problem::Refusal;
 use crate::reply::{Reply, without_body};
@@ -22,7 +25,7 @@ use crate::router::{Resource, Verb, find};
 use crate::wish::Callee;
 use crate::{
     classes, cluster, dead, deploy, events, fields, forms, grpc, health, invocations, invoke, keys, listing,
-    nodes, objects, openapi, promote, rollback,
+    nodes, objects, openapi, promote, rollback, scrape,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -35,10 +38,13 @@ pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply 
     }
     let (parts, body) = request.into_parts();
     let body = Inbound::new(body, &parts.headers, app.lingering.clone());
-    let handled = AssertUnwindSafe(handle(app, &parts, body)).catch_unwind().await;
+    let (begun, mut operation) = (Instant::now(), OTHER);
+    let handled = AssertUnwindSafe(handle(app, &parts, body, &mut operation)).catch_unwind().await;
     let outcome = handled.unwrap_or_else(|_| {
         Err(Refusal::new(Code::Internal, "the gateway failed on this request").effect(Effect::Unknown))
     });
+    let ended = Ended::Rest(outcome.as_ref().err().map(|refusal| refusal.problem().kind()));
+    app.metrics.requests.record(operation, ended, begun.elapsed());
     let reply = outcome.unwrap_or_else(|refusal| {
         let path: String = parts.uri.path().chars().take(SHOWN_CHARS_MAX).collect();
         let refusal = refusal.on(shown(&parts.method), path);
@@ -55,10 +61,17 @@ fn shown(method: &Method) -> &str {
     if method == Method::HEAD { "GET" } else { method.as_str() }
 }
 
-async fn handle(app: &Arc<App>, parts: &Parts, body: Inbound) -> Result<Reply, Refusal> {
+/// Tells also which operation it is, once that is known.
+async fn handle(
+    app: &Arc<App>,
+    parts: &Parts,
+    body: Inbound,
+    known: &mut &'static str,
+) -> Result<Reply, Refusal> {
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
+    *known = operation;
     let need = needed(&resource, verb);
     let outcome = match identified(app, parts, need).await {
         Ok(identity) => handle_for((&identity, need), app, parts, body, (&resource, verb)).await,
@@ -88,6 +101,7 @@ async fn handle_for(
         // never refused for load: they tell whether there is any
         Resource::Health => health::health(),
         Resource::Ready => health::ready(app),
+        Resource::Metrics => scrape::read(app, parts.uri.query()).await,
         // lets itself in
         Resource::Invocation(id) => Box::pin(invocations::read(app, parts, identity, id)).await,
         _ => {

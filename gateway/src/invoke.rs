@@ -18,6 +18,7 @@ use crate::call::Call;
 use crate::call_id::CallId;
 use crate::invocations;
 use crate::media::{accepted_form, body_form, expect_json};
+use crate::metrics::Protocol;
 use crate::problem::Refusal;
 use crate::query::{CONSISTENCY, Query};
 use crate::reply::{JSON, OCTETS, Reply, bytes, dated, empty};
@@ -104,6 +105,7 @@ async fn run(
         id: CallId::of(call.headers())?,
         caller: call.identity.caller(),
         headers: forwarded(call.headers())?,
+        protocol: Protocol::Rest,
     };
     if invocations::wanted(call.headers()) {
         if consistency != Consistency::Lease {

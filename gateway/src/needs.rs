@@ -34,6 +34,8 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
             | Resource::Field(class, ..),
             _,
         ) => Need::In(Invoke, class),
+        // it names classes
+        (Resource::Metrics, _) => Need::Everywhere(Read),
         (
             Resource::Cluster
             | Resource::Node(..)

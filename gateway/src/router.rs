@@ -24,6 +24,7 @@ const SEGMENTS_MAX: usize = 9;
 pub(crate) enum Resource {
     Health,
     Ready,
+    Metrics,
     /// The gateway's OpenAPI document.
     Document,
     Cluster,
@@ -103,6 +104,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
     Ok(match &segments[..count] {
         ["healthz"] => Resource::Health,
         ["readyz"] => Resource::Ready,
+        ["metrics"] => Resource::Metrics,
         ["openapi.json"] => Resource::Document,
         ["api", "v1", rest @ ..] => match rest {
             ["classes", c, "objects", o, "invoke", m] => {
@@ -155,6 +157,7 @@ impl Resource {
         match self {
             Self::Health => &[(Verb::Get, "health")],
             Self::Ready => &[(Verb::Get, "readiness")],
+            Self::Metrics => &[(Verb::Get, "read metrics")],
             Self::Document | Self::ClassDocument(..) => &[(Verb::Get, "read document")],
             Self::Cluster => &[(Verb::Get, "read cluster")],
             Self::Invocation(..) => &[(Verb::Get, "read invocation")],
@@ -205,7 +208,7 @@ impl Resource {
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Health | Self::Ready | Self::Document => f.write_str("gateway"),
+            Self::Health | Self::Ready | Self::Metrics | Self::Document => f.write_str("gateway"),
             Self::Cluster => f.write_str("cluster"),
             Self::Node(node, _) => write!(f, "{node}"),
             Self::Keys => f.write_str("keys"),
@@ -246,6 +249,7 @@ mod tests {
         for (path, methods) in [
             ("/healthz", "GET, HEAD"),
             ("/readyz", "GET, HEAD"),
+            ("/metrics", "GET, HEAD"),
             ("/openapi.json", "GET, HEAD"),
             ("/api/v1/cluster", "GET, HEAD"),
             ("/api/v1/cluster/nodes/00000000000000ab/drain", "POST"),

@@ -76,7 +76,9 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
         if let Some(tls) = tls.clone() {
-            tokio::spawn(app.stopping.clone().run_until_cancelled_owned(tls.follow()));
+            tokio::spawn(
+                app.stopping.clone().run_until_cancelled_owned(tls.follow(app.metrics.reloads.clone())),
+            );
         }
         if let Some(following) = app.guard.follow() {
             tasks.spawn(app.stopping.clone().run_until_cancelled_owned(following));

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -66,6 +67,31 @@ pub(crate) struct Tls {
     current: RwLock<(Content, TlsAcceptor)>,
 }
 
+/// How often changed files were taken over, and how many looks at them failed.
+#[derive(Debug, Default)]
+pub(crate) struct Reloads {
+    done: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Reloads {
+    fn note<E>(&self, looked: &Result<bool, E>) {
+        match looked {
+            Ok(true) => self.done.fetch_add(1, Ordering::Relaxed),
+            Ok(false) => 0,
+            Err(_) => self.failed.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
 /// What is in the files.
 #[derive(PartialEq, Eq)]
 struct Content {
@@ -100,8 +126,13 @@ impl Tls {
     }
 
     /// Follows the files for ever.
-    pub(crate) async fn follow(self: Arc<Self>) {
-        follow("the certificate and key of TLS", move || self.look()).await;
+    pub(crate) async fn follow(self: Arc<Self>, reloads: Arc<Reloads>) {
+        let look = move || {
+            let looked = self.look();
+            reloads.note(&looked);
+            looked
+        };
+        follow("the certificate and key of TLS", look).await;
     }
 
     /// Takes over what is in the files; whether that is something new.

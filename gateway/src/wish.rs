@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::call_id::CallId;
+use crate::metrics::Protocol;
 use crate::problem::Refusal;
 use crate::route::Target;
 
@@ -58,6 +59,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) caller: String,
     /// What the guest sees of the request.
     pub(crate) headers: Vec<Header>,
+    /// How it came.
+    pub(crate) protocol: Protocol,
 }
 
 impl Wish<'_> {
@@ -108,10 +111,15 @@ impl Wish<'_> {
             };
             (Op::Invoke(invoke), repeat)
         };
-        match app.ask_with(target, deadline, operation).await {
+        let begun = Instant::now();
+        let outcome = match app.ask_with(target, deadline, operation).await {
             Ok(Answer::Invoked(invoked)) => Ok(invoked),
             Ok(_) => Err(Refusal::misanswered()),
             Err(refusal) => Err(refusal.invocation(&self.id.invocation)),
-        }
+        };
+        let failed = outcome.as_ref().err().map(|refusal| refusal.problem().kind());
+        let names = (class.as_str(), method.as_str());
+        app.metrics.calls.record(&app.view(), names, self.protocol as usize, failed, begun.elapsed());
+        outcome
     }
 }

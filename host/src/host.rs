@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use oprc_mesh::metrics::{Page, Source};
 use oprc_mesh::{Mesh, MeshError};
 use oprc_odgm::Odgm;
 use tokio_util::sync::CancellationToken;
@@ -13,11 +14,12 @@ use tokio_util::task::TaskTracker;
 use crate::classes::Classes;
 use crate::deploy::Deployer;
 use crate::events::{Events, publish};
-use crate::health;
+use crate::health::{self, Port};
 use crate::messages;
 use crate::serve::Server;
 use crate::supply::Supply;
 use crate::sweep;
+use crate::told::HostSource;
 use crate::turn::Turns;
 use crate::warm;
 use crate::wasm::{Runtime, RuntimeConfig};
@@ -59,6 +61,7 @@ pub struct Host {
     draining: Arc<AtomicBool>,
     /// Cancelled once it drains: nobody waits for events any more.
     ending: CancellationToken,
+    sources: Vec<Arc<dyn Source>>,
 }
 
 impl Host {
@@ -71,23 +74,29 @@ impl Host {
             .map_err(|error| HostError::Runtime(error.to_string()))?;
         let (tasks, stop, draining) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
         let ending = CancellationToken::new();
-        let host = Self { odgm: odgm.clone(), tasks, stop, draining, ending };
+        let sources = vec![odgm.clone() as Arc<dyn Source>];
+        let mut host = Self { odgm: odgm.clone(), tasks, stop, draining, ending, sources };
         let components = runtime.components().clone();
         let peers = Arc::new(mesh.clone());
         let (tasks, stop) = (host.tasks.clone(), host.stop.clone());
         let supply = Supply::new(odgm.node_id(), peers.clone(), components, tasks, stop);
         let classes = Arc::new(Classes::new(odgm.clone(), runtime.clone(), supply.clone()));
         let turns = Arc::new(Turns::new(odgm.clone(), mesh.clone(), classes.clone(), host.tasks.clone()));
+        let (draining, told) = (host.draining.clone(), turns.clone());
+        host.sources.push(Arc::new(HostSource { turns: told, runtime: runtime.clone(), draining }));
         let deployer = Deployer { odgm: odgm.clone(), peers, runtime: runtime.clone(), supply };
         let draining = host.draining.clone();
         let ending = host.ending.clone();
-        let events = Events { odgm: odgm.clone(), classes: classes.clone(), ending };
+        let metrics = turns.metrics().clone();
+        let events = Events { odgm: odgm.clone(), classes: classes.clone(), ending, metrics };
         let executor = messages::run(odgm.clone(), turns.clone(), host.stop.clone());
         host.tasks.spawn(executor);
         let server = Server { odgm: odgm.clone(), deployer, turns, events, draining };
         if let Some(address) = config.health {
-            let (draining, stop) = (host.draining.clone(), host.stop.clone());
-            let health = health::serve(address, odgm.clone(), draining, stop).await;
+            let draining = host.draining.clone();
+            let page = Page::new(host.sources().into_iter().chain([Arc::new(mesh.clone()) as _]));
+            let port = Port { address, odgm: odgm.clone(), draining, page };
+            let health = health::serve(port, host.stop.clone()).await;
             host.tasks.spawn(health.map_err(|source| HostError::Health { address, source })?);
         }
         mesh.serve(Arc::new(server)).await?;
@@ -97,6 +106,11 @@ impl Host {
         host.spawn(announce_catalog(mesh.clone(), odgm.clone()));
         host.spawn(announce_leaders(mesh, odgm));
         Ok(host)
+    }
+
+    /// What this host and its grid tell Prometheus.
+    pub fn sources(&self) -> Vec<Arc<dyn Source>> {
+        self.sources.clone()
     }
 
     /// Hands over what this host leads, while it still serves: calls that come meanwhile are sent on to the new leaders.

@@ -187,6 +187,19 @@ pub struct ChangeKey {
     pub change: Option<KeyChange>,
 }
 
+impl ApiKey {
+    /// Whether a token that hashes to `shown` is one of the key's that count at `now_ms`. Takes the same time whatever the
+    /// hashes are.
+    pub fn counts(&self, shown: &TokenHash, now_ms: u64) -> bool {
+        let still = |end_ms: u64| end_ms == 0 || now_ms < end_ms;
+        let same = |one: &[u8], other: &[u8]| {
+            one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+        };
+        let mut tokens = self.tokens.iter().filter(|token| token.id == shown.id && still(token.until_ms));
+        still(self.expires_at_ms) && tokens.any(|token| same(&token.hash, &shown.hash))
+    }
+}
+
 /// See [`ChangeKey`].
 #[derive(Clone, PartialEq, Eq, prost::Oneof)]
 pub enum KeyChange {

@@ -25,6 +25,7 @@ pub mod limits;
 pub mod manifest;
 mod member;
 mod mesh;
+pub mod metrics;
 mod outbox;
 pub mod outcome;
 mod peers;

@@ -32,6 +32,17 @@ pub struct Mesh {
     member: Arc<Member>,
 }
 
+/// See [`Mesh::load`].
+pub(crate) struct Load {
+    /// Calls without an answer yet.
+    pub(crate) calls: usize,
+    /// Messages that are not sent yet, and their bytes.
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+    /// Messages that were refused since the start.
+    pub(crate) refused: u64,
+}
+
 impl Mesh {
     /// Joins the mesh. Returns once the session is open; peers may be found later.
     ///
@@ -104,6 +115,12 @@ impl Mesh {
         let revision = Revision { revision: view.revision };
         self.member.directory.learn_view(view);
         self.announce(Route::Catalog, revision.encode_to_vec());
+    }
+
+    /// What waits here for other processes.
+    pub(crate) fn load(&self) -> Load {
+        let (messages, bytes, refused) = self.link().map(Link::waiting).unwrap_or_default();
+        Load { calls: self.member.pending.len(), messages, bytes, refused }
     }
 
     /// What it is linked by; none in a process that is alone.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub(crate) struct Outbox {
     open: Arc<Open>,
     bounds: Bounds,
     lanes: Mutex<Lanes>,
+    /// Messages that were too many.
+    refused: AtomicU64,
 }
 
 #[derive(Default)]
@@ -73,7 +76,8 @@ struct Queue {
 impl Outbox {
     /// `from` is the host that sends; none for a process that is none.
     pub(crate) fn new(from: Option<NodeId>, bounds: Bounds, open: Arc<Open>) -> Self {
-        Self { from: from.unwrap_or(NodeId(0)), open, bounds, lanes: Mutex::default() }
+        let (lanes, refused) = (Mutex::default(), AtomicU64::new(0));
+        Self { from: from.unwrap_or(NodeId(0)), open, bounds, lanes, refused }
     }
 
     /// Queues `message` behind what waits for the same route. Never blocks.
@@ -90,7 +94,7 @@ impl Outbox {
         let full = queue.messages.len() >= self.bounds.messages
             || (queue.bytes > 0 && queue.bytes + message.len() > self.bounds.bytes);
         if full {
-            return Err(MeshError::Congested { peer: route.key() });
+            return Err(self.congested(&route));
         }
         queue.bytes += message.len();
         queue.messages.push_back(message);
@@ -98,6 +102,22 @@ impl Outbox {
             lane.filled.notify_one();
         }
         Ok(())
+    }
+
+    fn congested(&self, route: &Route) -> MeshError {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        MeshError::Congested { peer: route.key() }
+    }
+
+    /// Messages that wait and their bytes, and how many were refused so far.
+    pub(crate) fn waiting(&self) -> (usize, usize, u64) {
+        let lanes: Vec<Arc<Lane>> = self.lanes.lock().open.values().cloned().collect();
+        let waiting = lanes.iter().map(|lane| {
+            let queue = lane.queue.lock();
+            (queue.messages.len(), queue.bytes)
+        });
+        let (messages, bytes) = waiting.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        (messages, bytes, self.refused.load(Ordering::Relaxed))
     }
 
     fn lane(&self, route: &Route) -> Result<Arc<Lane>, MeshError> {
@@ -114,7 +134,7 @@ impl Outbox {
             lanes.open.retain(|_, lane| !lane.close_if_idle());
         }
         if lanes.open.len() >= self.bounds.lanes {
-            return Err(MeshError::Congested { peer: route.key() });
+            return Err(self.congested(route));
         }
         let lane = Arc::<Lane>::default();
         let (from, open, own, to) = (self.from, self.open.clone(), lane.clone(), route.clone());

@@ -36,6 +36,11 @@ impl Pending {
         Ticket { pending: self, correlation, reply }
     }
 
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Hands over a reply; one that nobody waits for any more is dropped.
     pub(crate) fn complete(&self, correlation: u64, outcome: Outcome) {
         let waiting = self.waiting.lock().remove(&correlation);

@@ -76,6 +76,11 @@ impl Link {
         self.outbox.push(route, message.into())
     }
 
+    /// See [`Outbox::waiting`].
+    pub(crate) fn waiting(&self) -> (usize, usize, u64) {
+        self.outbox.waiting()
+    }
+
     /// Declares something, now and on every session to come.
     pub(crate) async fn declare(&self, maker: Box<Maker>) -> Result<(), MeshError> {
         let mut declared = self.declared.lock().await;

@@ -7,6 +7,7 @@ use oprc_mesh::wire::Leads;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
+use crate::counts::Count;
 use crate::raft::{Follow, Standing};
 
 /// See the module.
@@ -14,11 +15,13 @@ pub(crate) struct Leaderships {
     node: NodeId,
     leads: watch::Sender<Vec<Leads>>,
     moved: Arc<Notify>,
+    /// How often some group's leader was another one than before.
+    changes: Count,
 }
 
 impl Leaderships {
     pub(crate) fn new(node: NodeId) -> Self {
-        Self { node, leads: watch::Sender::new(Vec::new()), moved: Arc::default() }
+        Self { node, leads: watch::Sender::new(Vec::new()), moved: Arc::default(), changes: Count::default() }
     }
 
     /// Notes that this node leads `group` in a term, or does not.
@@ -50,6 +53,9 @@ impl Leaderships {
             let is_open = *open.borrow_and_update();
             let before = std::mem::replace(&mut *standing.write(), now);
             self.set(group, now.leads.filter(|_| is_open));
+            if now.leader.is_some() && now.leader != before.leader {
+                self.changes.add(1);
+            }
             if before.leads != now.leads {
                 self.moved.notify_one();
             }
@@ -60,6 +66,11 @@ impl Leaderships {
         }
         *standing.write() = Standing::default();
         self.set(group, None);
+    }
+
+    /// How often a group that is held here got a leader, or another one.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get()
     }
 
     /// Told when this node came to lead some group, or ceased to, whether that shows or not.

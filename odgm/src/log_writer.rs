@@ -8,7 +8,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
+use oprc_mesh::metrics::{COUNTS, Histogram, SECONDS};
 use parking_lot::{Condvar, Mutex};
 use rocksdb::WriteBatch;
 use tokio::sync::Notify;
@@ -109,11 +111,20 @@ struct Shared {
     fsyncs: AtomicU64,
     entries: AtomicU64,
     bytes: AtomicU64,
+    syncs: Syncs,
     checkpoint: CheckpointDue,
     /// Told when a checkpoint is due.
     due: Notify,
     #[cfg(test)]
     fault: Mutex<Option<io::Error>>,
+}
+
+/// The synced writes, for metrics.
+pub(crate) struct Syncs {
+    /// How long they took.
+    pub(crate) took: Histogram,
+    /// How many entries each held.
+    pub(crate) entries: Histogram,
 }
 
 /// How much log may be written between two checkpoints.
@@ -158,6 +169,7 @@ impl LogWriter {
             fsyncs: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            syncs: Syncs { took: Histogram::new(&SECONDS), entries: Histogram::new(&COUNTS) },
             checkpoint,
             due: Notify::new(),
             #[cfg(test)]
@@ -203,6 +215,11 @@ impl LogWriter {
     /// The counters.
     pub(crate) fn stats(&self) -> LogStats {
         self.shared.stats()
+    }
+
+    /// The synced writes so far.
+    pub(crate) fn syncs(&self) -> &Syncs {
+        &self.shared.syncs
     }
 
     /// Waits until so much was written that a checkpoint is due.
@@ -284,7 +301,12 @@ impl Shared {
                 bytes += appended.iter().map(|(_, entry)| entry.len() as u64).sum::<u64>();
             }
         }
+        let begun = Instant::now();
         self.write_batch(batch, sync).map_err(|error| self.poison.latch(&error))?;
+        if sync {
+            self.syncs.took.took(begun.elapsed());
+            self.syncs.entries.observe(entries);
+        }
         self.fsyncs.fetch_add(u64::from(sync), Ordering::Relaxed);
         self.entries.fetch_add(entries, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);

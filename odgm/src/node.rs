@@ -333,6 +333,11 @@ impl Odgm {
         self.context.writer.stats()
     }
 
+    /// What there is to tell metrics of.
+    pub(crate) fn parts(&self) -> (&GroupContext, &Leaderships, &Arc<Group>) {
+        (&self.context, &self.leaderships, &self.catalog_group)
+    }
+
     /// The hosts that vote on the catalog.
     pub fn catalog_voters(&self) -> BTreeSet<NodeId> {
         self.catalog_group.members().voters.into_iter().map(NodeId).collect()

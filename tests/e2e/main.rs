@@ -45,6 +45,8 @@ mod locked;
 mod logs;
 mod message_crashes;
 mod messages;
+mod metrics;
+mod metrics_names;
 mod model;
 mod nemesis;
 mod nested;

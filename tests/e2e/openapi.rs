@@ -87,6 +87,7 @@ async fn replies_are_as_documented(server: Server) {
         http.delete(format!("/api/v1/keys/{key}")).send().await.expect(204),
         http.get("/healthz").send().await.expect(200),
         http.get("/readyz").send().await.expect(200),
+        http.get("/metrics").send().await.expect(200),
         http.get("/openapi.json").send().await.expect(200),
         http.delete(at("?purge=true")).send().await.expect(204),
     ];

@@ -22,6 +22,7 @@ mod ledger;
 pub mod linear;
 mod links;
 mod load;
+pub mod metrics;
 mod namespaces;
 pub mod openapi;
 mod picture;

@@ -15,7 +15,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use oprc_gateway::{Access, Gateway, GatewayConfig, TlsFiles};
+use oprc_gateway::{Access, Gateway, GatewayConfig, Sources, TlsFiles};
 use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
         node.ready().await?;
         // the data directory is there now, and nobody else's
         let access = access::access(&args.access, args.listen, Some(&data_dir))?;
-        bind(args.listen, access, tls, node.mesh().clone()).await
+        bind(args.listen, access, tls, node.mesh().clone(), node.sources()).await
     };
     let gateway = match opened.await {
         Ok(gateway) => gateway,
@@ -113,7 +113,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     }
     let access = access::access(&args.access, args.listen, None)?;
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, access, args.tls.files()?, mesh.clone()).await?;
+    let gateway = bind(args.listen, access, args.tls.files()?, mesh.clone(), Sources::default()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -168,8 +168,9 @@ async fn bind(
     access: Access,
     tls: Option<TlsFiles>,
     mesh: Mesh,
+    sources: Sources,
 ) -> Result<Gateway, Failure> {
-    let config = GatewayConfig { listen, access, tls, ..GatewayConfig::default() };
+    let config = GatewayConfig { listen, access, tls, sources, ..GatewayConfig::default() };
     Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use oprc_gateway::Sources;
 use oprc_host::{Host, HostConfig};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::{Mesh, MeshConfig};
@@ -52,6 +53,11 @@ impl Node {
 
     pub(super) fn mesh(&self) -> &Mesh {
         &self.mesh
+    }
+
+    /// What the host and its grid tell Prometheus.
+    pub(super) fn sources(&self) -> Sources {
+        Sources(self.host.sources())
     }
 
     /// Waits until this host can serve no more, and gives the reason.

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::invocation_id::InvocationId;
 use crate::invocations;
 use crate::invoke::forwarded;
+use crate::metrics::Protocol;
 use crate::problem::Refusal;
 use crate::wish::{Callee, Wish};
 
@@ -144,6 +145,7 @@ impl Parsed {
                 id,
                 caller: identity.caller(),
                 headers: forwarded(headers)?,
+                protocol: Protocol::Grpc,
             })
         };
         wish().map_err(|refusal| refusal.on("invoke", callee))

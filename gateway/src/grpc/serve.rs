@@ -28,6 +28,7 @@ use super::pb::object_service_server::{self, ObjectServiceServer};
 use super::{parse, reflection, status};
 use crate::app::App;
 use crate::body::{Inbound, read_whole};
+use crate::metrics::{Ended, grpc_operation};
 use crate::problem::Refusal;
 use crate::reply::{Reply, rpc};
 
@@ -47,7 +48,7 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
 pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let body = Inbound::new(body, &parts.headers, app.lingering.clone());
-    let path = parts.uri.path().to_owned();
+    let (path, begun) = (parts.uri.path().to_owned(), Instant::now());
     let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(name, _)| name);
     let served = AssertUnwindSafe(serve(app, service, parts, body)).catch_unwind().await;
     let response = served.unwrap_or_else(|_| {
@@ -56,7 +57,13 @@ pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply 
     });
     let endless = service.starts_with("grpc.");
     let stop = endless.then(|| app.stopping.clone());
-    rpc(response.unwrap_or_else(Status::into_http), stop)
+    let response = response.unwrap_or_else(Status::into_http);
+    // at the head there is a status only where nothing else follows
+    let status =
+        response.headers().get("grpc-status").map_or(Some(0), |status| status.to_str().ok()?.parse().ok());
+    let ended = Ended::Grpc(status.unwrap_or(usize::MAX));
+    app.metrics.requests.record(grpc_operation(&path), ended, begun.elapsed());
+    rpc(response, stop)
 }
 
 async fn serve(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Result<Response<Body>, Status> {

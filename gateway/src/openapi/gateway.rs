@@ -1,6 +1,7 @@
 //! The gateway's own operations, one by one.
 
 use oprc_mesh::limits::{FIELD_VALUE_BYTES_MAX, SETTINGS};
+use oprc_mesh::metrics::CONTENT_TYPE;
 use oprc_mesh::outcome::Code;
 use serde_json::{Map, Value, json};
 
@@ -478,6 +479,10 @@ fn about() -> Vec<Operation> {
             .open()
             .gives(200, "They can.", in_json(&schema("Health")), &[])
             .fails(&[&[Code::Unavailable]]),
+        Operation::new(Get, "/metrics", "metrics", "What this process does, as Prometheus reads it")
+            .tag("health")
+            .gives(200, "The metrics.", json!({ CONTENT_TYPE: { "schema": { "type": "string" } } }), &[])
+            .fails(&[&[Code::Invalid, Code::Unauthenticated, Code::Denied, Code::Internal]]),
         Operation::new(Get, "/openapi.json", "document", "This document")
             .tag("health")
             .open()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use oprc_mesh::id::ClassName;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ pub(crate) struct Hubs {
     open: Mutex<HashMap<ClassName, Arc<Hub>>>,
     readers: AtomicUsize,
     readers_max: usize,
+    readers_shed: AtomicU64,
     budget: Arc<Budget>,
     /// What fills the hubs.
     pub(crate) tasks: TaskTracker,
@@ -40,6 +41,7 @@ impl Hubs {
             open: Mutex::default(),
             readers: AtomicUsize::new(0),
             readers_max,
+            readers_shed: AtomicU64::new(0),
             budget: Budget::new(HELD_BYTES_MAX),
             tasks: TaskTracker::new(),
         })
@@ -48,7 +50,21 @@ impl Hubs {
     /// A place for one more reader; none when all are taken.
     pub(crate) fn seat(self: &Arc<Self>) -> Option<Seat> {
         let seat = Seat(self.clone()); // counted at once and given back on refusal
-        (self.readers.fetch_add(1, Ordering::Relaxed) < self.readers_max).then_some(seat)
+        if self.readers.fetch_add(1, Ordering::Relaxed) < self.readers_max {
+            return Some(seat);
+        }
+        self.readers_shed.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    /// How many places are taken.
+    pub(crate) fn readers(&self) -> usize {
+        self.readers.load(Ordering::Relaxed)
+    }
+
+    /// How many found none so far.
+    pub(crate) fn readers_shed(&self) -> u64 {
+        self.readers_shed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn readers_max(&self) -> usize {

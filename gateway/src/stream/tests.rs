@@ -272,6 +272,7 @@ fn hubs_live_for_as_long_as_they_are_held_and_readers_are_counted() {
     assert!(!hubs.hold(&class, 2, &[1]).1, "the newer one stays");
     let seats = (hubs.seat(), hubs.seat());
     assert!(seats.0.is_some() && seats.1.is_some() && hubs.seat().is_none());
+    assert_eq!((hubs.readers(), hubs.readers_shed()), (2, 1));
     drop(seats.0);
     assert!(hubs.seat().is_some());
 }

@@ -15,7 +15,7 @@ async fn what_does_not_exist_is_not_found() {
     for path in ["", "/nothing", "/classes/Counter/objects/a/fields/b/c", "/classes/Counter/event"] {
         problem(server.get(path), 404, "not-found").await;
     }
-    for path in ["/", "/metrics", "/api/v2/classes"] {
+    for path in ["/", "/metrics/", "/api/v2/classes"] {
         let response = server.client.get(format!("http://{}{path}", server.address)).send().await.unwrap();
         check_problem(response, 404, "not-found").await;
     }

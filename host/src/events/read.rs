@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::classes::{Classes, find};
+use crate::metrics::Metrics;
 
 /// A reader that is sent away because the host stops comes back after this, by then to another leader.
 const RETRY_AFTER_MS: u64 = 100;
@@ -22,6 +23,7 @@ pub(crate) struct Events {
     pub(crate) classes: Arc<Classes>,
     /// Cancelled when the host drains: those who wait are sent away.
     pub(crate) ending: CancellationToken,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Events {
@@ -30,6 +32,7 @@ impl Events {
     /// # Errors
     /// `not-found` for the class, `not-leader`, `no-quorum`, `unavailable`.
     pub(crate) async fn read(&self, read: &ReadEvents, deadline: Instant) -> Result<EventPage, Problem> {
+        let _reading = self.metrics.reading();
         let name = ClassName::parse(&read.class)?;
         self.classes.catch_up(&name, read.revision, deadline).await?;
         let class = find(&self.odgm.catalog().view(), &name)?.id;

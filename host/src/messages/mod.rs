@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::window::Window;
+use crate::metrics::Attempt;
 use crate::turn::{Came, Turns, judge, settings_for};
 
 /// Messages of one partition that run at once.
@@ -102,18 +103,32 @@ impl Executor {
 
     /// Settles a message unless its run has, or the failure was not its own.
     async fn settle(&self, inbound: &Inbound, came: Result<Came, Problem>) -> Result<(), Problem> {
-        let key = inbound.key;
+        let (key, metrics) = (inbound.key, self.turns.metrics());
         let settle = match came {
-            Ok(Came::Settled) => return Ok(()),
+            Ok(Came::Settled) => {
+                metrics.attempted(Attempt::Done);
+                return Ok(());
+            }
             Ok(Came::Ran) => verdict(key, Verdict::Consumed),
             Ok(Came::Elsewhere(to_group)) => Settle { to_group, ..verdict(key, Verdict::Forward) },
             Ok(Came::Refused(problem)) => Settle { problem: Some(problem), ..verdict(key, Verdict::Dead) },
-            Ok(Came::Decided(outcome)) => return self.decided(inbound, *outcome).await,
-            Err(problem) => match self.failed(inbound, problem)? {
-                Some(settle) => settle,
-                None => return Ok(()),
+            Ok(Came::Decided(outcome)) => {
+                metrics.attempted(Attempt::Done);
+                return self.decided(inbound, *outcome).await;
+            }
+            Err(problem) => match self.failed(inbound, problem) {
+                Ok(Some(settle)) => settle,
+                Ok(None) => {
+                    metrics.attempted(Attempt::Done);
+                    return Ok(());
+                }
+                Err(problem) => {
+                    metrics.attempted(Attempt::Interrupted);
+                    return Err(problem);
+                }
             },
         };
+        metrics.attempted(Attempt::of(settle.verdict()));
         crash_point("before-settle");
         let settled = self.partition.settle(self.term, settle).await.map(drop);
         crash_point("after-settle");

@@ -270,6 +270,10 @@ impl ObjectAccess for TurnAccess {
         }
     }
 
+    fn used(&self, class: &ClassName, memory_bytes: usize) {
+        self.others.metrics.calls.size(&self.others.view(), class.as_str(), memory_bytes as u64);
+    }
+
     fn others(&self) -> Arc<dyn OtherObjects> {
         self.others.clone()
     }

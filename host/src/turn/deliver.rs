@@ -9,11 +9,12 @@ use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::MESSAGE_ATTEMPTS_DEFAULT;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{Form, Invoke};
-use oprc_odgm::{Inbound, Message, Outcome, ReadyKey, Settle, Verdict};
+use oprc_odgm::{Inbound, Message, Outcome, ReadyKey, Settle, Told, Verdict};
 use tokio::time::Instant;
 
 use super::effects::Origin;
 use super::run::Turns;
+use crate::metrics::Via;
 
 /// A message may wait for its turn, and run, for so long; then it is tried again.
 pub(super) const DELIVERY_MAX: Duration = Duration::from_mins(1);
@@ -46,6 +47,23 @@ impl Turns {
     /// # Errors
     /// What the run failed with; whether that settled the message is for the caller to look.
     pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
+        let (message, begun) = (&inbound.message, Instant::now());
+        let came = self.run_message(group, inbound).await;
+        let failed = match &came {
+            Ok(Came::Elsewhere(_)) => return came, // nothing was to be run here
+            Ok(Came::Settled | Came::Ran) => None,
+            Ok(Came::Decided(outcome)) => match &outcome.told {
+                Some(Told::Failed(problem)) => Some(problem.kind()),
+                _ => None,
+            },
+            Ok(Came::Refused(problem)) | Err(problem) => Some(problem.kind()),
+        };
+        let names = (message.class.as_str(), message.method.as_str());
+        self.metrics().ran(&self.view(), names, Via::Message, failed, begun.elapsed());
+        came
+    }
+
+    async fn run_message(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
         let message = &inbound.message;
         if let Some(asked) = &message.asked {
             return self.answer(group, inbound, asked).await;

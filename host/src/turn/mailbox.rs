@@ -81,6 +81,15 @@ impl Mailboxes {
         Ok(place)
     }
 
+    /// How many objects have a mailbox, and how many turns wait for another one of their object.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let shards = self.shards.iter().map(|shard| {
+            let shard = shard.lock();
+            (shard.len(), shard.values().map(|mailbox| mailbox.calls.saturating_sub(1)).sum::<usize>())
+        });
+        shards.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
     fn shard(&self, key: &Key) -> &Mutex<HashMap<Key, Mailbox>> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
@@ -227,6 +236,7 @@ mod tests {
             assert!((&mut call).now_or_never().is_none());
             waiting.push(call);
         }
+        assert_eq!(mailboxes.waiting(), (1, MAILBOX_CALLS_MAX));
         let refused = mailboxes.enter(1, &object).await.err().unwrap();
         assert_eq!((refused.kind(), refused.retry_after_ms), (Code::Overloaded, RETRY_AFTER_MS));
         waiting.pop(); // one gives up: its place is free again

@@ -17,6 +17,7 @@ use oprc_mesh::wire::{Answer, Consistency, FieldRead, ListObjects, ObjectEntry, 
 use oprc_odgm::{Odgm, Reader};
 use tokio::time::{Instant, sleep};
 
+use crate::metrics::Metrics;
 use crate::wasm::OtherObjects;
 
 /// Partitions asked at once for one listing.
@@ -26,11 +27,12 @@ const ASKED_AT_ONCE: usize = 16;
 pub(crate) struct Others {
     odgm: Arc<Odgm>,
     mesh: Mesh,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Others {
     pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh) -> Self {
-        Self { odgm, mesh }
+        Self { odgm, mesh, metrics: Arc::default() }
     }
 
     /// A reader of the partition, if this host leads it; taken after that was confirmed, so it misses nothing that was

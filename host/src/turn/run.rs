@@ -27,6 +27,7 @@ use super::others::Others;
 use super::read::ready_to_read;
 use super::standing::Standing;
 use crate::classes::{Classes, LoadedClass, find};
+use crate::metrics::{Metrics, Via};
 use crate::wasm::{Call, Output};
 
 /// A turn whose base moved under it is run again so often; then its caller is told to.
@@ -100,6 +101,16 @@ impl Turns {
         self.commits.load(Ordering::Relaxed)
     }
 
+    /// What was counted of them.
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.others.metrics
+    }
+
+    /// See [`Mailboxes::waiting`].
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        self.mailboxes.waiting()
+    }
+
     pub(super) fn count_commit(&self) {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
@@ -114,10 +125,32 @@ impl Turns {
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
         let invoke = named(invoke);
-        self.classes.catch_up(&class, invoke.revision, deadline).await?;
+        let begun = Instant::now();
+        let done = self.run_call(&class, object.as_ref(), &method, &invoke, deadline).await;
+        let (failed, replayed) = match &done {
+            Ok(invoked) => (None, invoked.replayed),
+            Err(problem) => (Some(problem.kind()), problem.replayed),
+        };
+        if replayed {
+            self.metrics().replays.add();
+        }
+        let names = (class.as_str(), method.as_str());
+        self.metrics().ran(&self.view(), names, Via::Call, failed, begun.elapsed());
+        done
+    }
+
+    async fn run_call(
+        &self,
+        class: &ClassName,
+        object: Option<&ObjectId>,
+        method: &MethodName,
+        invoke: &Invoke,
+        deadline: Instant,
+    ) -> Result<Invoked, Problem> {
+        self.classes.catch_up(class, invoke.revision, deadline).await?;
         match object {
-            Some(object) => self.method(&class, &object, &method, &invoke, deadline).await,
-            None => self.function(&class, &method, &invoke, deadline, None).await,
+            Some(object) => self.method(class, object, method, invoke, deadline).await,
+            None => self.function(class, method, invoke, deadline, None).await,
         }
     }
 
@@ -205,6 +238,7 @@ impl Turns {
         rejection: Rejection,
         deadline: Instant,
     ) -> Result<(), Problem> {
+        self.metrics().rerun(&rejection);
         match rejection {
             Rejection::Revision { current } => self.classes.wait_for(current, deadline).await,
             // the partition has a later term than this host thought: it leads in that one, or not at all

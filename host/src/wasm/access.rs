@@ -66,6 +66,9 @@ pub(crate) trait ObjectAccess: Any + Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
+    /// The run is over; it had so much memory at the most.
+    fn used(&self, _class: &ClassName, _memory_bytes: usize) {}
+
     /// Other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;
 }

@@ -36,6 +36,11 @@ impl Budget {
         Self::new(machine_bytes().map_or(BYTES_UNKNOWN, |bytes| bytes / MACHINE_PART))
     }
 
+    /// What is taken, and what there is.
+    pub(super) fn taken(&self) -> (usize, usize) {
+        (self.total.saturating_sub(self.left.load(Ordering::Relaxed)), self.total)
+    }
+
     /// The part of a turn that `depth` others wait for.
     pub(super) fn share(&self, depth: usize) -> Share {
         Share { budget: self.clone(), bytes: 0, kept: bytes_kept(self.total, depth) }

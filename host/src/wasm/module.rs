@@ -149,7 +149,9 @@ impl Module {
             Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),
             None => Err(late(&call, wall, store.data().waits_for.as_deref())),
         };
-        (result, store.into_data().access)
+        let State { access, memory, .. } = store.into_data();
+        access.used(&call.class, memory.bytes());
+        (result, access)
     }
 
     async fn execute(

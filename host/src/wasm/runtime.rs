@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use oprc_mesh::id::Digest;
@@ -64,6 +65,27 @@ struct Shared {
     compiling: Arc<Semaphore>,
     /// Places for those that wait for it or compile.
     queue: Semaphore,
+    loads: Loads,
+}
+
+/// Where modules came from.
+#[derive(Default)]
+struct Loads {
+    memory: AtomicU64,
+    disk: AtomicU64,
+    compiled: AtomicU64,
+}
+
+/// See [`Runtime::usage`].
+pub(crate) struct Usage {
+    /// Turns under way.
+    pub(crate) running: usize,
+    pub(crate) running_max: usize,
+    /// The memory of all of them.
+    pub(crate) memory_bytes: usize,
+    pub(crate) memory_bytes_max: usize,
+    /// Modules looked up since the start, by where they came from.
+    pub(crate) loads: [(&'static str, u64); 3],
 }
 
 impl Runtime {
@@ -86,12 +108,22 @@ impl Runtime {
             modules: Cache::new(config.modules_max),
             compiling: Arc::new(Semaphore::new(1)),
             queue: Semaphore::new(COMPILATIONS_WAITING_MAX + 1),
+            loads: Loads::default(),
         })))
     }
 
     /// The components on this host's disk.
     pub(crate) fn components(&self) -> &Components {
         &self.0.components
+    }
+
+    /// What runs, and what it takes.
+    pub(crate) fn usage(&self) -> Usage {
+        let Shared { slots, budget, loads, .. } = &*self.0;
+        let ((running, running_max), (memory_bytes, memory_bytes_max)) = (slots.taken(), budget.taken());
+        let loads = [("memory", &loads.memory), ("disk", &loads.disk), ("compiled", &loads.compiled)]
+            .map(|(from, count)| (from, count.load(Ordering::Relaxed)));
+        Usage { running, running_max, memory_bytes, memory_bytes_max, loads }
     }
 
     /// The module of a component that this host holds: from memory, from compiled code on disk, or compiled now. Calls
@@ -101,7 +133,9 @@ impl Runtime {
     /// `not-found` when the host does not hold the component, `invalid-component` when it cannot be used, `overloaded`
     /// when too many others wait to be compiled.
     pub(crate) async fn load(&self, digest: &Digest) -> Result<Arc<Module>, Problem> {
+        let missed = AtomicBool::new(false);
         let load = async {
+            missed.store(true, Ordering::Relaxed);
             if let Some(module) = self.blocking(*digest, Shared::load_compiled).await? {
                 return Ok(module);
             }
@@ -116,6 +150,9 @@ impl Runtime {
             .await
         };
         let loaded = self.0.modules.get_or_insert_async(digest, load).await;
+        if loaded.is_ok() && !missed.load(Ordering::Relaxed) {
+            self.0.loads.memory.fetch_add(1, Ordering::Relaxed);
+        }
         loaded.map_err(|problem| problem.on("load", digest))
     }
 
@@ -167,7 +204,9 @@ impl Runtime {
 impl Shared {
     /// From compiled code on disk, if it is there.
     fn load_compiled(&self, digest: &Digest) -> Result<Option<Arc<Module>>, Problem> {
-        self.aot.get(digest, self.linker.engine()).map(|component| self.module(&component)).transpose()
+        let Some(component) = self.aot.get(digest, self.linker.engine()) else { return Ok(None) };
+        self.loads.disk.fetch_add(1, Ordering::Relaxed);
+        self.module(&component).map(Some)
     }
 
     fn load(&self, digest: &Digest) -> Result<Arc<Module>, Problem> {
@@ -190,6 +229,7 @@ impl Shared {
             invalid(format!("the component does not compile: {}", failure::chain(&error)))
         })?;
         tracing::info!(%digest, bytes = bytes.len(), ms = begun.elapsed().as_millis(), "compiled a component");
+        self.loads.compiled.fetch_add(1, Ordering::Relaxed);
         self.aot.put(digest, &code);
         AotCache::load(&code, engine).map_err(|error| {
             invalid(format!("the component does not fit this host: {}", failure::chain(&error)))

@@ -34,6 +34,11 @@ impl Slots {
         outermost.saturating_add(LEVELS as u32)
     }
 
+    /// How many are taken, and how many there are.
+    pub(super) fn taken(&self) -> (usize, usize) {
+        (self.running.load(Ordering::Relaxed), self.outermost.saturating_add(LEVELS))
+    }
+
     /// Takes a place for a turn that `depth` others wait for.
     pub(super) fn enter(&self, depth: usize) -> Option<Slot<'_>> {
         let most = self.outermost.saturating_add(depth.min(LEVELS));

@@ -100,6 +100,11 @@ fn usize_of(n: u64) -> usize {
 }
 
 impl Memory {
+    /// What the turn has taken; a guest never gives any of it back.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     /// What the turn may have.
     pub(super) fn mib_max(&self) -> usize {
         self.bytes_max / MIB

@@ -145,6 +145,11 @@ pub(crate) fn in_lane(lane: &[u8], number: u64) -> Vec<u8> {
     numbers(&[&[LANES, LANE_MESSAGE], lane].concat(), &[number])
 }
 
+/// What the keys of the messages of all lanes begin with.
+pub(crate) fn in_lanes() -> Vec<u8> {
+    vec![LANES, LANE_MESSAGE]
+}
+
 /// Where a lane begins and ends.
 pub(super) fn ends_of(lane: &[u8]) -> Vec<u8> {
     [&[LANES, LANE_ENDS], lane].concat()
@@ -176,6 +181,11 @@ pub(crate) fn dead_after(class: &str, key: DeadKey) -> Vec<u8> {
     bytes.extend_from_slice(&key.index.to_be_bytes());
     bytes.extend_from_slice(&key.nth.to_be_bytes());
     bytes
+}
+
+/// What the keys of all dead letters begin with.
+pub(crate) fn all_dead_letters() -> Vec<u8> {
+    vec![DEAD]
 }
 
 /// What the keys of a class's dead letters begin with.

@@ -23,8 +23,9 @@ pub(crate) use self::asked::{Ask, AskedRecord};
 pub use self::asked::{Asked, Asking};
 pub(crate) use self::desk::{Below, Desk, Records, Stirred};
 pub(crate) use self::keys::{
-    asked, clock, dead, dead_after, dead_letters_of, filled, in_lane, outbox, outbox_for, outboxes,
-    parse_dead, parse_outbox_of, parse_ready, parse_timer, readies, ready, timer_named, timers, timers_from,
+    all_dead_letters, asked, clock, dead, dead_after, dead_letters_of, filled, in_lane, in_lanes, outbox,
+    outbox_for, outboxes, parse_dead, parse_outbox_of, parse_ready, parse_timer, readies, ready, timer_named,
+    timers, timers_from,
 };
 pub use self::record::{
     DeadAction, DeadKey, DeadRecord, DeadStep, Message, Outgoing, Post, ReadyKey, Settle, Verdict,

@@ -87,6 +87,11 @@ impl Exchange {
         &self.sending
     }
 
+    /// How many snapshots other hosts have taken from this one.
+    pub(crate) fn snapshots_sent(&self) -> u64 {
+        self.sending.sent.get()
+    }
+
     pub(super) fn windows(&self) -> &Windows {
         &self.windows
     }

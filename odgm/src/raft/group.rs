@@ -157,8 +157,7 @@ impl Group {
     }
 
     /// No heartbeats are sent and no time is counted until there is work.
-    #[cfg(test)]
-    pub(super) fn is_asleep(&self) -> bool {
+    pub(crate) fn is_asleep(&self) -> bool {
         self.rest.is_asleep()
     }
 

@@ -14,6 +14,7 @@ use super::exchange::{Exchange, Ticket};
 use super::snapshot::{Moment, Record, SnapshotData};
 use super::types::{RaftVote, Snapshot};
 use super::wire::{Body, Chunk, Pair, Stored};
+use crate::counts::Count;
 
 /// A piece's records, about.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -27,11 +28,15 @@ const BYTES_PER_SECOND_MAX: usize = 96 * 1024 * 1024;
 const SENDING_MAX: usize = 2;
 
 /// The bounds that all snapshots of a host share.
-pub(super) struct Sending(Semaphore);
+pub(super) struct Sending {
+    turns: Semaphore,
+    /// Snapshots that another host has taken.
+    pub(super) sent: Count,
+}
 
 impl Default for Sending {
     fn default() -> Self {
-        Self(Semaphore::new(SENDING_MAX))
+        Self { turns: Semaphore::new(SENDING_MAX), sent: Count::default() }
     }
 }
 
@@ -46,7 +51,7 @@ pub(super) async fn send(
     let SnapshotData::Here(moment) = snapshot.snapshot else {
         return Err("a snapshot that is being received cannot be sent on".to_owned());
     };
-    let _turn = exchange.sending().0.acquire().await.map_err(|error| error.to_string())?;
+    let _turn = exchange.sending().turns.acquire().await.map_err(|error| error.to_string())?;
     let _held = exchange.holds().hold(group);
     let transfer = exchange.number();
     tracing::info!(group, target = %format_args!("{target:016x}"), "sending a snapshot");
@@ -68,6 +73,7 @@ pub(super) async fn send(
     let stored = sender.settle(0).await?;
     let installed =
         stored.and_then(|stored| stored.vote).ok_or("the replica did not say how it installed")?;
+    exchange.sending().sent.add(1);
     let took = begun.elapsed();
     tracing::info!(group, bytes = sent, ?took, "a snapshot was installed");
     Ok(codec::vote(installed))

@@ -112,6 +112,7 @@ impl StateMachine {
     /// Writes the batch together with how far it brings the group.
     fn finish(&mut self, batch: WriteBatch, at: LogId) -> Result<(), OdgmError> {
         self.group.write(batch, &codec::state_record(Some(&at), &self.membership))?;
+        self.group.db().counts.entries.add(1);
         self.applied = Some(at);
         self.group.show_events(self.events.last);
         let term = at.leader_id.term;
@@ -129,6 +130,7 @@ impl StateMachine {
         let group = self.group.clone();
         let mut desk = Desk::new(&*group, group.space().group, at.index, commits.now_ms);
         let (effects, replies) = apply_batch(&*group, &mut desk, commits, at.leader_id.term, at.index)?;
+        group.db().counts.replies(&replies);
         group.put(batch, &effects);
         group.append_events(batch, &mut self.events, &effects)?;
         self.stirred = group.put_mail(batch, desk);
@@ -213,6 +215,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             group.flip(to, &state)
         };
         tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        self.group.db().counts.installed.add(1);
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.events = self.group.event_bounds()?;

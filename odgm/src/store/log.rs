@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, Direction, ErrorKind, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use super::dir::Lock;
-use super::options::Shared;
+use super::options::{self, Shared};
 use crate::error::OdgmError;
 use crate::key;
 use crate::record::{FORMAT, ForgottenRecord, PurgedRecord, VoteRecord};
@@ -16,6 +16,8 @@ pub(crate) struct LogDb {
     synced: WriteOptions,
     buffered: WriteOptions,
     lock: Lock,
+    /// How it was opened.
+    options: Options,
 }
 
 /// What a group's log holds when it is opened.
@@ -30,7 +32,8 @@ pub(crate) struct LogExtent {
 
 impl LogDb {
     pub(super) fn open(path: &Path, shared: &Shared, lock: Lock) -> Result<Self, OdgmError> {
-        let db = DB::open(&shared.log(), path).map_err(|error| match error.kind() {
+        let options = shared.log();
+        let db = DB::open(&options, path).map_err(|error| match error.kind() {
             ErrorKind::Corruption => OdgmError::corrupt(
                 "the log database",
                 format!("{error}; restore the data directory from a copy"),
@@ -39,7 +42,17 @@ impl LogDb {
         })?;
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
-        Ok(Self { db, synced, buffered: WriteOptions::default(), lock })
+        Ok(Self { db, synced, buffered: WriteOptions::default(), lock, options })
+    }
+
+    /// See [`options::blocks`].
+    pub(super) fn blocks(&self) -> (u64, u64) {
+        options::blocks(&self.options)
+    }
+
+    /// See [`options::buffered_bytes`].
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        options::buffered_bytes(&self.db)
     }
 
     /// Writes a batch; with `sync` it is on the disk when this returns.

@@ -2,6 +2,7 @@
 //! two databases.
 
 mod asked;
+mod depths;
 mod dir;
 mod events;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use oprc_mesh::id::NodeId;
 
 pub use self::asked::AskedCall;
+pub(crate) use self::depths::Depths;
 pub(crate) use self::dir::{DataDir, random};
 pub use self::events::EventsOf;
 pub(crate) use self::group::{DeadHome, GroupState};
@@ -40,9 +42,22 @@ use crate::poison::Poison;
 pub(crate) struct Store {
     pub(crate) log: Arc<LogDb>,
     pub(crate) state: Arc<StateDb>,
+    shared: options::Shared,
     node: NodeId,
     // after the databases: they close first, then the lock goes
     dir: DataDir,
+}
+
+/// See [`Store::usage`].
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// Blocks that the cache had, and had not.
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+    pub(crate) cache_bytes: u64,
+    /// What is not in files yet, of each database.
+    pub(crate) log_bytes: u64,
+    pub(crate) state_bytes: u64,
 }
 
 impl Store {
@@ -55,7 +70,19 @@ impl Store {
         let state = StateDb::open(&state, &shared, poison.clone())?;
         let empty = dir.is_new() && log.groups()?.is_empty() && state.groups()?.is_empty();
         let node = dir.settle(empty)?;
-        Ok(Self { log: Arc::new(log), state: Arc::new(state), node, dir })
+        Ok(Self { log: Arc::new(log), state: Arc::new(state), shared, node, dir })
+    }
+
+    /// What it costs in memory, and how well that serves.
+    pub(crate) fn usage(&self) -> Usage {
+        let (log, state) = (self.log.blocks(), self.state.blocks());
+        Usage {
+            hits: log.0 + state.0,
+            misses: log.1 + state.1,
+            cache_bytes: self.shared.cache_bytes(),
+            log_bytes: self.log.buffered_bytes(),
+            state_bytes: self.state.buffered_bytes(),
+        }
     }
 
     pub(crate) fn node(&self) -> NodeId {

@@ -1,7 +1,9 @@
 //! How the two databases are tuned, and why.
 
+use rocksdb::properties::CUR_SIZE_ALL_MEM_TABLES;
+use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, LogLevel, Options,
     SliceTransform, WriteBufferManager,
 };
 
@@ -37,6 +39,11 @@ impl Shared {
         }
     }
 
+    /// What the cache of blocks holds.
+    pub(super) fn cache_bytes(&self) -> u64 {
+        self.cache.get_usage() as u64
+    }
+
     fn base(&self) -> Options {
         let mut options = Options::default();
         options.create_if_missing(self.create);
@@ -47,6 +54,10 @@ impl Shared {
         options.set_log_level(LogLevel::Warn);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
+        // No clock is read for them, and they are kept per core. The binding's levels are one too high from here on: this
+        // one is RocksDB's `kExceptTimers`, which keeps sizes beside the counters; there is no way to ask for less.
+        options.enable_statistics();
+        options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
         options
     }
 
@@ -94,4 +105,14 @@ impl Shared {
         options.set_block_based_table_factory(&table);
         options
     }
+}
+
+/// Blocks that the cache had, and had not, for a database that was opened with these options.
+pub(super) fn blocks(options: &Options) -> (u64, u64) {
+    (options.get_ticker_count(Ticker::BlockCacheHit), options.get_ticker_count(Ticker::BlockCacheMiss))
+}
+
+/// What a database holds that is not in files yet; 0 where it does not tell.
+pub(super) fn buffered_bytes(db: &DB) -> u64 {
+    db.property_int_value(CUR_SIZE_ALL_MEM_TABLES).ok().flatten().unwrap_or_default()
 }

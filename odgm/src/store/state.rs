@@ -11,7 +11,8 @@ use rocksdb::{
     DB, FlushOptions, IngestExternalFileOptions, Options, SstFileWriter, WriteBatch, WriteOptions,
 };
 
-use super::options::Shared;
+use super::options::{self, Shared};
+use crate::counts::Counts;
 use crate::error::OdgmError;
 use crate::key::{Space, parse_group, successor};
 use crate::poison::Poison;
@@ -23,17 +24,20 @@ pub(crate) struct StateDb {
     poison: Poison,
     /// Everything written up to this sequence number is durable.
     flushed: Mutex<u64>,
-    /// How the files that are taken in are written: like the database's own.
+    /// How it was opened, and how the files that are taken in are written.
     file: Options,
     /// Where they are written.
     incoming: PathBuf,
     /// Numbers them.
     files: AtomicU64,
+    /// What the groups have done.
+    pub(crate) counts: Counts,
 }
 
 impl StateDb {
     pub(super) fn open(path: &Path, shared: &Shared, poison: Poison) -> Result<Self, OdgmError> {
-        let db = DB::open(&shared.state(), path).map_err(OdgmError::database("open the state database"))?;
+        let file = shared.state();
+        let db = DB::open(&file, path).map_err(OdgmError::database("open the state database"))?;
         let mut unlogged = WriteOptions::default();
         unlogged.disable_wal(true);
         let flushed = Mutex::new(db.latest_sequence_number());
@@ -45,7 +49,8 @@ impl StateDb {
             }
             _ => fs::create_dir_all(&incoming).map_err(OdgmError::io("create", &incoming))?,
         }
-        Ok(Self { db, unlogged, poison, flushed, file: shared.state(), incoming, files: AtomicU64::new(0) })
+        let (files, counts) = (AtomicU64::new(0), Counts::default());
+        Ok(Self { db, unlogged, poison, flushed, file, incoming, files, counts })
     }
 
     /// Takes in records of a space that nothing was written to since it was handed out, as a file of their own: they
@@ -86,6 +91,16 @@ impl StateDb {
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, OdgmError> {
         self.db.get_pinned(key).map_err(OdgmError::database("read the state"))
+    }
+
+    /// See [`options::blocks`].
+    pub(super) fn blocks(&self) -> (u64, u64) {
+        options::blocks(&self.file)
+    }
+
+    /// See [`options::buffered_bytes`].
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        options::buffered_bytes(&self.db)
     }
 
     /// A number that grows with every write; for [`Self::flush_through`].

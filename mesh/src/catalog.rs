@@ -147,6 +147,9 @@ pub struct Class {
     /// When it was deployed, in milliseconds since the Unix epoch, by the clock of the host that deployed it.
     #[prost(uint64, tag = "10")]
     pub deployed_at_ms: u64,
+    /// The component exports `wasi:http/incoming-handler`: it serves HTTP of its own.
+    #[prost(bool, tag = "79")]
+    pub serves_http: bool,
 }
 
 /// What a manifest settles, with the defaults filled in.
@@ -167,6 +170,12 @@ pub struct ClassSettings {
     /// How often a message is tried before it becomes a dead letter; 0 for the default.
     #[prost(uint32, tag = "21")]
     pub message_attempts: u32,
+    /// Where its requests may go, as [`crate::egress::Egress`] writes it.
+    #[prost(string, repeated, tag = "79")]
+    pub http_origins: Vec<String>,
+    /// Networks beside the public Internet that they may reach.
+    #[prost(string, repeated, tag = "80")]
+    pub http_networks: Vec<String>,
 }
 
 /// Sends a message when something happens to an object of the class.

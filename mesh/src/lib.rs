@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod clock;
 mod config;
 mod directory;
+pub mod egress;
 pub mod events;
 mod follow;
 mod frame;

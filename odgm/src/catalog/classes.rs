@@ -61,6 +61,7 @@ fn class_of(deploy: &DeployRecord, record: &ClassRecord, grid: String, index: u6
         settings: deploy.settings.clone(),
         methods: deploy.methods.clone(),
         generic: deploy.generic,
+        serves_http: deploy.serves_http,
         deployed_at_ms: deploy.deployed_at_ms,
     }
 }
@@ -71,7 +72,8 @@ fn unchanged<'s>(entry: &'s ClassEntry, deploy: &DeployRecord) -> Option<&'s Cla
     let same = class.digest == deploy.digest
         && class.settings == deploy.settings
         && class.methods == deploy.methods
-        && class.generic == deploy.generic;
+        && class.generic == deploy.generic
+        && class.serves_http == deploy.serves_http;
     same.then_some(class)
 }
 

@@ -17,7 +17,7 @@ use oprc_mesh::wire::{Answer, Deploy, Deployed, FetchComponent, Op, RemoveClass,
 use oprc_odgm::{NewRevision, Odgm};
 use tokio::time::Instant;
 
-use crate::classes::{load, missing};
+use crate::classes::{egress, load, missing};
 use crate::supply::Supply;
 use crate::wasm::Runtime;
 
@@ -52,7 +52,8 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
         }
     };
     let methods = module.methods(&deploy.settings.readonly)?;
-    let generic = module.is_generic();
+    let (generic, serves_http) = (module.is_generic(), module.serves_http());
+    egress(&deploy.settings)?;
     check(&class, &deploy.settings, &methods, generic)?;
     spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
     let revision = NewRevision {
@@ -61,6 +62,7 @@ pub(crate) async fn deploy(host: &Deployer, deploy: Deploy, deadline: Instant) -
         settings: deploy.settings,
         methods,
         generic,
+        serves_http,
         deployed_at_ms: now_ms(),
         force: deploy.force,
     };

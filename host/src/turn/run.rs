@@ -379,6 +379,7 @@ fn call(
         keyed: invoke.keyed || tried.is_some(),
         attempts: tried.unwrap_or_default(),
         chain: invoke.chain.clone(),
+        egress: class.egress.clone(),
     }
 }
 

@@ -51,6 +51,10 @@ pub(crate) struct Answered<'a> {
     /// SHA-256 of the component.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
+    /// Any method name goes to the component's own handler.
+    generic: bool,
+    /// The component serves HTTP of its own, below `/api/v1/classes/{class}/http`.
+    serves_http: bool,
     methods: Vec<MethodShape<'a>>,
 }
 
@@ -129,6 +133,8 @@ pub(crate) fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
         class: &class.name,
         version: class.version,
         digest: hex(&class.digest),
+        generic: class.generic,
+        serves_http: class.serves_http,
         methods: methods(class),
     };
     Ok(json(status, &answered)?)

@@ -47,6 +47,7 @@ mod reply;
 mod rollback;
 mod route;
 mod router;
+mod served;
 mod server;
 mod settings;
 mod stream;

@@ -30,6 +30,10 @@ struct Description {
     entry: Entry,
     grid: String,
     limits: Map<String, Value>,
+    #[serde(default)]
+    http_origins: Vec<String>,
+    #[serde(default)]
+    http_networks: Vec<String>,
     #[serde(flatten)]
     methods: Methods,
 }
@@ -37,6 +41,10 @@ struct Description {
 /// The methods of a class, as descriptions and deployments tell them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Methods {
+    #[serde(default)]
+    generic: bool,
+    #[serde(default)]
+    serves_http: bool,
     methods: Vec<Method>,
 }
 
@@ -54,16 +62,22 @@ pub(crate) struct Page {
 }
 
 impl Methods {
-    /// The methods with their signatures. A class without any has the generic handler instead.
+    /// The methods with their signatures, and what stands in their place.
     pub(crate) fn table(&self) -> String {
-        if self.methods.is_empty() {
-            return "any method goes to its handler".to_owned();
-        }
         let kind = |method: &Method| if method.readonly { "read-only" } else { "" }.to_owned();
-        output::table(
-            ["method", ""],
-            self.methods.iter().map(|method| [method.signature.clone(), kind(method)]),
-        )
+        let rows = self.methods.iter().map(|method| [method.signature.clone(), kind(method)]);
+        let mut parts = Vec::new();
+        if !self.methods.is_empty() {
+            parts.push(output::table(["method", ""], rows));
+        }
+        // older servers do not say it
+        if self.generic || self.methods.is_empty() && !self.serves_http {
+            parts.push("any method goes to its handler".to_owned());
+        }
+        if self.serves_http {
+            parts.push("requests below /api/v1/classes/.../http go to its HTTP handler".to_owned());
+        }
+        parts.join("\n\n")
     }
 }
 
@@ -71,13 +85,18 @@ impl Description {
     fn text(&self) -> String {
         let Entry { name, version, digest, deployed_at_ms } = &self.entry;
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        format!(
-            "{name} version {version}, deployed {} ago\ncomponent  {digest}\ngrid       {}\nlimits     {}\n\n{}",
+        let mut text = format!(
+            "{name} version {version}, deployed {} ago\ncomponent  {digest}\ngrid       {}\nlimits     {}\n",
             age(*deployed_at_ms),
             self.grid,
             limits.join(", "),
-            self.methods.table()
-        )
+        );
+        for (name, allowed) in [("http to", &self.http_origins), ("networks", &self.http_networks)] {
+            if !allowed.is_empty() {
+                text.push_str(&format!("{name:<11}{}\n", allowed.join(", ")));
+            }
+        }
+        text + "\n" + &self.methods.table()
     }
 }
 
@@ -170,7 +189,11 @@ mod tests {
 
     #[test]
     fn a_class_without_methods_takes_any() {
-        assert_eq!(Methods { methods: Vec::new() }.table(), "any method goes to its handler");
+        let told = |generic, serves_http| Methods { generic, serves_http, methods: Vec::new() }.table();
+        let handler = "any method goes to its handler";
+        assert_eq!((told(true, false).as_str(), told(false, false).as_str()), (handler, handler));
+        let http = "requests below /api/v1/classes/.../http go to its HTTP handler";
+        assert_eq!((told(false, true), told(true, true)), (http.to_owned(), format!("{handler}\n\n{http}")));
     }
 
     #[test]

@@ -56,6 +56,13 @@ struct Shown {
     name: Arc<str>,
 }
 
+impl Identity {
+    /// Whether it was asked for, and shown in the request.
+    pub(crate) fn is_known(&self) -> bool {
+        self.shown.is_some()
+    }
+}
+
 impl Guard {
     pub(crate) fn new(access: Access) -> Self {
         Self { access, everything: Arc::new(Scopes::all()), known: RwLock::default() }
@@ -128,7 +135,9 @@ impl Guard {
         let mut views = directory.watch_view();
         loop {
             let view = views.borrow_and_update().clone();
-            if let Err(refusal) = self.still(identity, &view).and_then(|identity| identity.check(Need::In(action, class))) {
+            if let Err(refusal) =
+                self.still(identity, &view).and_then(|identity| identity.check(Need::In(action, class)))
+            {
                 return refusal;
             }
             tokio::select! {

@@ -125,7 +125,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<&str> {
 
 /// What the handler said. A HEAD's length is what the handler says that a GET has.
 fn reply(response: HttpResponse, method: &Method) -> Result<Reply, Refusal> {
-    let unsound = || Refusal::misanswered();
+    let unsound = Refusal::misanswered;
     let status = u16::try_from(response.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
     let mut reply = bytes(status.ok_or_else(unsound)?, OCTETS, response.body);
     let headers = reply.headers_mut();

@@ -84,7 +84,7 @@ pub const HTTP_REQUESTS_PER_TURN_MAX: usize = 32;
 /// Requests of all turns of a host at the same time; one more is `connection-limit-reached`.
 pub const HTTP_REQUESTS_PER_HOST_MAX: usize = 512;
 /// Headers of a request that a class serves, and of its response; more is 431, or `payload-too-large`.
-pub const SERVED_HEADERS_MAX: usize = 128;
+pub const SERVED_HEADERS_MAX: usize = 96;
 /// Their names and values; more is 431, or `payload-too-large`.
 pub const SERVED_HEADERS_BYTES_MAX: usize = 32 * KIB;
 /// The path and query of a request that a class serves; longer is 414.

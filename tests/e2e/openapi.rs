@@ -37,7 +37,7 @@ async fn replies_are_as_documented(server: Server) {
     let hosts = format!("/api/v1/cluster/nodes/{}", node.as_str().unwrap());
     let key = unique("key");
     let web = Class::deploy(&server, "Documented", guests::web(), "").await;
-    let served = |method: &str| http.call(method, format!("{}/http/echo", web.path())).octets("x").send();
+    let served = |method: &str| http.call(method, format!("{}/http/plain", web.path())).octets("x").send();
     let replies = [
         served("GET").await.expect(200),
         served("PUT").await.expect(200),

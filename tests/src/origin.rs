@@ -103,7 +103,7 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let piece = Frame::data(Bytes::from_static(b"half"));
+        let half = || Some(Ok(Frame::data(Bytes::from_static(b"half"))));
         match &mut *self {
             Self::Bytes { left: 0, .. } => Poll::Ready(None),
             Self::Bytes { left, .. } => {
@@ -112,11 +112,17 @@ impl Body for Answer {
                 Poll::Ready(Some(Ok(Frame::data(vec![b'x'; piece].into()))))
             }
             Self::Whole(whole) => Poll::Ready(whole.take().map(|whole| Ok(Frame::data(whole)))),
-            Self::Stalls(begun) | Self::Breaks(begun) if !std::mem::replace(begun, true) => {
-                Poll::Ready(Some(Ok(piece)))
+            Self::Stalls(begun) => {
+                if std::mem::replace(begun, true) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(half())
+                }
             }
-            Self::Stalls(_) => Poll::Pending,
-            Self::Breaks(_) => Poll::Ready(Some(Err(std::io::Error::other("as asked")))),
+            Self::Breaks(begun) => {
+                let broken = || Some(Err(std::io::Error::other("as asked")));
+                Poll::Ready(if std::mem::replace(begun, true) { broken() } else { half() })
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! `oprc classes`, `oprc describe`, `oprc versions`.
 
+use std::fmt::Write as _;
+
 use oprc_mesh::clock::now_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -93,7 +95,7 @@ impl Description {
         );
         for (name, allowed) in [("http to", &self.http_origins), ("networks", &self.http_networks)] {
             if !allowed.is_empty() {
-                text.push_str(&format!("{name:<11}{}\n", allowed.join(", ")));
+                let _ = writeln!(text, "{name:<11}{}", allowed.join(", ")); // writing to a String cannot fail
             }
         }
         text + "\n" + &self.methods.table()

@@ -22,7 +22,7 @@ const METADATA: &[IpAddr] = &[
 
 /// Networks that are not of the public Internet (IANA's special-purpose registry), as address and bits.
 const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
@@ -40,7 +40,7 @@ const SPECIAL_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Of the one range of IPv6 that is public at all (2000::/3), what is not.
+/// Of the one range of IPv6 that is public at all (`2000::/3`), what is not.
 const SPECIAL_V6: &[(Ipv6Addr, u8)] = &[
     // protocols of their own: Teredo, benchmarks, ORCHID
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),

@@ -7,7 +7,7 @@ use super::address::{real, within_v4, within_v6};
 
 /// The fewest bits that name an IPv4 network; fewer would name the Internet ...
 const BITS_V4_MIN: u8 = 8;
-/// ... and an IPv6 one: all unique local addresses are fc00::/7.
+/// ... and an IPv6 one: all unique local addresses are `fc00::/7`.
 const BITS_V6_MIN: u8 = 7;
 
 /// Addresses that begin alike.

@@ -13,9 +13,14 @@ use crate::wasi::http::types::{
 
 pub fn serve(request: IncomingRequest, answer: ResponseOutparam) {
     let path = request.path_with_query().unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    let bare = path.split('?').next().unwrap_or_default();
+    let parts: Vec<&str> = bare.split('/').skip(1).collect();
     match parts.as_slice() {
         ["echo", ..] => echo(&request, answer),
+        ["plain"] => {
+            let kind = ("content-type".to_owned(), "application/octet-stream".to_owned());
+            respond(answer, 200, &[kind], b"x");
+        }
         ["headers"] => respond(answer, 200, &[], shown(&request).as_bytes()),
         ["status", status] => respond(answer, status.parse().unwrap(), &[], b""),
         ["big", bytes] => respond(answer, 200, &[], &vec![b'x'; bytes.parse().unwrap()]),
@@ -30,7 +35,7 @@ pub fn serve(request: IncomingRequest, answer: ResponseOutparam) {
         }
         ["who"] => respond(answer, 200, &[], who().as_bytes()),
         ["store", class, id] => store(&request, answer, class, id),
-        ["relay", ..] => {
+        ["relay"] => {
             let url = path.split_once("?").map(|(_, url)| url).unwrap_or_default();
             let wish = Wish {
                 method: "GET".into(),

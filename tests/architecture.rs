@@ -28,6 +28,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rocksdb", &["oprc-odgm"]),
     ("wasmtime", &["oprc-host"]),
     ("wasmtime-wasi", &["oprc-host"]),
+    ("wasmtime-wasi-http", &["oprc-host"]),
     ("zenoh", &["oprc-mesh"]),
     // the gateway's server, the host's health port, the baseline of `oprc bench`
     ("axum", &["oprc-gateway", "oprc-host", "oprc"]),

@@ -27,9 +27,14 @@ impl CallId {
     /// `invalid` for a key that is too long, empty, has other than visible ASCII characters, or comes twice.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(key) = keys.next() else { return Ok(Self { invocation: new_id(), keyed: false }) };
+        let Some(key) = keys.next() else { return Ok(Self::fresh()) };
         let key = key.to_str().map(unquoted).unwrap_or_default();
         Self::chosen(if keys.next().is_none() { key } else { "" })
+    }
+
+    /// A new id.
+    pub(crate) fn fresh() -> Self {
+        Self { invocation: new_id(), keyed: false }
     }
 
     /// An id of the client's own choice.

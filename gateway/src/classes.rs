@@ -88,6 +88,12 @@ pub(crate) struct Description<'a> {
     grid: &'a str,
     /// Any method name goes to the component's own handler.
     generic: bool,
+    /// The component serves HTTP of its own, below `/api/v1/classes/{class}/http`.
+    serves_http: bool,
+    /// Where its requests may go.
+    http_origins: &'a [String],
+    /// Networks beside the public Internet that they may reach.
+    http_networks: &'a [String],
     readonly: &'a [String],
     #[serde(serialize_with = "by_key")]
     #[schemars(schema_with = "limits_schema")]
@@ -186,6 +192,9 @@ pub(crate) async fn describe(call: &Call<'_>, name: &ClassName) -> Result<Reply,
         deployed_at_ms: class.deployed_at_ms,
         grid: &class.grid,
         generic: class.generic,
+        serves_http: class.serves_http,
+        http_origins: &class.settings.http_origins,
+        http_networks: &class.settings.http_networks,
         readonly: &class.settings.readonly,
         limits: class.settings.limits,
         methods: methods(&class),

@@ -49,6 +49,10 @@ pub(crate) struct Answered<'a> {
     /// SHA-256 of the component.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     digest: String,
+    /// Any method name goes to the component's own handler.
+    generic: bool,
+    /// The component serves HTTP of its own, below `/api/v1/classes/{class}/http`.
+    serves_http: bool,
     methods: Vec<MethodShape<'a>>,
     /// It is the class's canary, for so many of a hundred objects; absent: it is the class.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +143,8 @@ pub(crate) fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
         class: &class.name,
         version: class.version,
         digest: hex(&class.digest),
+        generic: class.generic,
+        serves_http: class.serves_http,
         methods: methods(class),
         canary: Some(deployed.canary).filter(|share| *share > 0),
         ended_canary: Some(deployed.ended).filter(|version| *version > 0),

@@ -25,7 +25,7 @@ use crate::router::{Resource, Verb, find};
 use crate::wish::Callee;
 use crate::{
     classes, cluster, dead, deploy, events, fields, forms, grpc, health, invocations, invoke, keys, listing,
-    nodes, objects, openapi, promote, rollback, scrape,
+    nodes, objects, openapi, promote, rollback, scrape, served,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -129,6 +129,7 @@ async fn admitted(call: &Call<'_>, body: Inbound, resource: &Resource, verb: Ver
 
 async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) -> Result<Reply, Refusal> {
     match (resource, verb) {
+        (Resource::Http(class, below), _) => served::serve(call, class, below, body).await,
         (Resource::Invoke, Verb::Post) => invoke::invoke_addressed(call, body).await,
         (Resource::Object(class, object), Verb::Put) => {
             objects::write(call, class, object, forms::Kind::Replace, body).await

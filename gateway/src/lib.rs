@@ -51,6 +51,7 @@ mod rollback;
 mod route;
 mod router;
 mod scrape;
+mod served;
 mod server;
 mod settings;
 mod stream;

@@ -30,6 +30,7 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
         (
             Resource::Function(class, _)
             | Resource::Call(class, ..)
+            | Resource::Http(class, _)
             | Resource::Object(class, _)
             | Resource::Field(class, ..),
             _,

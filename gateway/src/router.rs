@@ -41,6 +41,8 @@ pub(crate) enum Resource {
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
+    /// What the class serves by its own handler: the path below its place, as it came.
+    Http(ClassName, String),
     Objects(ClassName),
     Object(ClassName, ObjectId),
     Call(ClassName, ObjectId, MethodName),
@@ -91,6 +93,9 @@ impl Verb {
 /// # Errors
 /// `not-found` for a path that is none, `invalid` for an identifier that cannot be.
 pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
+    if let Some((class, below)) = served_by_class(path) {
+        return Ok(Resource::Http(address::class(class)?, below.to_owned()));
+    }
     let mut segments = [""; SEGMENTS_MAX];
     let mut count = 0;
     for segment in path.strip_prefix('/').unwrap_or(path).split('/') {
@@ -146,10 +151,29 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
     })
 }
 
+/// `/api/v1/classes/{class}/http` and all below it, of which the class alone knows what there is: the class, and what follows,
+/// from its slash on.
+fn served_by_class(path: &str) -> Option<(&str, &str)> {
+    let (class, rest) = path.strip_prefix("/api/v1/classes/")?.split_once('/')?;
+    match rest.strip_prefix("http")? {
+        "" => Some((class, "/")),
+        below => below.starts_with('/').then_some((class, below)),
+    }
+}
+
 fn no_such_path() -> Refusal {
     Refusal::new(Code::NotFound, "no resource has this path")
         .hint("the API begins at /api/v1, for example /api/v1/classes; a slash inside a name is written %2F")
 }
+
+/// What a class serves takes these methods, and any other.
+const SERVED: [(Verb, &str); 5] = [
+    (Verb::Get, "serve"),
+    (Verb::Put, "serve"),
+    (Verb::Post, "serve"),
+    (Verb::Patch, "serve"),
+    (Verb::Delete, "serve"),
+];
 
 impl Resource {
     /// What each method that the resource takes does there.
@@ -174,6 +198,7 @@ impl Resource {
             Self::Promote(..) => &[(Verb::Post, "promote")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
+            Self::Http(..) => &SERVED,
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
             Self::Objects(..) => &[(Verb::Get, "list objects")],
             Self::Object(..) => &[
@@ -195,7 +220,11 @@ impl Resource {
     /// # Errors
     /// 405 with `Allow`.
     pub(crate) fn operation(&self, method: &Method) -> Result<(Verb, &'static str), Refusal> {
-        let verb = Verb::of(method);
+        let verb = match self {
+            // what a method means there only the class knows
+            Self::Http(..) => Verb::of(method).or(Some(Verb::Post)),
+            _ => Verb::of(method),
+        };
         let found = self.operations().iter().find(|(taken, _)| Some(*taken) == verb);
         found.copied().ok_or_else(|| {
             let allow: Vec<_> = self.operations().iter().map(|(verb, _)| verb.names()).collect();
@@ -226,6 +255,7 @@ impl fmt::Display for Resource {
             | Self::Objects(class)
             | Self::ClassEvents(class) => write!(f, "{class}"),
             Self::Function(class, function) => write!(f, "{class}.{function}"),
+            Self::Http(class, _) => write!(f, "{class}.http"),
             Self::Object(class, object) | Self::Fields(class, object) | Self::ObjectEvents(class, object) => {
                 write!(f, "{class}/{object}")
             }
@@ -280,6 +310,25 @@ mod tests {
             assert_eq!(allow.join(", "), methods, "{path}");
             assert_eq!(resource.operation(&Method::HEAD).is_ok(), methods.contains("HEAD"), "{path}");
             assert!(resource.operation(&Method::OPTIONS).is_err());
+        }
+    }
+
+    #[test]
+    fn all_below_a_class_is_the_classs_own() {
+        let below = |path: &str| match find(path).unwrap() {
+            Resource::Http(class, below) => format!("{class} {below}"),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(below("/api/v1/classes/A/http"), "A /");
+        assert_eq!(below("/api/v1/classes/A/http/"), "A /");
+        let long = "/x".repeat(40);
+        assert_eq!(below(&format!("/api/v1/classes/A/http{long}/../%2F//")), format!("A {long}/../%2F//"));
+        for other in ["/api/v1/classes/A/https", "/api/v1/classes/A/httpx/y", "/api/v1/classes//http"] {
+            assert!(!matches!(find(other), Ok(Resource::Http(..))), "{other}");
+        }
+        let served = find("/api/v1/classes/A/http/x").unwrap();
+        for method in ["GET", "HEAD", "OPTIONS", "PROPFIND", "TRACE"] {
+            assert!(served.operation(&Method::from_bytes(method.as_bytes()).unwrap()).is_ok(), "{method}");
         }
     }
 

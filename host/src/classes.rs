@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oprc_mesh::canary::Served;
-use oprc_mesh::catalog::{CatalogView, Class};
+use oprc_mesh::catalog::{CatalogView, Class, ClassSettings};
+use oprc_mesh::egress::Egress;
 use oprc_mesh::id::{ClassName, Digest, MethodName};
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_odgm::Odgm;
@@ -28,6 +29,8 @@ pub(crate) struct LoadedClass {
     pub(crate) class: Class,
     /// Its compiled component.
     pub(crate) module: Arc<Module>,
+    /// Where its requests may go.
+    pub(crate) egress: Arc<Egress>,
 }
 
 impl LoadedClass {
@@ -81,7 +84,8 @@ impl Classes {
     async fn load(&self, name: &ClassName, class: Class) -> Result<Arc<LoadedClass>, Problem> {
         let module = load(&self.odgm, &self.runtime, &self.supply, &Digest::from_bytes(&class.digest)?).await;
         let module = module.map_err(missing)?;
-        let loaded = Arc::new(LoadedClass { name: name.clone(), class, module });
+        let egress = Arc::new(egress(&class.settings)?);
+        let loaded = Arc::new(LoadedClass { name: name.clone(), class, module, egress });
         let view = self.odgm.catalog().view();
         let mut classes = self.loaded.write();
         classes.retain(|name, _| view.class(name.as_str()).is_some());
@@ -190,4 +194,13 @@ pub(crate) fn missing(problem: Problem) -> Problem {
 fn not_found(name: &ClassName) -> Problem {
     Problem::new(Code::NotFound, format!("class {name} is not deployed"))
         .hint("`oprc classes` lists the deployed classes")
+}
+
+/// Where requests of a class with these settings may go.
+///
+/// # Errors
+/// `invalid`: no manifest that was accepted says so.
+pub(crate) fn egress(settings: &ClassSettings) -> Result<Egress, Problem> {
+    let parsed = Egress::parse(&settings.http_origins, &settings.http_networks);
+    parsed.map_err(|why| Problem::new(Code::Invalid, why))
 }

@@ -20,7 +20,7 @@ use oprc_mesh::wire::{
 use oprc_odgm::{NewRevision, Odgm, crash_point};
 use tokio::time::Instant;
 
-use crate::classes::{load, missing};
+use crate::classes::{egress, load, missing};
 use crate::supply::Supply;
 use crate::wasm::Runtime;
 
@@ -76,7 +76,8 @@ async fn revise(
         }
     };
     let methods = module.methods(&deploy.settings.readonly)?;
-    let generic = module.is_generic();
+    let (generic, serves_http) = (module.is_generic(), module.serves_http());
+    egress(&deploy.settings)?;
     check(&class, &deploy.settings, &methods, generic)?;
     crash_point("before-spread");
     spread(host, &digest, deadline).await.map_err(|problem| problem.on("deploy", &class))?;
@@ -87,6 +88,7 @@ async fn revise(
         settings: deploy.settings,
         methods,
         generic,
+        serves_http,
         deployed_at_ms: now_ms(),
         force: deploy.force,
         canary,

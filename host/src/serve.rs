@@ -97,6 +97,7 @@ impl Server {
             Op::ReadInvocation(read) => {
                 Answer::Invocation(self.turns.invocation(&read, deadline, &self.events.ending).await?)
             }
+            Op::HandleHttp(request) => Answer::HttpHandled(self.turns.handle_http(request, deadline).await?),
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
             | Op::ReadObject(_)
@@ -187,6 +188,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
     match op {
         Op::Invoke(invoke) => ("invoke", callee(invoke)),
         Op::Submit(submit) => ("submit", callee(&submit.invoke)),
+        Op::HandleHttp(request) => ("serve", format!("{}.http", request.class)),
         Op::ReadInvocation(read) => ("read invocation", read.invocation.clone()),
         Op::ReadObject(address) => ("get", object(&address.class, &address.object)),
         Op::WriteObject(write) => ("write", object(&write.class, &write.object)),

@@ -150,6 +150,9 @@ pub struct Class {
     /// Other code that serves some of its objects, at the same revision; see [`crate::canary`].
     #[prost(message, optional, boxed, tag = "11")]
     pub canary: Option<Box<Canary>>,
+    /// The component exports `wasi:http/incoming-handler`: it serves HTTP of its own.
+    #[prost(bool, tag = "79")]
+    pub serves_http: bool,
 }
 
 /// Other code of a class, which serves a share of its objects.
@@ -181,6 +184,12 @@ pub struct ClassSettings {
     /// How often a message is tried before it becomes a dead letter; 0 for the default.
     #[prost(uint32, tag = "21")]
     pub message_attempts: u32,
+    /// Where its requests may go, as [`crate::egress::Egress`] writes it.
+    #[prost(string, repeated, tag = "79")]
+    pub http_origins: Vec<String>,
+    /// Networks beside the public Internet that they may reach.
+    #[prost(string, repeated, tag = "80")]
+    pub http_networks: Vec<String>,
 }
 
 /// Sends a message when something happens to an object of the class.

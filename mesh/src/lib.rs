@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod clock;
 mod config;
 mod directory;
+pub mod egress;
 pub mod events;
 mod follow;
 mod frame;

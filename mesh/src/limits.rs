@@ -63,6 +63,33 @@ pub const EVENT_PAGE_BYTES_MAX: usize = 256 * KIB;
 /// How long a reader of events may have a host wait for one; longer is this long.
 pub const EVENT_WAIT_MS_MAX: u64 = 30_000;
 
+/// Origins to which a class may send requests; more is `invalid`.
+pub const HTTP_ORIGINS_MAX: usize = 64;
+/// Networks beside the public Internet that its requests may reach; more is `invalid`.
+pub const HTTP_NETWORKS_MAX: usize = 64;
+/// How long a request may take to be connected, TLS included, unless the guest allows less; past it `connection-timeout`.
+pub const HTTP_CONNECT_MS_MAX: u64 = 5_000;
+/// How long it may wait for the head of the response, unless the guest allows less; past it `connection-read-timeout`.
+pub const HTTP_FIRST_BYTE_MS_MAX: u64 = 30_000;
+/// How long for each further piece of the response; past it `connection-read-timeout`.
+pub const HTTP_BETWEEN_BYTES_MS_MAX: u64 = 10_000;
+/// The body of a request, and of the response to it; past it `HTTP-request-body-size`, `HTTP-response-body-size`.
+pub const HTTP_BODY_BYTES_MAX: u64 = 16 * MIB as u64;
+/// The headers that a turn may send with a request; past it `HTTP-request-header-section-size`.
+pub const HTTP_HEADERS_BYTES_MAX: usize = 32 * KIB;
+/// The head of a response; past it `HTTP-response-header-section-size`.
+pub const HTTP_RESPONSE_HEAD_BYTES_MAX: usize = 64 * KIB;
+/// Requests of one turn at the same time; one more is `connection-limit-reached`.
+pub const HTTP_REQUESTS_PER_TURN_MAX: usize = 32;
+/// Requests of all turns of a host at the same time; one more is `connection-limit-reached`.
+pub const HTTP_REQUESTS_PER_HOST_MAX: usize = 512;
+/// Headers of a request that a class serves, and of its response; more is 431, or `payload-too-large`.
+pub const SERVED_HEADERS_MAX: usize = 96;
+/// Their names and values; more is 431, or `payload-too-large`.
+pub const SERVED_HEADERS_BYTES_MAX: usize = 32 * KIB;
+/// The path and query of a request that a class serves; longer is 414.
+pub const SERVED_PATH_BYTES_MAX: usize = 16 * KIB;
+
 /// Deadline of a call unless the caller sets one.
 pub const DEADLINE_MS_DEFAULT: u64 = 10_000;
 /// The longest deadline that a caller may set; longer is `invalid`.
@@ -137,6 +164,12 @@ const _: () = {
     let event_bytes_max = EMIT_BYTES_MAX + EVENT_CHANGES_MAX * (FIELD_KEY_BYTES_MAX + 16) + KIB;
     assert!(event_bytes_max as u64 * 8 <= EVENT_LOG_BYTES_MAX);
     assert!(EVENT_WAIT_MS_MAX < DEADLINE_MS_MAX && INVOCATION_WAIT_MS_MAX < DEADLINE_MS_MAX);
+    assert!(HTTP_CONNECT_MS_MAX <= HTTP_FIRST_BYTE_MS_MAX && HTTP_FIRST_BYTE_MS_MAX <= WALL_MS.cap);
+    assert!(HTTP_REQUESTS_PER_TURN_MAX <= HTTP_REQUESTS_PER_HOST_MAX);
+    // what one class serves another can send and read
+    assert!(SERVED_HEADERS_BYTES_MAX <= HTTP_HEADERS_BYTES_MAX);
+    assert!(SERVED_HEADERS_BYTES_MAX < HTTP_RESPONSE_HEAD_BYTES_MAX);
+    assert!(PAYLOAD_KIB.cap * KIB as u64 <= HTTP_BODY_BYTES_MAX);
     assert!(ASYNC_BYTES_MAX >= PAYLOAD_KIB.cap * KIB as u64);
     let mut i = 0;
     while i < SETTINGS.len() {

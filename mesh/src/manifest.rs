@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::catalog::{ClassLimits, ClassSettings, OwnGrid};
+use crate::egress::Egress;
 use crate::id::{ClassName, MethodName};
 use crate::limits::{GRID_PARTITIONS_MAX, MANIFEST_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, SETTINGS, Setting};
 use crate::outcome::{Code, Problem};
@@ -58,9 +59,21 @@ struct ClassTable {
     #[serde(default)]
     limits: BTreeMap<String, u64>,
     #[serde(default)]
+    allow: AllowTable,
+    #[serde(default)]
     messages: MessagesTable,
     #[serde(default)]
     trigger: Vec<TriggerTable>,
+}
+
+/// What a class may reach beside the cluster; nothing unless told.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct AllowTable {
+    #[serde(default)]
+    http: Vec<String>,
+    #[serde(default)]
+    http_networks: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -95,6 +108,7 @@ impl Manifest {
         }
         let file: File = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end()))?;
         let class = file.class.unwrap_or_default();
+        let egress = Egress::parse(&class.allow.http, &class.allow.http_networks).map_err(invalid)?;
         Ok(Self {
             name: class.name.as_deref().map(ClassName::parse).transpose()?,
             component: class.component,
@@ -104,6 +118,8 @@ impl Manifest {
                 own_grid: own_grid(class.grid)?,
                 triggers: triggers(class.trigger)?,
                 message_attempts: attempts(class.messages.attempts)?,
+                http_origins: egress.origins(),
+                http_networks: egress.networks(),
             },
         })
     }
@@ -237,6 +253,25 @@ mod tests {
         assert!(error("[class]\nname = \"9\"").contains("class name"));
         assert!(error("[other]").contains("other"));
         assert!(error("[class.messages]\nattempt = 1").contains("attempt"));
+    }
+
+    #[test]
+    fn origins_are_kept_in_one_form_and_bad_ones_are_named() {
+        let text = |allow: &str| format!("[class.allow]\n{allow}");
+        let kept = Manifest::parse(&text(
+            "http = [\"HTTPS://API.example.com:443\", \"https://api.example.com\", \"http://127.0.0.1:9000\"]\n\
+             http_networks = [\"10.0.0.0/8\"]",
+        ));
+        let settings = kept.unwrap().settings;
+        assert_eq!(settings.http_origins, ["http://127.0.0.1:9000", "https://api.example.com"]);
+        assert_eq!(settings.http_networks, ["10.0.0.0/8"]);
+        let bad = error(&text("http = [\"https://api.example.com/v1\"]"));
+        assert!(
+            bad.contains("\"https://api.example.com/v1\" in allow.http") && bad.contains("leave out"),
+            "{bad}"
+        );
+        assert!(error(&text("http_networks = [\"0.0.0.0/0\"]")).contains("8 to 32"));
+        assert!(error(&text("https = []")).contains("http_networks"));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Catalog {
             settings: revision.settings,
             methods: revision.methods,
             generic: revision.generic,
+            serves_http: revision.serves_http,
             deployed_at_ms: revision.deployed_at_ms,
             keep_methods: !revision.force,
         };

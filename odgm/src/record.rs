@@ -327,6 +327,8 @@ pub(crate) struct DeployRecord {
     /// Refuse it when callers of the version before it would break. Older entries do not say, and were not refused.
     #[prost(bool, tag = "7")]
     pub(crate) keep_methods: bool,
+    #[prost(bool, tag = "79")]
+    pub(crate) serves_http: bool,
 }
 
 /// Deploys a component for a share of a class's objects.

@@ -154,6 +154,8 @@ pub struct NewRevision {
     pub methods: Vec<Method>,
     /// The component exports the generic handler.
     pub generic: bool,
+    /// The component serves HTTP of its own.
+    pub serves_http: bool,
     /// The deploying host's clock, in milliseconds since the Unix epoch.
     pub deployed_at_ms: u64,
     /// Deploy it even if callers of the version before it would break.

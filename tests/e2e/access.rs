@@ -50,6 +50,8 @@ fn operations(http: &Http, class: &str) -> Vec<(Call, &'static str)> {
             "invoke",
         ),
         (http.post(at("/functions/none")), "invoke"),
+        (http.get(at("/http")), "invoke"),
+        (http.call("OPTIONS", at("/http/x/y")), "invoke"),
         (http.put(at("/objects/o")).json(&whole), "invoke"),
         (http.patch(at("/objects/o")).json(&whole), "invoke"),
         (http.delete(at("/objects/o")), "invoke"),

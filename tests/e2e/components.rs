@@ -133,10 +133,10 @@ async fn import_of_another_shape(server: Server) {
     );
 }
 
-/// No network unless it is allowed, and outgoing HTTP is not offered yet.
+/// A class serves HTTP and sends requests; it is no proxy between a client and another handler.
 async fn capabilities_not_given(server: Server) {
-    let import = "(import \"wasi:http/types@0.2.0\" (instance (export \"fields\" (type (sub resource)))))
-        (import \"wasi:http/outgoing-handler@0.2.0\" (instance (export \"handle\" (func (result u32)))))";
+    let import =
+        "(import \"wasi:http/incoming-handler@0.2.0\" (instance (export \"handle\" (func (result u32)))))";
     let detail = refused_text(&server, &format!("(component {import} {GO})")).await;
     assert!(detail.contains("wasi:http"), "the import is named: {detail}");
 }

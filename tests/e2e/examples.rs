@@ -4,7 +4,7 @@ use oprc_mesh::outcome::Code;
 use oprc_tests::{Class, Server, both, eventually, guests};
 use serde_json::json;
 
-both!(account, account_under_load, kv, kv_raw, order_and_audit, echo);
+both!(account, account_under_load, kv, kv_raw, order_and_audit, echo, webhook);
 
 /// A refused overdraft leaves the account untouched.
 async fn account(server: Server) {
@@ -163,4 +163,26 @@ async fn echo(server: Server) {
         text
     );
     class.function("nothing").send().await.expect(204);
+}
+
+/// Whatever is delivered twice counts once.
+async fn webhook(server: Server) {
+    // it calls its own objects by the class's name
+    let class = Class { http: server.http(), name: "Webhook".to_owned() };
+    class.redeploy(guests::webhook(), "readonly = [\"summary\"]").await.ok();
+    let source = oprc_tests::unique("source");
+    let at = |path: &str| format!("{}/http/{path}", class.path());
+    let deliver = async |id: &str, text: &str| {
+        let call = class.http.post(at(&source)).header("x-delivery-id", id).octets(text.to_owned());
+        String::from_utf8(call.send().await.expect(202).body.to_vec()).unwrap()
+    };
+    for (id, text, count) in [("a", "x", "1\n"), ("b", "say \"\\\n", "2\n"), ("a", "x", "2\n")] {
+        assert_eq!(deliver(id, text).await, count);
+    }
+    let summary = class.object(&source).invoke("summary", json!({})).await.expect(200).json();
+    assert_eq!(summary, json!({ "count": 2, "last": "say \"\\\n" }));
+    class.http.get(at(&source)).send().await.expect(405);
+    class.http.post(at("")).send().await.expect(404);
+    class.http.post(at(&source)).send().await.expect(400);
+    class.http.post(at("not%20an%20id")).header("x-delivery-id", "1").send().await.expect(400);
 }

@@ -36,7 +36,16 @@ async fn replies_are_as_documented(server: Server) {
     let node = http.get("/api/v1/cluster").send().await.expect(200).json()["nodes"][0]["id"].clone();
     let hosts = format!("/api/v1/cluster/nodes/{}", node.as_str().unwrap());
     let key = unique("key");
+    let web = Class::deploy(&server, "Documented", guests::web(), "").await;
+    let served = |method: &str| http.call(method, format!("{}/http/plain", web.path())).octets("x").send();
     let replies = [
+        served("GET").await.expect(200),
+        served("PUT").await.expect(200),
+        served("POST").await.expect(200),
+        served("PATCH").await.expect(200),
+        served("DELETE").await.expect(200),
+        http.get(format!("{}/http/trap", web.path())).send().await.expect(500),
+        http.get(at("/http/x")).send().await.expect(404),
         stands,
         http.get(format!("{location}?wait=30s")).send().await.expect(200),
         post("/objects/o/invoke/increment").json(&by_five).send().await.expect(200),

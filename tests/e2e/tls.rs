@@ -7,13 +7,13 @@ use oprc_tests::{Cli, Kind, Server, eventually, run};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 /// An authority with its certificate in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Authority {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -23,7 +23,7 @@ impl Authority {
     }
 
     /// A certificate by its word for this machine, and its key.
-    fn issue(&self) -> (String, String) {
+    pub(crate) fn issue(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
@@ -31,28 +31,28 @@ impl Authority {
 }
 
 /// The files that a gateway serves with.
-struct Files {
+pub(crate) struct Files {
     cert: PathBuf,
     key: PathBuf,
 }
 
 impl Files {
-    fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { cert: folder.join("server.pem"), key: folder.join("server.key") }
     }
 
-    fn put(&self, (cert, key): (String, String)) {
+    pub(crate) fn put(&self, (cert, key): (String, String)) {
         fs::write(&self.cert, cert).unwrap();
         fs::write(&self.key, key).unwrap();
     }
 
-    fn args(&self) -> [&str; 4] {
+    pub(crate) fn args(&self) -> [&str; 4] {
         ["--tls-cert", self.cert.to_str().unwrap(), "--tls-key", self.key.to_str().unwrap()]
     }
 }
 
 /// Starts the server, which does not answer plain HTTP, and waits until it answers `args`.
-async fn launch(server: &Server, args: &[&str]) {
+pub(crate) async fn launch(server: &Server, args: &[&str]) {
     server.start_host();
     if server.kind() == Kind::Apart {
         server.start_gateway();

@@ -57,6 +57,16 @@ pub fn mailer() -> Bytes {
     built("tests/guests/mailer", "mailer")
 }
 
+/// Of `tests/guests`: sends requests over HTTP, and serves them.
+pub fn web() -> Bytes {
+    built("tests/guests/web", "web")
+}
+
+/// Of `guest-examples`: an HTTP handler that writes what it is told into objects.
+pub fn webhook() -> Bytes {
+    built("guest-examples/webhook", "webhook")
+}
+
 /// Of `tests/guests`: gives back what it is given, for every type.
 pub fn types() -> Bytes {
     built("tests/guests/types", "types")

@@ -1,5 +1,7 @@
 //! `oprc classes`, `oprc describe`, `oprc versions`.
 
+use std::fmt::Write as _;
+
 use oprc_mesh::clock::now_ms;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -41,6 +43,10 @@ struct Description {
     entry: Entry,
     grid: String,
     limits: Map<String, Value>,
+    #[serde(default)]
+    http_origins: Vec<String>,
+    #[serde(default)]
+    http_networks: Vec<String>,
     #[serde(flatten)]
     methods: Methods,
 }
@@ -48,6 +54,10 @@ struct Description {
 /// The methods of a class, as descriptions and deployments tell them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Methods {
+    #[serde(default)]
+    generic: bool,
+    #[serde(default)]
+    serves_http: bool,
     methods: Vec<Method>,
 }
 
@@ -65,16 +75,22 @@ pub(crate) struct Page {
 }
 
 impl Methods {
-    /// The methods with their signatures. A class without any has the generic handler instead.
+    /// The methods with their signatures, and what stands in their place.
     pub(crate) fn table(&self) -> String {
-        if self.methods.is_empty() {
-            return "any method goes to its handler".to_owned();
-        }
         let kind = |method: &Method| if method.readonly { "read-only" } else { "" }.to_owned();
-        output::table(
-            ["method", ""],
-            self.methods.iter().map(|method| [method.signature.clone(), kind(method)]),
-        )
+        let rows = self.methods.iter().map(|method| [method.signature.clone(), kind(method)]);
+        let mut parts = Vec::new();
+        if !self.methods.is_empty() {
+            parts.push(output::table(["method", ""], rows));
+        }
+        // older servers do not say it
+        if self.generic || self.methods.is_empty() && !self.serves_http {
+            parts.push("any method goes to its handler".to_owned());
+        }
+        if self.serves_http {
+            parts.push("requests below /api/v1/classes/.../http go to its HTTP handler".to_owned());
+        }
+        parts.join("\n\n")
     }
 }
 
@@ -102,14 +118,19 @@ impl Description {
             )
         });
         let limits: Vec<_> = self.limits.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        format!(
-            "{name} version {version}, deployed {} ago\ncomponent  {digest}\n{}grid       {}\nlimits     {}\n\n{}",
+        let mut text = format!(
+            "{name} version {version}, deployed {} ago\ncomponent  {digest}\n{}grid       {}\nlimits     {}\n",
             age(*deployed_at_ms),
             canary.unwrap_or_default(),
             self.grid,
             limits.join(", "),
-            self.methods.table()
-        )
+        );
+        for (name, allowed) in [("http to", &self.http_origins), ("networks", &self.http_networks)] {
+            if !allowed.is_empty() {
+                let _ = writeln!(text, "{name:<11}{}", allowed.join(", ")); // writing to a String cannot fail
+            }
+        }
+        text + "\n" + &self.methods.table()
     }
 }
 
@@ -222,7 +243,11 @@ mod tests {
 
     #[test]
     fn a_class_without_methods_takes_any() {
-        assert_eq!(Methods { methods: Vec::new() }.table(), "any method goes to its handler");
+        let told = |generic, serves_http| Methods { generic, serves_http, methods: Vec::new() }.table();
+        let handler = "any method goes to its handler";
+        assert_eq!((told(true, false).as_str(), told(false, false).as_str()), (handler, handler));
+        let http = "requests below /api/v1/classes/.../http go to its HTTP handler";
+        assert_eq!((told(false, true), told(true, true)), (http.to_owned(), format!("{handler}\n\n{http}")));
     }
 
     #[test]

@@ -60,6 +60,13 @@ enum Shown {
     Jwt(Arc<Verified>),
 }
 
+impl Identity {
+    /// Whether it was asked for, and shown in the request.
+    pub(crate) fn is_known(&self) -> bool {
+        self.shown.is_some()
+    }
+}
+
 impl Guard {
     /// # Errors
     /// [`JwtError`]: JWTs are to count, and there is no way to tell which.

@@ -6,6 +6,7 @@ use oprc_mesh::outcome::Code;
 use serde_json::{Map, Value, json};
 
 use super::operation::{Operation, either, in_bytes, in_json, schema};
+use super::served;
 use crate::router::Verb::{Delete, Get, Patch, Post, Put};
 
 /// What every request may fail with that is let in.
@@ -45,10 +46,10 @@ const NAMED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed"];
 const CALLED: &[&str] =
     &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Version", "Oprc-Class-Version", "Oprc-Stale-Ms"];
 /// And of one that failed.
-const NAMED_IF: &[&str] = &["Oprc-Invocation-Id-if-named", "Idempotency-Replayed"];
+pub(super) const NAMED_IF: &[&str] = &["Oprc-Invocation-Id-if-named", "Idempotency-Replayed"];
 /// Headers with which a call is made.
 pub(super) const CALLING: &[&str] = &["Idempotency-Key", "Prefer", "traceparent"];
-const TIMEOUT: &[&str] = &["X-Request-Timeout-Ms"];
+pub(super) const TIMEOUT: &[&str] = &["X-Request-Timeout-Ms"];
 
 const ABOUT: &str = "Calls of methods and functions, objects and their fields, events, classes, and the cluster. \
 Every GET is answered to HEAD as well, with the same head and no body. Unknown query parameters are refused, and so is one \
@@ -80,8 +81,18 @@ pub(super) fn document() -> Value {
 
 /// All of them.
 pub(super) fn operations() -> Vec<Operation> {
-    let groups =
-        [calls(), objects(), fields(), events(), classes(), dead_letters(), cluster(), keys(), about()];
+    let groups = [
+        calls(),
+        served::operations(),
+        objects(),
+        fields(),
+        events(),
+        classes(),
+        dead_letters(),
+        cluster(),
+        keys(),
+        about(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

@@ -14,6 +14,7 @@ mod gateway;
 mod operation;
 mod parameters;
 mod schemas;
+mod served;
 #[cfg(test)]
 mod tests;
 mod types;

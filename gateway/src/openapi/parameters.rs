@@ -67,6 +67,7 @@ fn in_paths() -> Vec<Parameter> {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_-]+$" }),
             "The id of an asynchronous call, from `Location` or member `id` of the answer to it.",
         ),
+        ("path", "path", json!({ "type": "string" }), "What the class makes of it; it may hold slashes."),
         ("name", "path", name(), "The name of the key."),
         (
             "node",

@@ -13,9 +13,9 @@ use oprc_mesh::manifest::Manifest;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
     Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, DeployCanary,
-    Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked,
-    ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk,
-    ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
+    Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, HttpResponse, Invocation, Invoke,
+    Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition,
+    PutChunk, ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -184,6 +184,7 @@ impl Fake {
                 Method { name: "reset".into(), params: Vec::new(), result: String::new(), readonly: false },
             ],
             generic: false,
+            serves_http: false,
             deployed_at_ms: 1_700_000_000_000,
             canary: None,
         };
@@ -419,6 +420,11 @@ impl Fake {
                 fingerprint: Bytes::from_static(&FINGERPRINT),
                 ..Invocation::default()
             }),
+            // as it came
+            Op::HandleHttp(asked) => {
+                let (headers, body) = (asked.headers, asked.body);
+                Answer::HttpHandled(HttpResponse { status: 200, headers, body })
+            }
             Op::ReadInvocation(_) => Answer::Invocation(Invocation::default()),
             Op::ReadChunk(_) | Op::FetchComponent(_) => {
                 return Err(Problem::new(Code::Internal, "no gateway asks for that"));

@@ -20,5 +20,6 @@ mod load;
 mod objects;
 mod retries;
 mod running;
+mod served;
 mod shutdown;
 mod speed;

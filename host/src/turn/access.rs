@@ -1,6 +1,7 @@
 //! One turn's view of the grid: committed state below, its own writes above.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -20,7 +21,7 @@ use super::mail::Mail;
 use super::nested::{self, Caller};
 use super::others::Others;
 use super::overlay::{Merged, Overlay, Seen};
-use crate::wasm::{Call, Called, Callee, Letter, ObjectAccess, OtherObjects};
+use crate::wasm::{Call, Called, Callee, Exit, Letter, ObjectAccess, OtherObjects, PassGate};
 
 /// What a turn is bound to.
 pub(crate) struct Bound {
@@ -110,17 +111,19 @@ pub(crate) struct TurnAccess {
     emits: Emits,
     mail: Mail,
     calls: u64,
+    requests: Arc<AtomicU64>,
 }
 
 impl TurnAccess {
     pub(crate) fn new(others: Arc<Others>, bound: Option<Bound>, mode: Mode, limits: ClassLimits) -> Self {
         let (emits, mail) = (Emits::default(), Mail::default());
-        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, calls: 0 }
+        let requests = Arc::default();
+        Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, calls: 0, requests }
     }
 
-    /// How many calls the turn has made.
+    /// How often the turn has waited for others: calls, and requests that left the cluster.
     pub(crate) fn calls(&self) -> u64 {
-        self.calls
+        self.calls + self.requests.load(Ordering::Relaxed)
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.
@@ -142,6 +145,11 @@ impl TurnAccess {
         let bound = self.bound.as_ref()?;
         let (partition, term) = bound.led.clone()?;
         Some(Gate { partition, term, ahead: bound.ahead.clone() })
+    }
+
+    /// A method that only reads; a function is none.
+    fn reads_only(&self) -> bool {
+        self.bound.is_some() && self.mode == Mode::ReadOnly
     }
 
     fn head(&self) -> Option<&Head> {
@@ -256,8 +264,7 @@ impl ObjectAccess for TurnAccess {
         until: Instant,
     ) -> BoxFuture<'static, Result<Called, Problem>> {
         let object = self.bound.as_ref().map(|bound| &bound.object);
-        let reads_only = object.is_some() && self.mode == Mode::ReadOnly;
-        let from = Caller { call, object, reads_only, number: self.calls };
+        let from = Caller { call, object, reads_only: self.reads_only(), number: self.calls };
         self.calls += 1;
         nested::call(&self.others, &from, callee, until, self.gate()).boxed()
     }
@@ -272,6 +279,15 @@ impl ObjectAccess for TurnAccess {
 
     fn used(&self, class: &ClassName, memory_bytes: usize) {
         self.others.metrics.calls.size(&self.others.view(), class.as_str(), memory_bytes as u64);
+    }
+
+    fn exit(&self) -> Exit {
+        let gate = self.gate();
+        let pass: PassGate = Box::new(move |until| match gate.clone() {
+            Some(gate) => gate.pass(until).boxed(),
+            None => std::future::ready(Ok(())).boxed(),
+        });
+        Exit { reads_only: self.reads_only(), made: self.requests.clone(), gate: pass }
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

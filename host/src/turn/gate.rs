@@ -75,6 +75,7 @@ impl Stage<'_> {
 }
 
 /// What has to hold before anything leaves a turn that may still fail: a call, or a read of what its object's commits change.
+#[derive(Clone)]
 pub(super) struct Gate {
     pub(super) partition: Arc<Partition>,
     pub(super) term: u64,

@@ -11,6 +11,7 @@ mod emits;
 mod gate;
 #[cfg(test)]
 mod gate_tests;
+mod http;
 mod mail;
 mod mailbox;
 mod nested;

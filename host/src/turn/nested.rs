@@ -243,7 +243,7 @@ pub(super) fn outcome(
     let bytes = match &outcome {
         Ok(output) => output.payload.as_ref().map_or(0, Bytes::len),
         Err(problem) if calls > 0 && matches!(problem.kind(), Code::WallLimit | Code::Deadline) => {
-            let detail = format!("{}; it had called others", problem.detail);
+            let detail = format!("{}; it had called others, or sent requests", problem.detail);
             return Err(Problem::new(Code::CallTimeout, detail));
         }
         Err(problem) => problem.error.len(),

@@ -414,6 +414,7 @@ fn call(
         keyed: invoke.keyed || tried.is_some(),
         attempts: tried.unwrap_or_default(),
         chain: invoke.chain.clone(),
+        egress: class.egress.clone(),
     }
 }
 

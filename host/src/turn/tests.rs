@@ -107,6 +107,7 @@ async fn deploy(odgm: &Odgm, digest: Digest) -> u64 {
         settings: oprc_mesh::catalog::ClassSettings { readonly: vec!["value".into()], ..settings },
         methods: Vec::new(),
         generic: false,
+        serves_http: false,
         deployed_at_ms: 0,
         force: false,
         canary: None,

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -57,7 +58,9 @@ pub(crate) trait ObjectAccess: Any + Send {
         until: Instant,
     ) -> BoxFuture<'static, Result<Called, TurnError>>;
 
-    /// The way to other objects.
+    /// How the turn's requests leave the cluster.
+    fn exit(&self) -> Exit;
+
     /// Waits until all that the turn sees of its object is committed, so that reads of objects are not older.
     ///
     /// # Errors
@@ -71,6 +74,19 @@ pub(crate) trait ObjectAccess: Any + Send {
 
     /// Other objects.
     fn others(&self) -> Arc<dyn OtherObjects>;
+}
+
+/// Waits until all that a turn builds on is durable, or until the time is over; see [`Exit`].
+pub(crate) type PassGate = Box<dyn Fn(Instant) -> BoxFuture<'static, Result<(), TurnError>> + Send>;
+
+/// How a turn's requests leave the cluster.
+pub(crate) struct Exit {
+    /// The method may only read, and so may its requests.
+    pub(crate) reads_only: bool,
+    /// How many requests the turn has made.
+    pub(crate) made: Arc<AtomicU64>,
+    /// To be passed before each of them.
+    pub(crate) gate: PassGate,
 }
 
 /// A message as a guest sends it, checked.

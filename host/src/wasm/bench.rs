@@ -14,7 +14,7 @@ use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::wire::{Emitted, Field, Form, ObjectEntry, PutChunk};
 use tokio::time::Instant;
 
-use super::access::{Called, Callee, Letter, ObjectAccess, OtherObjects, TurnError};
+use super::access::{Called, Callee, Exit, Letter, ObjectAccess, OtherObjects, PassGate, TurnError};
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
@@ -85,6 +85,7 @@ pub(crate) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         keyed: false,
         attempts: 0,
         chain: Vec::new(),
+        egress: Arc::default(),
     })
 }
 
@@ -171,6 +172,11 @@ impl ObjectAccess for Fields {
         _: Instant,
     ) -> BoxFuture<'static, Result<Called, TurnError>> {
         std::future::ready(Ok(Ok(callee.payload))).boxed()
+    }
+
+    fn exit(&self) -> Exit {
+        let gate: PassGate = Box::new(|_| std::future::ready(Ok(())).boxed());
+        Exit { reads_only: self.readonly, made: Arc::default(), gate }
     }
 
     fn others(&self) -> Arc<dyn OtherObjects> {

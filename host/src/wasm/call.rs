@@ -1,7 +1,10 @@
 //! What a turn is told from outside.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use oprc_mesh::catalog::ClassLimits;
+use oprc_mesh::egress::Egress;
 use oprc_mesh::id::{ClassName, MethodName};
 use oprc_mesh::wire::{Form, Header, Waiting};
 use tokio::time::Instant;
@@ -35,4 +38,6 @@ pub(crate) struct Call {
     pub(crate) attempts: u64,
     /// Who waits for it, one through the other, from the outermost on.
     pub(crate) chain: Vec<Waiting>,
+    /// Where its requests may go.
+    pub(crate) egress: Arc<Egress>,
 }

@@ -7,7 +7,7 @@ use oprc_mesh::catalog::Method;
 use oprc_mesh::id::MethodName;
 use oprc_mesh::outcome::{Code, Problem};
 use wasmtime::Engine;
-use wasmtime::component::types::{ComponentFunc, ComponentItem};
+use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use crate::value::{NODES_MAX, Signature, Wit, take_over};
@@ -18,6 +18,8 @@ const METHODS_MAX: usize = 500;
 const SIGNATURES_BYTES_MAX: usize = 256 * 1024;
 /// The catch-all style's export; any 0.1 will do.
 const HANDLER: &str = "oprc:odgm/handler@0.1.";
+/// What serves HTTP; any 0.2 will do.
+const HTTP_HANDLER: &str = "wasi:http/incoming-handler@0.2.";
 /// Unknown imports that an error names.
 const NAMED_MAX: usize = 8;
 
@@ -45,6 +47,8 @@ const OFFERED: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -59,6 +63,13 @@ const OFFERED: &[&str] = &[
     "wasi:sockets/udp",
     "wasi:sockets/udp-create-socket",
 ];
+
+/// What a component offers.
+pub(super) struct Offer {
+    pub(super) contract: Contract,
+    /// It serves HTTP by this function.
+    pub(super) http: Option<ComponentExportIndex>,
+}
 
 /// A component's callable exports.
 pub(super) enum Contract {
@@ -110,17 +121,21 @@ pub(super) fn check_imports(component: &Component, engine: &Engine) -> Result<()
     let more = if unknown.len() > NAMED_MAX { " and more" } else { "" };
     let detail = format!("the component imports {}{more}, which this host does not offer", named.join(", "));
     Err(invalid(detail)
-        .hint("offered are WASI 0.2 (cli, clocks, filesystem, io, random, sockets) and oprc:odgm@0.1"))
+        .hint("offered are WASI 0.2 (cli, clocks, filesystem, http, io, random, sockets) and oprc:odgm@0.1"))
 }
 
-impl Contract {
-    /// Finds and checks the callable exports.
+impl Offer {
+    /// Finds and checks the exports.
     pub(super) fn of(component: &Component, engine: &Engine) -> Result<Self, Problem> {
         let mut exports = Exports { component, found: BTreeMap::new(), text_bytes: 0 };
-        let mut handler = None;
+        let (mut handler, mut http) = (None, None);
         for (name, item) in component.component_type().exports(engine) {
             match item.ty {
                 ComponentItem::ComponentFunc(func) => exports.add(None, name, &func)?,
+                ComponentItem::ComponentInstance(instance) if name.starts_with(HTTP_HANDLER) => {
+                    let handle = instance.get_export(engine, "handle").map(|item| item.ty);
+                    http = Some(http_index(component, name, handle)?);
+                }
                 // Entry points for other hosts, such as the `wasi:cli/run` of every command.
                 ComponentItem::ComponentInstance(_) if name.starts_with("wasi:") => {}
                 ComponentItem::ComponentInstance(instance) => {
@@ -143,22 +158,29 @@ impl Contract {
                 _ => {}
             }
         }
-        Self::choose(exports.found, handler)
+        Ok(Self { contract: Contract::choose(exports.found, handler, http.is_some())?, http })
     }
+}
 
+impl Contract {
     fn choose(
         methods: BTreeMap<String, Export>,
         handler: Option<ComponentExportIndex>,
+        serves_http: bool,
     ) -> Result<Self, Problem> {
         match (handler, methods.first_key_value()) {
             (Some(handler), None) => Ok(Self::Generic(handler)),
             (None, Some(_)) => Ok(Self::Typed(methods)),
+            (None, None) if serves_http => Ok(Self::Typed(methods)),
             (Some(_), Some((name, _))) => Err(invalid(format!(
                 "the component exports oprc:odgm/handler and also the function `{name}`: all calls would go to the handler"
             ))
             .hint("export either the handler or functions of your own")),
             (None, None) => Err(invalid("the component exports no function that could be called")
-                .hint("export functions in the world or in an interface of your own, or oprc:odgm/handler@0.1.0")),
+                .hint(
+                    "export functions in the world or in an interface of your own, oprc:odgm/handler@0.1.0, or \
+                     wasi:http/incoming-handler@0.2.0",
+                )),
         }
     }
 
@@ -261,4 +283,20 @@ fn handler_index(
         return Err(wrong());
     }
     component.get_export_index(parent, "invoke").ok_or_else(wrong)
+}
+
+/// Checks the shape of what serves HTTP; that its types are those of the host, linking has seen to.
+fn http_index(
+    component: &Component,
+    name: &str,
+    handle: Option<ComponentItem>,
+) -> Result<ComponentExportIndex, Problem> {
+    let wrong = || invalid(format!("the export {name} is not the interface of that name in wasi:http@0.2"));
+    let Some(ComponentItem::ComponentFunc(func)) = handle else { return Err(wrong()) };
+    let owned = func.params().filter(|(_, ty)| matches!(ty, Type::Own(_))).count();
+    if owned != 2 || func.params().len() != 2 || func.results().len() != 0 {
+        return Err(wrong());
+    }
+    let parent = component.get_export_index(None, name);
+    component.get_export_index(parent.as_ref(), "handle").ok_or_else(wrong)
 }

@@ -2,36 +2,33 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use oprc_mesh::catalog::Method;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::Form;
-use tokio::time::Instant;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, Val};
 use wasmtime::{Engine, Store};
 
 use super::access::ObjectAccess;
 use super::bindings::exports::oprc::odgm::handler::Error as HandlerError;
-use super::budget::{Budget, Share};
+use super::budget::Share;
 use super::call::Call;
-use super::contract::{Contract, Export, check_imports, invalid, names};
+use super::contract::{Contract, Export, Offer, check_imports, invalid, names};
 use super::failure;
-use super::meter::{self, Meter};
-use super::slots::Slots;
+use super::meter;
+use super::running::{Place, Running, check, payload_bytes_max, too_large};
 use super::state::{self, State};
-use super::ticker::Ticker;
 use crate::value::{Output, bytes_of, function_problem, is_json, reply_bytes};
 
 /// A component ready to run: compiled, linked, its exports looked up.
 pub(crate) struct Module {
-    engine: Engine,
-    pre: InstancePre<State>,
+    pub(super) engine: Engine,
+    pub(super) pre: InstancePre<State>,
     contract: Contract,
-    ticker: Arc<Ticker>,
-    budget: Budget,
-    slots: Arc<Slots>,
+    /// It serves HTTP by this function.
+    pub(super) http: Option<ComponentExportIndex>,
+    pub(super) place: Place,
 }
 
 /// What a call comes to, decided before anything is instantiated.
@@ -44,13 +41,7 @@ enum Plan<'a> {
 
 impl Module {
     /// Checks and links a compiled component.
-    pub(super) fn new(
-        component: &Component,
-        linker: &Linker<State>,
-        ticker: Arc<Ticker>,
-        budget: Budget,
-        slots: Arc<Slots>,
-    ) -> Result<Self, Problem> {
+    pub(super) fn new(component: &Component, linker: &Linker<State>, place: Place) -> Result<Self, Problem> {
         let engine = linker.engine().clone();
         check_imports(component, &engine)?;
         let pre = linker.instantiate_pre(component).map_err(|error| {
@@ -59,8 +50,8 @@ impl Module {
                 failure::chain(&error)
             ))
         })?;
-        let contract = Contract::of(component, &engine)?;
-        Ok(Self { engine, pre, contract, ticker, budget, slots })
+        let Offer { contract, http } = Offer::of(component, &engine)?;
+        Ok(Self { engine, pre, contract, http, place })
     }
 
     /// The methods in name order, with those in `readonly` marked; none for a generic component.
@@ -74,6 +65,11 @@ impl Module {
     /// The component exports `oprc:odgm/handler`: any method name goes to it.
     pub(crate) fn is_generic(&self) -> bool {
         matches!(self.contract, Contract::Generic(_))
+    }
+
+    /// The component exports `wasi:http/incoming-handler`: it serves HTTP of its own.
+    pub(crate) fn serves_http(&self) -> bool {
+        self.http.is_some()
     }
 
     /// Runs one turn in a fresh instance, and gives `access` back with what the turn wrote into it. On a problem that
@@ -95,15 +91,7 @@ impl Module {
     }
 
     fn plan(&self, call: &Call) -> Result<Plan<'_>, Problem> {
-        let bytes_max = payload_bytes_max(call);
-        if call.payload.len() > bytes_max {
-            let detail =
-                format!("the request has {} bytes; the class allows {bytes_max}", call.payload.len());
-            return Err(Problem::new(Code::PayloadTooLarge, detail));
-        }
-        if call.deadline <= Instant::now() {
-            return Err(Problem::new(Code::Deadline, "the deadline passed before the function began"));
-        }
+        check(call, call.payload.len())?;
         let methods = match &self.contract {
             Contract::Generic(index) => return Ok(Plan::Handler(index)),
             Contract::Typed(methods) => methods,
@@ -120,7 +108,7 @@ impl Module {
                 Ok(Plan::Bytes(export, bytes.into()))
             }
             _ => {
-                let mut share = self.budget.share(call.chain.len());
+                let mut share = self.place.budget.share(call.chain.len());
                 if !share.grow(taken) {
                     return Err(failure::no_memory());
                 }
@@ -135,23 +123,13 @@ impl Module {
         call: Arc<Call>,
         access: Box<dyn ObjectAccess>,
     ) -> (Result<Output, Problem>, Box<dyn ObjectAccess>) {
-        let Some(_slot) = self.slots.enter(call.chain.len()) else {
-            return (Err(failure::no_slot()), access);
+        let mut run = match Running::begin(&self.place, &self.engine, &call, access) {
+            Ok(run) => run,
+            Err(access) => return (Err(failure::no_slot()), access),
         };
-        let _running = self.ticker.running();
-        let wall = Instant::now() + Duration::from_millis(call.limits.wall_ms);
-        let until = wall.min(call.deadline);
-        let meter = Arc::new(Meter::new());
-        let share = self.budget.share(call.chain.len());
-        let mut store = state::store(&self.engine, Arc::clone(&call), access, until, &meter, share);
-        let result = match meter::run(self.execute(&mut store, plan, &call), &meter, until).await {
-            Some(Ok(output)) => within_limit(output, &call),
-            Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),
-            None => Err(late(&call, wall, store.data().waits_for.as_deref())),
-        };
-        let State { access, memory, .. } = store.into_data();
-        access.used(&call.class, memory.bytes());
-        (result, access)
+        let done = meter::run(self.execute(&mut run.store, plan, &call), &run.meter, run.until).await;
+        let (result, access) = run.end(done);
+        (result.and_then(|output| within_limit(output, &call)), access)
     }
 
     async fn execute(
@@ -196,13 +174,13 @@ fn handled(bytes: Vec<u8>, accept: Form) -> Output {
 
 /// Gives a turn's access back as the type that it went in as.
 #[expect(clippy::panic, reason = "the box was made from this very type a few lines before")]
-fn unbox<A: ObjectAccess>(access: Box<dyn ObjectAccess>) -> A {
+pub(super) fn unbox<A: ObjectAccess>(access: Box<dyn ObjectAccess>) -> A {
     let access: Box<dyn Any> = access;
     *access.downcast::<A>().unwrap_or_else(|_| panic!("the turn's access changed its type"))
 }
 
 /// Names what is called, when somebody wants to know: `Counter/alice.increment`.
-fn subject<A: ObjectAccess>(call: &Call, access: &A) -> impl FnOnce() -> String + use<A> {
+pub(super) fn subject<A: ObjectAccess>(call: &Call, access: &A) -> impl FnOnce() -> String + use<A> {
     let (class, method) = (call.class.clone(), call.method.clone());
     let object = access.object().map(|(_, id)| id.clone());
     move || match object {
@@ -211,44 +189,12 @@ fn subject<A: ObjectAccess>(call: &Call, access: &A) -> impl FnOnce() -> String 
     }
 }
 
-fn payload_bytes_max(call: &Call) -> usize {
-    usize::try_from(call.limits.payload_kib).unwrap_or(usize::MAX).saturating_mul(1024)
-}
-
 fn within_limit(output: Output, call: &Call) -> Result<Output, Problem> {
     let (bytes, bytes_max) = (output.payload.as_ref().map_or(0, Bytes::len), payload_bytes_max(call));
     if bytes <= bytes_max {
         return Ok(output);
     }
-    let detail = format!("the result has {bytes} bytes; the class allows {bytes_max}");
-    Err(Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less"))
-}
-
-/// A function's own error is a result too.
-fn bounded(problem: Problem, call: &Call) -> Problem {
-    let (bytes, bytes_max) = (problem.error.len(), payload_bytes_max(call));
-    if bytes <= bytes_max {
-        return problem;
-    }
-    let detail = format!("the function's error has {bytes} bytes; the class allows {bytes_max}");
-    Problem::new(Code::PayloadTooLarge, detail).hint("raise payload_kib in the manifest, or give less")
-}
-
-fn late(call: &Call, wall: Instant, waits_for: Option<&str>) -> Problem {
-    if let Some(callee) = waits_for {
-        let limit = if wall <= call.deadline {
-            format!("wall_ms = {}", call.limits.wall_ms)
-        } else {
-            "the caller's deadline".to_owned()
-        };
-        return Problem::new(Code::CallTimeout, format!("{callee} had not answered when {limit} was over"));
-    }
-    if wall <= call.deadline {
-        let detail = format!("the function took longer than {} ms", call.limits.wall_ms);
-        Problem::new(Code::WallLimit, detail).hint("raise wall_ms in the manifest, or do less in one call")
-    } else {
-        Problem::new(Code::Deadline, "the caller's deadline passed while the function ran")
-    }
+    Err(too_large(&format!("the result has {bytes} bytes"), bytes_max))
 }
 
 fn unknown(call: &Call, there: &str) -> Problem {

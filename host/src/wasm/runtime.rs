@@ -21,10 +21,12 @@ use super::engine;
 use super::error::RuntimeError;
 use super::failure;
 use super::module::Module;
+use super::running::Place;
 use super::slots::Slots;
 use super::state::State;
 use super::store::Components;
 use super::ticker::Ticker;
+use crate::outgoing::Outgoing;
 
 /// Compilations that may wait for the one under way; one more is `overloaded`.
 pub(super) const COMPILATIONS_WAITING_MAX: usize = 32;
@@ -58,6 +60,7 @@ struct Shared {
     ticker: Arc<Ticker>,
     budget: Budget,
     slots: Arc<Slots>,
+    outgoing: Outgoing,
     components: Components,
     aot: AotCache,
     modules: Cache<Digest, Arc<Module>>,
@@ -103,6 +106,7 @@ impl Runtime {
             ticker: Arc::new(ticker),
             budget: Budget::of_machine(),
             slots: Arc::new(Slots::new(config.turns_max as usize)),
+            outgoing: Outgoing::new(),
             components: Components::open(&config.data_dir.join("components"))?,
             aot: AotCache::open(&config.data_dir.join("aot"), &engine)?,
             modules: Cache::new(config.modules_max),
@@ -217,8 +221,13 @@ impl Shared {
     }
 
     fn module(&self, component: &Component) -> Result<Arc<Module>, Problem> {
-        let (ticker, slots) = (Arc::clone(&self.ticker), Arc::clone(&self.slots));
-        Ok(Arc::new(Module::new(component, &self.linker, ticker, self.budget.clone(), slots)?))
+        let place = Place {
+            ticker: Arc::clone(&self.ticker),
+            budget: self.budget.clone(),
+            slots: Arc::clone(&self.slots),
+            outgoing: self.outgoing.clone(),
+        };
+        Ok(Arc::new(Module::new(component, &self.linker, place)?))
     }
 
     fn compile(&self, digest: &Digest, engine: &Engine) -> Result<Component, Problem> {
@@ -241,6 +250,7 @@ impl Shared {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     Generic::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(linker)
 }

@@ -12,8 +12,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::access::ObjectAccess;
 use super::budget::Share;
 use super::call::Call;
+use super::http::HttpSide;
 use super::meter::Meter;
 use super::stdio::{GuestLog, Origin, Stream};
+use crate::outgoing::Outgoing;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -42,7 +44,10 @@ pub(super) struct State {
     meter: Arc<Meter>,
     /// Made when the guest first asks for something of it: seeding its random generators costs more than a small turn.
     wasi: Option<Box<WasiCtx>>,
-    table: ResourceTable,
+    /// Made when the guest first has to do with HTTP.
+    pub(super) http: Option<Box<HttpSide>>,
+    pub(super) outgoing: Outgoing,
+    pub(super) table: ResourceTable,
 }
 
 /// The turn's own limiter of memory and tables.
@@ -65,6 +70,7 @@ pub(super) fn arguments_bytes_max(limits: &ClassLimits) -> usize {
 /// A store for one turn, with every limit set.
 pub(super) fn store(
     engine: &Engine,
+    outgoing: &Outgoing,
     call: Arc<Call>,
     access: Box<dyn ObjectAccess>,
     until: Instant,
@@ -78,8 +84,9 @@ pub(super) fn store(
     let payload = usize_of(limits.payload_kib).saturating_mul(KIB);
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCES_MAX);
-    let state =
-        State { access, call, until, memory, waits_for: None, meter: Arc::clone(meter), wasi: None, table };
+    let (meter, outgoing) = (Arc::clone(meter), outgoing.clone());
+    let (waits_for, wasi, http) = (None, None, None);
+    let state = State { access, call, until, memory, waits_for, meter, wasi, http, outgoing, table };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(HOSTCALL_BYTES.saturating_add(payload.saturating_mul(VALUE_BYTES)));

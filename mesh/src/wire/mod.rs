@@ -6,6 +6,7 @@ mod calls;
 mod classes;
 mod events;
 mod grid;
+mod http;
 mod invocations;
 mod messages;
 mod nodes;
@@ -21,6 +22,7 @@ pub use grid::{
     Deliver, Delivered, Enlist, Greeting, GridAnswer, GridAsk, GridQuestion, GridReply, Leave, Propose,
     Proposed,
 };
+pub use http::{HandleHttp, HttpHeader, HttpResponse};
 pub use invocations::{FINGERPRINT_BYTES, Invocation, InvocationState, ReadInvocation, Submit};
 pub use messages::{
     ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
@@ -59,7 +61,7 @@ pub struct Request {
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 71, 72"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 71, 72, 79"
     )]
     pub op: Option<Op>,
 }
@@ -79,7 +81,7 @@ pub struct Reply {
     /// What it gave; absent when it failed.
     #[prost(
         oneof = "Answer",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 79"
     )]
     pub answer: Option<Answer>,
 }
@@ -163,6 +165,9 @@ pub enum Op {
     /// Make a class's canary the class; answered like [`Op::Deploy`].
     #[prost(message, tag = "72")]
     Promote(ClassAddress),
+    /// Have a class's own HTTP handler answer a request.
+    #[prost(message, tag = "79")]
+    HandleHttp(HandleHttp),
 }
 
 /// What each operation gives.
@@ -234,6 +239,9 @@ pub enum Answer {
     /// To [`Op::ReadInvocation`].
     #[prost(message, tag = "51")]
     Invocation(Invocation),
+    /// To [`Op::HandleHttp`].
+    #[prost(message, tag = "79")]
+    HttpHandled(HttpResponse),
 }
 
 /// How new what a read sees must be.

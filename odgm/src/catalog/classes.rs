@@ -86,6 +86,7 @@ pub(super) fn class_of(deploy: &DeployRecord, record: &ClassRecord, grid: String
         settings: deploy.settings.clone(),
         methods: deploy.methods.clone(),
         generic: deploy.generic,
+        serves_http: deploy.serves_http,
         deployed_at_ms: deploy.deployed_at_ms,
         canary: None,
     }
@@ -97,6 +98,7 @@ pub(super) fn is_same(class: &Class, deploy: &DeployRecord) -> bool {
         && class.settings == deploy.settings
         && class.methods == deploy.methods
         && class.generic == deploy.generic
+        && class.serves_http == deploy.serves_http
 }
 
 /// Whether the canary is to go on, or to go, is for somebody to say.

@@ -16,12 +16,16 @@ const NAMED_MAX: usize = 100;
 /// A method is broken when it is gone, when its parameters (their names too: callers name them) or its result change, or
 /// when it only read and does so no more: stale reads and other methods that only read could not call it. New methods,
 /// and methods that now only read, break nobody. The generic handler takes any name, so that giving it up breaks them all;
-/// what it does with each name cannot be seen, so that a class that takes it up gives up its signatures.
+/// what it does with each name cannot be seen, so that a class that takes it up gives up its signatures. So it is with HTTP
+/// that a class serves.
 pub(super) fn check(before: &Class, deploy: &DeployRecord) -> Result<(), Problem> {
     let mut broken: Vec<String> =
         before.methods.iter().filter_map(|method| change(method, &deploy.methods)).collect();
     if before.generic && !deploy.generic {
         broken.push("the handler, which takes any method, is gone".to_owned());
+    }
+    if before.serves_http && !deploy.serves_http {
+        broken.push("what it serves over HTTP is gone".to_owned());
     }
     if broken.is_empty() {
         return Ok(());
@@ -123,6 +127,13 @@ mod tests {
         assert!(check(&before, &typed).unwrap_err().detail.contains("any method"));
         let generic = DeployRecord { generic: true, ..DeployRecord::default() };
         assert!(check(&before, &generic).is_ok());
+    }
+
+    #[test]
+    fn http_that_is_served_no_more_breaks_its_callers() {
+        let before = Class { name: "C".into(), version: 1, serves_http: true, ..Class::default() };
+        assert!(check(&before, &DeployRecord::default()).unwrap_err().detail.contains("over HTTP"));
+        assert!(check(&before, &DeployRecord { serves_http: true, ..DeployRecord::default() }).is_ok());
     }
 
     #[test]

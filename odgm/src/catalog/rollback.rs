@@ -17,6 +17,7 @@ pub(super) fn rollback(state: &CatalogState, rollback: &RollbackRecord, index: u
         settings: target.settings.clone(),
         methods: target.methods.clone(),
         generic: target.generic,
+        serves_http: target.serves_http,
         deployed_at_ms: rollback.at_ms,
         // who goes back wants what was there, whatever was added since
         keep_methods: false,

@@ -35,6 +35,7 @@ pub(crate) fn revision(name: &str, component: &str) -> NewRevision {
         settings: ClassSettings::default(),
         methods: Vec::new(),
         generic: true,
+        serves_http: false,
         deployed_at_ms: 1,
         force: false,
         canary: None,

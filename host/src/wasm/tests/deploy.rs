@@ -60,12 +60,12 @@ async fn a_core_module_is_told_how_to_become_a_component() {
 async fn imports_that_nobody_offers_are_named() {
     let detail = refused_text(
         r#"(component
-            (import "wasi:http/outgoing-handler@0.2.3" (instance))
+            (import "wasi:http/incoming-handler@0.2.3" (instance))
             (import "other:thing/api" (instance (export "go" (func))))
             (import "wasi:cli/stdout@0.2.3" (instance)))"#,
     )
     .await;
-    let named = "the component imports `wasi:http/outgoing-handler@0.2.3`, `other:thing/api`, which this host does not offer";
+    let named = "the component imports `wasi:http/incoming-handler@0.2.3`, `other:thing/api`, which this host does not offer";
     assert_eq!(detail, named);
 }
 
@@ -96,6 +96,20 @@ async fn entry_points_for_other_hosts_are_not_methods() {
     );
     let detail = refused_text(&text).await;
     assert_eq!(detail, "the component exports no function that could be called");
+}
+
+#[tokio::test]
+async fn what_serves_http_has_the_shape_of_it() {
+    for name in ["handle", "serve"] {
+        let other = exporting(&[name]);
+        let inner = other.strip_prefix("(component").unwrap();
+        let export = "wasi:http/incoming-handler@0.2.3";
+        let text = format!(
+            "(component (component $c {inner} (instance $i (instantiate $c)) (export \"{export}\" (instance $i)))"
+        );
+        let detail = refused_text(&text).await;
+        assert_eq!(detail, format!("the export {export} is not the interface of that name in wasi:http@0.2"));
+    }
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::router::{Resource, Verb, find};
 use crate::wish::Callee;
 use crate::{
     classes, cluster, dead, deploy, events, fields, forms, grpc, health, invocations, invoke, keys, listing,
-    nodes, objects, openapi, rollback,
+    logs, nodes, objects, openapi, rollback,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -139,6 +139,7 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::ClassDocument(class), Verb::Get) => openapi::of_class(call, class).await,
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
         (Resource::Rollback(class), Verb::Post) => rollback::roll_back(call, class, body).await,
+        (Resource::Logs(class), Verb::Get) => logs::read(call, class).await,
         (Resource::DeadLetters(class), Verb::Get) => dead::list(call, class).await,
         (Resource::ChangeDeadLetters(class, wish), Verb::Post) => dead::change(call, class, *wish).await,
         (Resource::Keys, Verb::Get) => keys::list(call).await,

@@ -34,6 +34,7 @@ mod invocations;
 mod invoke;
 mod keys;
 mod listing;
+mod logs;
 mod media;
 mod merge;
 mod multipart;
@@ -53,6 +54,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod traced;
 mod upload;
 mod wish;
 

@@ -36,6 +36,8 @@ pub(crate) enum Resource {
     /// The class's OpenAPI document.
     ClassDocument(ClassName),
     Rollback(ClassName),
+    /// What its guests print.
+    Logs(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -123,6 +125,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c, "versions"] => Resource::Versions(class(c)?),
             ["classes", c, "openapi.json"] => Resource::ClassDocument(class(c)?),
             ["classes", c, "rollback"] => Resource::Rollback(class(c)?),
+            ["classes", c, "logs"] => Resource::Logs(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -166,6 +169,7 @@ impl Resource {
             Self::RotateKey(..) => &[(Verb::Post, "rotate key")],
             Self::Versions(..) => &[(Verb::Get, "list versions")],
             Self::Rollback(..) => &[(Verb::Post, "roll back")],
+            Self::Logs(..) => &[(Verb::Get, "read logs")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Invoke | Self::Function(..) | Self::Call(..) => &[(Verb::Post, "invoke")],
@@ -214,6 +218,7 @@ impl fmt::Display for Resource {
             | Self::Versions(class)
             | Self::ClassDocument(class)
             | Self::Rollback(class)
+            | Self::Logs(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -254,6 +259,7 @@ mod tests {
             ("/api/v1/classes/A/versions", "GET, HEAD"),
             ("/api/v1/classes/A/openapi.json", "GET, HEAD"),
             ("/api/v1/classes/A/rollback", "POST"),
+            ("/api/v1/classes/A/logs", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

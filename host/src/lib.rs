@@ -11,6 +11,7 @@ mod deploy;
 mod events;
 mod health;
 mod host;
+mod logs;
 mod messages;
 mod serve;
 mod supply;

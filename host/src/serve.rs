@@ -93,6 +93,9 @@ impl Server {
             Op::ReadInvocation(read) => {
                 Answer::Invocation(self.turns.invocation(&read, deadline, &self.events.ending).await?)
             }
+            Op::ReadLogs(read) => {
+                Answer::Logs(self.turns.logs.read(&read, deadline, &self.events.ending).await?)
+            }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
             | Op::ReadObject(_)
@@ -198,6 +201,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
         Op::ReadEvents(read) => ("watch", read.class.clone()),
+        Op::ReadLogs(read) => ("read logs of", read.class.clone()),
         Op::ListDeadLetters(list) => ("list dead letters of", list.class.clone()),
         Op::ChangeDeadLetters(change) => ("change dead letters of", change.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),

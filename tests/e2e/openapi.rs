@@ -66,6 +66,7 @@ async fn replies_are_as_documented(server: Server) {
         class.redeploy(guests::counter(), "").await.expect(201),
         http.get(at("/versions")).send().await.expect(200),
         http.get(at("/openapi.json")).send().await.expect(200),
+        http.get(at("/logs?tail=5")).send().await.expect(200),
         http.get(at("/dead-letters")).send().await.expect(200),
         post("/dead-letters/retry").send().await.expect(200),
         post("/dead-letters/purge?id=1-2-3").send().await.expect(200),

@@ -46,12 +46,12 @@ const CALLED: &[&str] = &["Oprc-Invocation-Id", "Idempotency-Replayed", "Oprc-Ve
 const NAMED_IF: &[&str] = &["Oprc-Invocation-Id-if-named", "Idempotency-Replayed"];
 /// Headers with which a call is made.
 pub(super) const CALLING: &[&str] = &["Idempotency-Key", "Prefer", "traceparent"];
-const TIMEOUT: &[&str] = &["X-Request-Timeout-Ms"];
+pub(super) const TIMEOUT: &[&str] = &["X-Request-Timeout-Ms"];
 
 const ABOUT: &str = "Calls of methods and functions, objects and their fields, events, classes, and the cluster. \
 Every GET is answered to HEAD as well, with the same head and no body. Unknown query parameters are refused, and so is one \
-that is given twice. Each class has a document of its own, with the types of its methods: \
-`/api/v1/classes/{class}/openapi.json`.";
+that is given twice. The answer to a request that is traced names its span in `traceparent`. Each class has a document of \
+its own, with the types of its methods: `/api/v1/classes/{class}/openapi.json`.";
 
 /// The document.
 pub(super) fn document() -> Value {
@@ -80,7 +80,7 @@ pub(super) fn document() -> Value {
 pub(super) fn operations() -> Vec<Operation> {
     let groups =
         [calls(), objects(), fields(), events(), classes(), dead_letters(), cluster(), keys(), about()];
-    groups.into_iter().flatten().collect()
+    groups.into_iter().flatten().chain(super::logs::operations()).collect()
 }
 
 /// An OpenAPI document; more about it says its own standard.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
-use super::queue::Budget;
+use super::queue::{Budget, Queue};
 
 /// Memory for all that waits for readers. Past it, those for whom anything waits are cut off.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -49,6 +49,11 @@ impl Hubs {
     pub(crate) fn seat(self: &Arc<Self>) -> Option<Seat> {
         let seat = Seat(self.clone()); // counted at once and given back on refusal
         (self.readers.fetch_add(1, Ordering::Relaxed) < self.readers_max).then_some(seat)
+    }
+
+    /// A queue for a reader of something else than a hub's events.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Queue::new(&self.budget, false)
     }
 
     pub(crate) fn readers_max(&self) -> usize {

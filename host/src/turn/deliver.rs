@@ -44,7 +44,7 @@ impl Turns {
     ///
     /// # Errors
     /// What the run failed with; whether that settled the message is for the caller to look.
-    pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
+    pub(super) async fn deliver_now(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
         let message = &inbound.message;
         if let Some(asked) = &message.asked {
             return self.answer(group, inbound, asked).await;

@@ -24,6 +24,7 @@ mod run;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod triggers;
 mod write;
 

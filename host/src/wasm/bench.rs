@@ -18,6 +18,7 @@ use super::access::{Called, Callee, Letter, ObjectAccess, OtherObjects, TurnErro
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
+use crate::logs::Said;
 
 /// A loaded component, ready to be called again and again.
 pub struct Bench {
@@ -85,6 +86,7 @@ pub(crate) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         keyed: false,
         attempts: 0,
         chain: Vec::new(),
+        said: Said::default(),
     })
 }
 

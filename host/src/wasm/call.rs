@@ -6,6 +6,8 @@ use oprc_mesh::id::{ClassName, MethodName};
 use oprc_mesh::wire::{Form, Header, Waiting};
 use tokio::time::Instant;
 
+use crate::logs::Said;
+
 /// One call of a method or function.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -35,4 +37,6 @@ pub(crate) struct Call {
     pub(crate) attempts: u64,
     /// Who waits for it, one through the other, from the outermost on.
     pub(crate) chain: Vec<Waiting>,
+    /// Who listens to what the guest says.
+    pub(crate) said: Said,
 }

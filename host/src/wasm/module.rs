@@ -21,6 +21,7 @@ use super::failure;
 use super::meter::{self, Meter};
 use super::slots::Slots;
 use super::state::{self, State};
+use super::stdio;
 use super::ticker::Ticker;
 use crate::value::{Output, bytes_of, function_problem, is_json, reply_bytes};
 
@@ -149,7 +150,11 @@ impl Module {
             Some(Err(error)) => Err(bounded(failure::problem(&error, &store.data().memory), &call)),
             None => Err(late(&call, wall, store.data().waits_for.as_deref())),
         };
-        (result, store.into_data().access)
+        let access = store.into_data().access;
+        if let Err(problem) = &result {
+            stdio::tell_end(problem, &call, &*access);
+        }
+        (result, access)
     }
 
     async fn execute(

@@ -7,9 +7,11 @@ mod classes;
 mod events;
 mod grid;
 mod invocations;
+mod logs;
 mod messages;
 mod nodes;
 mod objects;
+mod trace;
 
 pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
@@ -22,6 +24,7 @@ pub use grid::{
     Proposed,
 };
 pub use invocations::{FINGERPRINT_BYTES, Invocation, InvocationState, ReadInvocation, Submit};
+pub use logs::{LogLine, LogPage, LogStream, ReadLogs};
 pub use messages::{
     ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
 };
@@ -30,6 +33,7 @@ pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
     ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
 };
+pub use trace::Trace;
 
 use crate::access::ChangeKey;
 use crate::outcome::Problem;
@@ -56,10 +60,13 @@ pub struct Request {
     /// There is no `op` then.
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
+    /// The trace that it belongs to; absent when that is not recorded.
+    #[prost(message, optional, tag = "6")]
+    pub trace: Option<Trace>,
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 74"
     )]
     pub op: Option<Op>,
 }
@@ -79,7 +86,7 @@ pub struct Reply {
     /// What it gave; absent when it failed.
     #[prost(
         oneof = "Answer",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 74"
     )]
     pub answer: Option<Answer>,
 }
@@ -156,6 +163,9 @@ pub enum Op {
     /// Deploy an earlier version of a class again; answered like [`Op::Deploy`].
     #[prost(message, tag = "70")]
     RollBack(RollBack),
+    /// What a class's guests printed on this host.
+    #[prost(message, tag = "74")]
+    ReadLogs(ReadLogs),
 }
 
 /// What each operation gives.
@@ -227,6 +237,9 @@ pub enum Answer {
     /// To [`Op::ReadInvocation`].
     #[prost(message, tag = "51")]
     Invocation(Invocation),
+    /// To [`Op::ReadLogs`].
+    #[prost(message, tag = "74")]
+    Logs(LogPage),
 }
 
 /// How new what a read sees must be.

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
 use oprc_mesh::outcome::Code;
-use oprc_mesh::trace::{self, KeyValue, Span, TRACEPARENT, TRACESTATE};
+use oprc_mesh::trace::{self, KeyValue, Span};
 
 use crate::app::App;
 use crate::dispatch;
@@ -17,6 +17,8 @@ use crate::grpc::is_grpc;
 use crate::reply::Reply;
 use crate::router::{Resource, find};
 
+const TRACEPARENT: HeaderName = HeaderName::from_static(trace::TRACEPARENT);
+const TRACESTATE: HeaderName = HeaderName::from_static(trace::TRACESTATE);
 /// How gRPC says what came of a call that came to nothing else.
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// A name in a gRPC path that is longer is none of ours.
@@ -90,7 +92,7 @@ fn begin<B>(request: &Request<B>, asked: impl FnOnce() -> Option<Asked>) -> Opti
 }
 
 fn incoming(headers: &HeaderMap) -> trace::Incoming {
-    let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let all = |name: HeaderName| headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
     trace::Incoming::parse(all(TRACEPARENT), all(TRACESTATE))
 }
 
@@ -118,7 +120,7 @@ async fn told(app: &Arc<App>, request: Request<Incoming>, span: Span, asked: Opt
     if span.is_own()
         && let Some(header) = span.traceparent().and_then(|header| HeaderValue::try_from(header).ok())
     {
-        reply.headers_mut().insert(HeaderName::from_static(TRACEPARENT), header);
+        reply.headers_mut().insert(TRACEPARENT, header);
     }
     span.end();
     if let Some(Asked { method, route, .. }) = &asked {

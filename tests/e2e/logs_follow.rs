@@ -122,7 +122,8 @@ async fn a_flood_leaves_the_newest(server: Server) {
     say(&class.object("o"), &last, "").await;
     let newest = lines(&class, "?tail=1").await;
     assert_eq!(texts(&newest), [&*last]);
-    let kept: usize = lines(&class, &format!("?tail={LOG_TAIL_MAX}")).await.iter().map(|line| line.to_string().len()).sum();
+    let kept: usize =
+        lines(&class, &format!("?tail={LOG_TAIL_MAX}")).await.iter().map(|line| line.to_string().len()).sum();
     assert!(kept < 1 << 20, "{kept} bytes are remembered");
     // who did not keep up is told so, and gets to the end all the same
     let mut gaps = 0;
@@ -157,7 +158,8 @@ async fn from_the_command_line(server: Server) {
     let shown: Vec<&str> = shown.lines().collect();
     assert!(shown[0].ends_with(" alice.say stdout: to alice"), "{shown:?}");
     assert!(shown[1].contains("bob.say stdout: to bob") && !shown[1].contains('\u{1b}'), "{shown:?}");
-    let one = server.cli(&["logs", &class.name, "--object", "bob", "--tail", "1", "--output", "json"]).await.ok();
+    let one =
+        server.cli(&["logs", &class.name, "--object", "bob", "--tail", "1", "--output", "json"]).await.ok();
     let one: Value = serde_json::from_str(&one).unwrap();
     assert_eq!(one["items"][0]["line"], "to bob \u{1b}[31m");
     server.cli(&["logs", "Nobody"]).await.fails(1);

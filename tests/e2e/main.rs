@@ -62,6 +62,7 @@ mod shutdown;
 mod sigkill;
 mod tls;
 mod traces;
+mod traces_speed;
 mod triggers;
 mod turns;
 mod uploads;

@@ -9,7 +9,9 @@ use hyper_util::service::TowerToHyperService;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span as Told};
@@ -57,7 +59,8 @@ impl Drop for Collector {
     }
 }
 
-struct Keep(Spans);
+/// Without a place to keep them spans are taken and forgotten.
+struct Keep(Option<Spans>);
 
 #[tonic::async_trait]
 impl TraceService for Keep {
@@ -65,8 +68,10 @@ impl TraceService for Keep {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let told = request.into_inner().resource_spans.into_iter().flat_map(spans_of);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
+        if let Some(spans) = &self.0 {
+            let told = request.into_inner().resource_spans.into_iter().flat_map(spans_of);
+            spans.lock().unwrap_or_else(PoisonError::into_inner).extend(told);
+        }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -77,10 +82,19 @@ impl Collector {
     /// # Panics
     /// When there is no port.
     pub async fn start() -> Self {
+        let spans = Spans::default();
+        Self::taking(spans.clone(), Keep(Some(spans))).await
+    }
+
+    /// The same for one that keeps nothing.
+    pub async fn forgetful() -> Self {
+        Self::taking(Spans::default(), Keep(None)).await
+    }
+
+    async fn taking(spans: Spans, keep: Keep) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
-        let spans = Spans::default();
-        let service = TowerToHyperService::new(TraceServiceServer::new(Keep(spans.clone())));
+        let service = TowerToHyperService::new(TraceServiceServer::new(keep));
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = http2::Builder::new(TokioExecutor::new());
@@ -153,5 +167,9 @@ fn attributes(told: Vec<KeyValue>) -> BTreeMap<String, String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
 }

@@ -7,8 +7,8 @@ use reqwest::Url;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Traces")]
 pub(crate) struct TraceArgs {
-    /// The OpenTelemetry collector that spans are sent to, by OTLP over gRPC, such as http://127.0.0.1:4317; without it there
-    /// are no spans
+    /// The OpenTelemetry collector that spans are sent to, by OTLP over gRPC, usually on port 4317; without it there are no
+    /// spans
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
     pub(crate) otlp_endpoint: Option<Url>,
     /// The part of the calls without a `traceparent` of their own that begin a trace, from 0 to 1; a call that has one is
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_part_is_a_part() {
-        assert_eq!(["0", "1", "0.01"].map(|text| part(text).unwrap()), [0.0, 1.0, 0.01]);
+        assert!(["0", "1", "0.01", "1.0"].iter().all(|text| part(text).is_ok()));
         for bad in ["-0.1", "1.1", "NaN", "inf", "1%", ""] {
             assert!(part(bad).is_err(), "{bad}");
         }

@@ -80,7 +80,9 @@ fn show(client: &Client, form: Format, block: &Block) -> Result<Option<String>, 
     match (form, block.name.as_str()) {
         // one document a line, whoever looks on
         (Format::Json, _) => output::line(&block.data)?,
-        (Format::Table, "gap") => output::line("(lines are missing here: they came faster than they were read)")?,
+        (Format::Table, "gap") => {
+            output::line("(lines are missing here: they came faster than they were read)")?;
+        }
         (Format::Table, _) => {
             let line: Line = client.understand(block.data.as_bytes())?;
             output::line(&line.shown())?;
@@ -116,16 +118,18 @@ struct Line {
     object: Option<String>,
     method: String,
     stream: String,
-    line: String,
+    #[serde(rename = "line")]
+    text: String,
 }
 
 impl Line {
     /// `14:03:07.123456 alice.increment stderr: what it printed`, in UTC. What a guest prints does not steer a terminal.
     fn shown(&self) -> String {
-        let Self { object, method, stream, line, .. } = self;
+        let Self { object, method, stream, text, .. } = self;
         let of = object.as_ref().map_or_else(|| method.clone(), |object| format!("{object}.{method}"));
-        let line: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        format!("{} {of} {stream}: {line}", time_of_day(self.time_us))
+        let text: String =
+            text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        format!("{} {of} {stream}: {text}", time_of_day(self.time_us))
     }
 }
 
@@ -145,7 +149,8 @@ mod tests {
         let of_object = r#"{"time_us":1764165787123456,"node":"1","class":"C","object":"alice","method":"say","invocation":"i",
             "stream":"stdout","line":"a\tb\u001b[31m"}"#;
         assert_eq!(shown(of_object), "14:03:07.123456 alice.say stdout: a\tb\u{fffd}[31m");
-        let of_function = r#"{"time_us":0,"method":"f","invocation":"i","stream":"stderr","line":"x","trace_id":"t"}"#;
+        let of_function =
+            r#"{"time_us":0,"method":"f","invocation":"i","stream":"stderr","line":"x","trace_id":"t"}"#;
         assert_eq!(shown(of_function), "00:00:00.000000 f stderr: x");
     }
 }

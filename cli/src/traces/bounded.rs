@@ -1,7 +1,7 @@
 //! Keeps count of the spans that wait to be sent, and says when some were not.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry::Context;
@@ -12,7 +12,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter, SpanProcessor};
 /// Spans that may wait or be on their way; one more is dropped.
 pub(super) const QUEUE_SPANS_MAX: usize = 8_192;
 /// A trouble that goes on is told of again after so long.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 
 /// What is left of the queue.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ use super::{Asked, ask};
 use crate::access::Identity;
 use crate::app::App;
 use crate::call::Call;
+use crate::config::FOLLOWERS_MAX;
 use crate::problem::Refusal;
 use crate::stream::{End, Queue, Stream};
 
@@ -38,7 +39,7 @@ const HEARTBEAT_S: u64 = 15;
 /// `overloaded` when as many streams are read as may be.
 pub(super) fn begin(call: &Call<'_>, class: &ClassName, asked: Asked) -> Result<Stream, Refusal> {
     let app = call.app;
-    let seat = app.hubs.seat().ok_or_else(|| full(app.hubs.readers_max()))?;
+    let seat = app.log_followers.clone().try_acquire_owned().map_err(|_| full())?;
     let queue = app.hubs.queue();
     queue.push_past(b"retry: 1000\n: following\n\n".to_vec());
     let gone = CancellationToken::new();
@@ -48,8 +49,8 @@ pub(super) fn begin(call: &Call<'_>, class: &ClassName, asked: Asked) -> Result<
     Ok(Stream::new(queue, (seat, gone.drop_guard())))
 }
 
-fn full(readers_max: usize) -> Refusal {
-    let detail = format!("{readers_max} streams are read, as many as this gateway takes");
+fn full() -> Refusal {
+    let detail = format!("{FOLLOWERS_MAX} streams of lines are read, as many as this gateway takes");
     Refusal::new(Code::Overloaded, detail).effect(Effect::NotRun)
 }
 

@@ -30,7 +30,8 @@ pub(crate) struct Line {
     #[schemars(with = "String")]
     trace_id: Option<String>,
     /// What was printed, without the end of the line.
-    line: String,
+    #[serde(rename = "line")]
+    text: String,
 }
 
 impl Line {
@@ -45,7 +46,7 @@ impl Line {
             method: told.method,
             invocation: told.invocation,
             trace_id: some(told.trace),
-            line: told.text,
+            text: told.text,
         }
     }
 }
@@ -72,7 +73,8 @@ mod tests {
             LogPage { items: times.iter().map(line).collect(), ..LogPage::default() }
         };
         let class = ClassName::parse("C").unwrap();
-        let pages = vec![(NodeId(1), page(&[1, 4, 6])), (NodeId(2), page(&[2, 3, 7])), (NodeId(3), page(&[]))];
+        let pages =
+            vec![(NodeId(1), page(&[1, 4, 6])), (NodeId(2), page(&[2, 3, 7])), (NodeId(3), page(&[]))];
         let times = |count| -> Vec<u64> {
             merged(&class, pages.clone(), count).iter().map(|line| line.time_us).collect()
         };

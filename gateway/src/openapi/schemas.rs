@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::types;
 use crate::{
-    classes, cluster, dead, deploy, health, invocations, invoke, keys, listing, logs, nodes, objects, problem,
-    rollback,
+    classes, cluster, dead, deploy, health, invocations, invoke, keys, listing, logs, nodes, objects,
+    problem, rollback,
 };
 
 /// Standard, padded base64 (RFC 4648), with nothing in the bits that say nothing.

@@ -14,8 +14,8 @@ use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
     Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, Deployed, Emitted,
     Event, EventPage, Field, FieldPage, FieldRead, Form, Invocation, Invoke, Invoked, ListFields,
-    ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk, ReadEvents,
-    ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
+    ListObjects, LogLine, LogPage, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition, PutChunk,
+    ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -351,6 +351,10 @@ impl Fake {
                 let deployed = self.put_class(&deploy.class, digest, deploy.settings);
                 self.announce();
                 Answer::Deployed(deployed)
+            }
+            Op::ReadLogs(read) => {
+                let line = LogLine { text: format!("said by {}", read.class), ..LogLine::default() };
+                Answer::Logs(LogPage { items: vec![line], upto: 1, gap: false })
             }
             Op::RollBack(wish) => Answer::Deployed(self.roll_back(&wish)?),
             Op::RemoveClass(remove) => {

@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use self::ring::{Line, Ring};
+use self::ring::Ring;
+use self::said::Line;
 pub(crate) use self::said::{Origin, Said};
 
 /// What comes within this time of a line goes out with it.
@@ -146,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn who_has_read_everything_waits_for_more_of_its_class() {
         let (logs, ending) = (Arc::new(Logs::default()), CancellationToken::new());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         say(&logs, "A", "one");
         let newest = logs.read(&asking("A", None, 0), deadline, &ending).await.unwrap();
         assert_eq!(texts(&newest), ["one"]);
@@ -171,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_classes_are_remembered_and_one_more_drops_the_silent_one() {
         let (logs, ending) = (Arc::new(Logs::default()), CancellationToken::new());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         for at in 0..LOG_CLASSES_MAX {
             say(&logs, &format!("C{at}"), "x");
         }

@@ -1,47 +1,11 @@
 //! The newest lines of one class, numbered. Pure: times come from outside.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use oprc_mesh::limits::{LOG_BYTES_MAX, LOG_LINES_MAX};
-use oprc_mesh::wire::{LogLine, LogPage, LogStream};
+use oprc_mesh::wire::LogPage;
 
-use super::said::Origin;
-
-/// What a line takes up besides its text: its record, and its part of what it shares with the other lines of its turn.
-const OVERHEAD_BYTES: usize = 256;
-
-/// A line as it is remembered.
-#[derive(Debug, Clone)]
-pub(super) struct Line {
-    pub(super) time_us: u64,
-    pub(super) origin: Arc<Origin>,
-    pub(super) stream: LogStream,
-    pub(super) text: String,
-}
-
-impl Line {
-    fn bytes(&self) -> usize {
-        self.text.len() + OVERHEAD_BYTES
-    }
-
-    fn is_of(&self, object: Option<&str>) -> bool {
-        object.is_none_or(|object| self.origin.object == object)
-    }
-
-    fn told(&self) -> LogLine {
-        let Origin { object, method, invocation, .. } = &*self.origin;
-        LogLine {
-            time_us: self.time_us,
-            object: object.clone(),
-            method: method.clone(),
-            invocation: invocation.clone(),
-            stream: self.stream as i32,
-            trace: self.origin.trace_id(),
-            text: self.text.clone(),
-        }
-    }
-}
+use super::said::Line;
 
 /// See the module. Numbers begin with a time, so that they go on growing when a host has forgotten everything: whoever comes
 /// back with a number of before finds a gap, and not lines that it knows.
@@ -119,7 +83,11 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::logs::said::{OVERHEAD_BYTES, Origin};
+    use oprc_mesh::wire::LogStream;
     use proptest::prelude::*;
 
     const ALL: usize = usize::MAX;
@@ -169,7 +137,7 @@ mod tests {
     #[test]
     fn lines_and_bytes_are_bounded() {
         let mut ring = Ring::new(1);
-        for at in 0..LOG_LINES_MAX + 1 {
+        for at in 0..=LOG_LINES_MAX {
             ring.push(line("", &at.to_string()));
         }
         // a line takes up more than its text: the bound on bytes holds first
@@ -183,7 +151,7 @@ mod tests {
         assert_eq!((ring.lines.len(), ring.bytes), (fits, LOG_BYTES_MAX));
         ring.push(line("", "y"));
         assert_eq!(ring.lines.len(), fits, "one more drops the oldest");
-        assert!(ring.after(1, None, ALL).gap && !ring.after(2, None, ALL).gap);
+        assert!(ring.after(0, None, ALL).gap && !ring.after(1, None, ALL).gap);
         ring.push(line("", &"z".repeat(LOG_BYTES_MAX)));
         assert_eq!(ring.lines.len(), 1, "the newest stays whatever it is");
     }

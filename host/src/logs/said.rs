@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use oprc_mesh::trace::{KeyValue, Span};
-use oprc_mesh::wire::LogStream;
+use oprc_mesh::wire::{LogLine, LogStream};
 
-use super::ring::Line;
 use super::{Logs, now_us};
+
+/// What a line takes up besides its text: its record, and its part of what it shares with the other lines of its turn.
+pub(super) const OVERHEAD_BYTES: usize = 256;
 
 /// Who listens to a turn's guest.
 #[derive(Clone, Default)]
@@ -53,5 +55,37 @@ impl Origin {
         self.said.span.event("log", || {
             [KeyValue::new("log.iostream", stream.as_str()), KeyValue::new("message", text.to_owned())]
         });
+    }
+}
+
+/// A line as it is remembered.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    pub(super) time_us: u64,
+    pub(super) origin: Arc<Origin>,
+    pub(super) stream: LogStream,
+    pub(super) text: String,
+}
+
+impl Line {
+    pub(super) fn bytes(&self) -> usize {
+        self.text.len() + OVERHEAD_BYTES
+    }
+
+    pub(super) fn is_of(&self, object: Option<&str>) -> bool {
+        object.is_none_or(|object| self.origin.object == object)
+    }
+
+    pub(super) fn told(&self) -> LogLine {
+        let Origin { object, method, invocation, .. } = &*self.origin;
+        LogLine {
+            time_us: self.time_us,
+            object: object.clone(),
+            method: method.clone(),
+            invocation: invocation.clone(),
+            stream: self.stream as i32,
+            trace: self.origin.trace_id(),
+            text: self.text.clone(),
+        }
     }
 }

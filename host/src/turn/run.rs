@@ -292,7 +292,8 @@ impl Turns {
         let head = reader.head(home.class, object)?;
         let bound = bound(&class, &home, object, (reader, head, None));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadOnly, home.limits);
-        let (outcome, access) = self.guest(&class, call(&class, method, invoke, deadline, None), access).await;
+        let (outcome, access) =
+            self.guest(&class, call(&class, method, invoke, deadline, None), access).await;
         Ok(Invoked { stale_ms, ..invoked(outcome?, Some(access.base().version)) })
     }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use oprc_mesh::outcome::Problem;
-use oprc_mesh::trace::{Incoming, KeyValue, Kind, Span, TRACEPARENT, TRACESTATE};
+use oprc_mesh::trace::{KeyValue, Kind, Span, TRACEPARENT, TRACESTATE};
 use oprc_mesh::wire::{Header, Invoke, Invoked, WriteObject, Written};
 use oprc_odgm::{Head, Inbound, Message, Outcome, Outgoing};
 use tokio::time::Instant;
@@ -53,9 +53,7 @@ impl Turns {
     /// As [`Self::deliver_now`].
     pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
         let Message { class, object, method, trace, later, .. } = &inbound.message;
-        let Incoming::Of(sender) = Incoming::kept(trace) else {
-            return self.deliver_now(group, inbound).await;
-        };
+        let sender = Span::kept(trace);
         let name = || named(class, method);
         let span =
             if *later { sender.follower(Kind::Consumer, name) } else { sender.child(Kind::Consumer, name) };
@@ -110,14 +108,14 @@ impl Turns {
         }
         mark(&mut work.post.sends);
         let home = stage.home;
-        let fields = work.writes.len() as i64;
+        let fields = i64::try_from(work.writes.len()).unwrap_or(i64::MAX);
         span.set(|| [partition(home.partition.group()), KeyValue::new("oprc.fields", fields)]);
         let outcome = span.within(Box::pin(self.commit_now(place, stage, head, work, kept))).await;
         match &outcome {
             Ok(Committed::Done(tag)) => span.set(|| {
                 // its own entry, or one soon after it
-                let applied = home.partition.status().applied as i64;
-                let version = tag.map_or(0, |tag| tag.version) as i64;
+                let applied = home.partition.status().applied.cast_signed();
+                let version = tag.map_or(0, |tag| tag.version).cast_signed();
                 [KeyValue::new("oprc.applied", applied), KeyValue::new("oprc.version", version)]
             }),
             Ok(Committed::Before(_)) => span.set(|| [KeyValue::new("oprc.replayed", true)]),
@@ -148,7 +146,7 @@ fn describe(span: &Span, class: &str, object: Option<&String>, method: &str, inv
 
 /// As an attribute: its partition's group.
 pub(super) fn partition(group: u64) -> KeyValue {
-    KeyValue::new("oprc.partition", group as i64)
+    KeyValue::new("oprc.partition", group.cast_signed())
 }
 
 /// Messages keep what their sender is traced as.

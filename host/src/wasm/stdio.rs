@@ -175,3 +175,34 @@ impl AsyncWrite for GuestLog {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::logs::{Logs, Said};
+    use oprc_mesh::limits::{LOG_PAGE_BYTES_MAX, LOG_TAIL_MAX};
+    use oprc_mesh::wire::ReadLogs;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    #[tokio::test]
+    async fn of_a_hundred_megabytes_the_newest_are_remembered() {
+        let logs = Arc::new(Logs::default());
+        let said = Said { logs: Some(logs.clone()), ..Said::default() };
+        let log =
+            GuestLog::new(Arc::new(Origin { class: "C".into(), said, ..Origin::default() }), LogStream::Out);
+        let lines = b"0123456789012345678901234567890123456789012345678\n".repeat(20_000);
+        for _ in 0..100 {
+            log.append(&lines);
+        }
+        log.append(b"the last\nand what has no end");
+        drop(log);
+        let read = ReadLogs { class: "C".into(), tail: LOG_TAIL_MAX as u32, ..ReadLogs::default() };
+        let page = logs.read(&read, Instant::now(), &CancellationToken::new()).await.unwrap();
+        let newest: Vec<&str> = page.items.iter().rev().take(2).map(|line| &*line.text).collect();
+        assert_eq!(newest, ["and what has no end", "the last"]);
+        let bytes: usize = page.items.iter().map(|line| line.text.len()).sum();
+        assert!(bytes <= LOG_PAGE_BYTES_MAX && page.items.len() > 500, "{bytes} {}", page.items.len());
+    }
+}

@@ -2,7 +2,6 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-use super::span::Span;
 use crate::wire;
 
 /// Version, trace, span and flags with what separates them: all of a header of version 0.
@@ -11,14 +10,14 @@ const TRACEPARENT_BYTES: usize = 55;
 const TRACESTATE_BYTES_MAX: usize = 512;
 
 /// What a request says of the trace that it belongs to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// Nothing, or nothing that can be understood: then it counts as nothing.
     Nothing,
     /// It belongs to a trace that is not recorded.
     Unsampled,
     /// It belongs to this trace, below this span.
-    Of(Span),
+    Of(SpanContext),
 }
 
 impl Incoming {
@@ -34,11 +33,11 @@ impl Incoming {
         if !flags.is_sampled() {
             return Self::Unsampled;
         }
-        Self::Of(Span::remote(SpanContext::new(trace, span, flags, true, state(tracestates))))
+        Self::Of(SpanContext::new(trace, span, flags, true, state(tracestates)))
     }
 
     /// Reads what a record kept of a trace.
-    pub fn kept(traceparent: &str) -> Self {
+    pub(super) fn kept(traceparent: &str) -> Self {
         if traceparent.is_empty() {
             return Self::Nothing;
         }
@@ -121,17 +120,15 @@ mod tests {
 
     #[test]
     fn what_is_well_formed_comes_back_as_it_went() {
-        let Incoming::Of(span) = read(&[HEADER], &["a=1", "b=2"]) else { panic!("it is one") };
-        assert_eq!(span.traceparent().as_deref(), Some(HEADER));
-        assert_eq!(span.tracestate().as_deref(), Some("a=1,b=2"));
-        assert_eq!(span.trace_id().as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert_eq!(span.span_id().as_deref(), Some("00f067aa0ba902b7"));
+        let Incoming::Of(context) = read(&[HEADER], &["a=1", "b=2"]) else { panic!("it is one") };
+        assert_eq!((traceparent(&context).as_str(), context.is_remote()), (HEADER, true));
+        assert_eq!(context.trace_state().header(), "a=1,b=2");
         // of later versions so much is known; other flags are not
         let later = format!("01{}-more", &HEADER[2..]);
         assert!(matches!(read(&[&later], &[]), Incoming::Of(_)));
         let flagged = format!("{}ff", &HEADER[..53]);
-        let Incoming::Of(span) = read(&[&flagged], &[]) else { panic!("it is one") };
-        assert_eq!(span.traceparent().as_deref(), Some(HEADER));
+        let Incoming::Of(context) = read(&[&flagged], &[]) else { panic!("it is one") };
+        assert_eq!(traceparent(&context), HEADER);
         for unsampled in ["00", "02", "fe"] {
             let header = format!("{}{unsampled}", &HEADER[..53]);
             assert!(matches!(read(&[&header], &[]), Incoming::Unsampled), "{header}");
@@ -170,18 +167,16 @@ mod tests {
         assert!(matches!(read(&[], &["a=1"]), Incoming::Nothing));
         // a bad list is left out, and nothing else with it
         for list in ["=", "a", &format!("a={}", "x".repeat(600))] {
-            let Incoming::Of(span) = read(&[HEADER], &[list]) else { panic!("{list}") };
-            assert_eq!(span.tracestate(), None, "{list}");
+            let Incoming::Of(context) = read(&[HEADER], &[list]) else { panic!("{list}") };
+            assert_eq!(context.trace_state().header(), "", "{list}");
         }
     }
 
     #[test]
     fn on_the_mesh_it_is_the_same() {
-        let Incoming::Of(span) = read(&[HEADER], &["a=1"]) else { panic!("it is one") };
-        let back = Span::of_wire(span.to_wire().as_ref());
-        assert_eq!((back.traceparent(), back.tracestate()), (span.traceparent(), span.tracestate()));
-        assert!(Span::of_wire(None).is_none() && Span::of_wire(Some(&wire::Trace::default())).is_none());
-        assert_eq!(Span::default().to_wire(), None);
+        let Incoming::Of(context) = read(&[HEADER], &["a=1"]) else { panic!("it is one") };
+        assert_eq!(of_wire(&to_wire(&context)), Some(context));
+        assert_eq!(of_wire(&wire::Trace::default()), None);
     }
 
     #[test]

@@ -57,8 +57,16 @@ impl Span {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    pub(super) fn remote(context: SpanContext) -> Self {
+    fn remote(context: SpanContext) -> Self {
         Self(Some(Arc::new(Node { context, own: None })))
+    }
+
+    /// What a record kept of a trace, as the header `traceparent`.
+    pub fn kept(traceparent: &str) -> Self {
+        match Incoming::kept(traceparent) {
+            Incoming::Of(context) => Self::remote(context),
+            Incoming::Nothing | Incoming::Unsampled => Self::default(),
+        }
     }
 
     /// The span of a request from outside: below the one that it came from, or the first of a new trace.
@@ -197,7 +205,7 @@ impl Incoming {
     pub fn drawn(self) -> Option<Drawn> {
         match self {
             Self::Unsampled => None,
-            Self::Of(parent) => Some(Drawn(Some(parent))),
+            Self::Of(context) => Some(Drawn(Some(Span::remote(context)))),
             Self::Nothing => {
                 let tracing = TRACER.get()?;
                 (rand::random::<f64>() < tracing.sample).then_some(Drawn(None))
@@ -233,8 +241,7 @@ mod tests {
 
     fn given() -> Span {
         let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let Incoming::Of(span) = Incoming::kept(header) else { panic!("it is well formed") };
-        span
+        Span::kept(header)
     }
 
     // no test of this crate installs a tracer: this is how a process without one behaves
@@ -243,12 +250,22 @@ mod tests {
     async fn without_a_tracer_nothing_begins_and_what_came_is_handed_on() {
         let never = || -> Cow<'static, str> { panic!("no span is made, so nobody needs its name") };
         assert!(Incoming::Nothing.drawn().is_none() && Incoming::Unsampled.drawn().is_none());
-        let drawn = Incoming::Of(given()).drawn().unwrap();
+        let drawn = Drawn(Some(given()));
         let span = Span::server(drawn, never).child(SpanKind::Internal, never);
         assert_eq!((span.traceparent(), span.is_own()), (given().traceparent(), false));
         assert!(span.follower(SpanKind::Internal, never).is_none());
         span.set::<1>(|| panic!("nobody hears it"));
         span.event::<1>("x", || panic!("nobody hears it"));
+    }
+
+    #[test]
+    fn a_span_is_named_in_text_and_on_the_mesh() {
+        let span = given();
+        assert_eq!(span.trace_id().as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!((span.span_id().as_deref(), span.tracestate()), (Some("00f067aa0ba902b7"), None));
+        assert_eq!(Span::of_wire(span.to_wire().as_ref()).traceparent(), span.traceparent());
+        assert!(Span::of_wire(None).is_none() && Span::default().to_wire().is_none());
+        assert!(Span::kept("").is_none() && Span::kept("00-x").is_none());
     }
 
     #[tokio::test]

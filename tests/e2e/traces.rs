@@ -8,7 +8,7 @@ use oprc_tests::grpc::{Grpc, call, pb};
 use oprc_tests::{
     Class, Collector, Kind, Reply, STOP_PATIENCE, Server, Span, eventually, free_port, guests, run, unique,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tonic::Request;
 
@@ -358,5 +358,36 @@ fn without_a_collector_there_are_no_spans() {
         assert_eq!(reply.header("traceparent"), None);
         // the guest may hand on what came
         assert_eq!(reply.json()["headers"], json!([["traceparent", header]]));
+    });
+}
+
+/// The log says the same as the trace does, for programs too.
+#[test]
+fn requests_and_lines_are_logged_with_their_trace() {
+    run(async {
+        let collector = Collector::start().await;
+        let (server, endpoint) = (Server::prepare(Kind::Embedded), collector.endpoint());
+        let logging = ["--log-format", "json", "--log", "info,oprc_gateway=debug"];
+        server.set_ingress_args(&[&["--otlp-endpoint", &endpoint], &logging[..]].concat());
+        server.launch().await;
+        let _shown = server.show_logs_on_panic();
+        let class = Class::deploy(&server, "Traced", guests::prober(), "").await;
+        let said = unique("said");
+        let reply = class.object("o").invoke("say", json!({ "out": said, "err": "" })).await.expect(204);
+        let (trace, _) = of_reply(&reply);
+        let logged = async |what: &str| -> Value {
+            serde_json::from_str(&server.logged(&[what, &trace]).await).expect("a line is one JSON document")
+        };
+        let answered = logged("a request was answered").await;
+        let route = "/api/v1/classes/{class}/objects/{id}/invoke/{method}";
+        assert_eq!([&answered["level"], &answered["method"], &answered["route"]], ["DEBUG", "POST", route]);
+        assert_eq!((&answered["status"], &answered["trace_id"]), (&json!(204), &json!(trace)));
+        let printed = logged(&said).await;
+        assert_eq!(
+            [&printed["target"], &printed["class"], &printed["trace_id"]],
+            ["guest", &class.name, &trace]
+        );
+        let guest = collector.trace(&trace, &["guest"]).await;
+        assert_eq!(printed["span_id"], one(&guest, "guest").id);
     });
 }

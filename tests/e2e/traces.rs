@@ -368,7 +368,7 @@ fn requests_and_lines_are_logged_with_their_trace() {
         let collector = Collector::start().await;
         let (server, endpoint) = (Server::prepare(Kind::Embedded), collector.endpoint());
         let logging = ["--log-format", "json", "--log", "info,oprc_gateway=debug"];
-        server.set_ingress_args(&[&["--otlp-endpoint", &endpoint], &logging[..]].concat());
+        server.set_ingress_args(&[&["--otlp-endpoint", &*endpoint][..], &logging].concat());
         server.launch().await;
         let _shown = server.show_logs_on_panic();
         let class = Class::deploy(&server, "Traced", guests::prober(), "").await;

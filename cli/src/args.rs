@@ -8,7 +8,9 @@ mod dead;
 mod invoke;
 mod jwt;
 mod lifecycle;
+mod logs;
 mod project;
+mod traces;
 mod watch;
 
 use std::fmt;
@@ -28,7 +30,9 @@ pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use jwt::JwtArgs;
 pub(crate) use lifecycle::{DeployArgs, PromoteArgs, RollbackArgs};
+pub(crate) use logs::LogsArgs;
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
+pub(crate) use traces::TraceArgs;
 pub(crate) use watch::WatchArgs;
 
 /// A WebAssembly function host with a built-in state grid
@@ -114,6 +118,8 @@ pub(crate) enum Command {
     Rm(RmArgs),
     /// Show events of an object or a class as they come
     Watch(WatchArgs),
+    /// Show what a class's guests print
+    Logs(LogsArgs),
     /// Messages that are tried no more: list them, try them again, forget them
     Dead(DeadArgs),
     /// Show nodes, partitions, leaders and lag
@@ -158,6 +164,7 @@ impl Command {
             Self::Ls(args) => &args.client,
             Self::Rm(args) => &args.client,
             Self::Watch(args) => &args.client,
+            Self::Logs(args) => &args.client,
             Self::Node(args) => &args.client,
             Self::Dead(args) => &args.client,
             Self::Key(args) => match args.wish.client() {
@@ -191,6 +198,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
+    pub(crate) traces: TraceArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
@@ -202,6 +211,8 @@ pub(crate) struct UpArgs {
 /// `oprc host`.
 #[derive(Debug, Args)]
 pub(crate) struct HostArgs {
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
@@ -230,6 +241,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
 }

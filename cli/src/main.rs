@@ -22,6 +22,7 @@ mod reference;
 mod roles;
 mod settings;
 mod shell;
+mod traces;
 
 use std::process::ExitCode;
 
@@ -48,9 +49,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Up(args) => roles::up(args).await,
-        Command::Host(args) => roles::host(args).await,
-        Command::Gateway(args) => roles::gateway(args).await,
+        Command::Up(args) => traces::around(args.traces.clone(), "up", roles::up(args)).await,
+        Command::Host(args) => traces::around(args.traces.clone(), "host", roles::host(args)).await,
+        Command::Gateway(args) => traces::around(args.traces.clone(), "gateway", roles::gateway(args)).await,
         Command::Router(args) => roles::router(args).await,
         Command::New(args) => commands::new::run(&args),
         Command::Deploy(args) => commands::deploy::run(args).await,
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => commands::ls::run(args).await,
         Command::Rm(args) => commands::rm::run(args).await,
         Command::Watch(args) => commands::watch::run(args).await,
+        Command::Logs(args) => commands::logs::run(args).await,
         Command::Dead(args) => commands::dead::run(args).await,
         Command::Status(args) => commands::status::run(args).await,
         Command::Node(args) => commands::node::run(args).await,

@@ -13,14 +13,14 @@ use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::retry::{Miss, Next, Repeat, Tries};
 use oprc_mesh::wire::{Answer, CatalogRead, Empty, Op};
 use oprc_mesh::{Directory, Mesh};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::Guard;
 use crate::admission::Admission;
-use crate::config::GatewayConfig;
+use crate::config::{FOLLOWERS_MAX, GatewayConfig};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::route::{Pick, Target, pick};
@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// The metrics of the whole process.
     pub(crate) page: Page,
+    /// Places of those who follow what guests print.
+    pub(crate) log_followers: Arc<Semaphore>,
     /// Cancelled when the gateway shuts down.
     pub(crate) stopping: CancellationToken,
     alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -67,6 +69,7 @@ impl App {
             metrics,
             guard,
             hubs,
+            log_followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
             alive: mesh.directory().watch_nodes(),
             mesh,
             config,

@@ -73,6 +73,10 @@ const CONNECTIONS_DEFAULT: usize = 16_384;
 const READERS_DEFAULT: usize = 10_000;
 const HELD_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 
+/// Streams of what guests print that are read at once; one more is `overloaded` (429). Each has a question waiting at every
+/// host, and these are answered from the places that calls have there as well.
+pub(crate) const FOLLOWERS_MAX: usize = 128;
+
 // The largest body must fit, or it could never be sent; an upload may outlast any call.
 const _: () = assert!(HELD_BYTES_DEFAULT >= REQUEST_BYTES_MAX);
 const _: () = assert!(DEADLINE_MS_MAX < 600_000);

@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::dispatch::answer;
 use crate::reply::Content;
 use crate::tls::Tls;
+use crate::traced::answer;
 
 /// HTTP/2 streams open at once on one connection.
 const STREAMS_MAX: u32 = 256;

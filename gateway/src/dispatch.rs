@@ -25,7 +25,7 @@ use crate::router::{Resource, Verb, find};
 use crate::wish::Callee;
 use crate::{
     classes, cluster, dead, deploy, events, fields, forms, grpc, health, invocations, invoke, keys, listing,
-    nodes, objects, openapi, promote, rollback, scrape, served,
+    logs, nodes, objects, openapi, promote, rollback, scrape, served,
 };
 
 /// Of a path that names nothing, so much is shown in the problem.
@@ -155,6 +155,7 @@ async fn rarer(call: &Call<'_>, resource: &Resource, verb: Verb, body: Inbound) 
         (Resource::Versions(class), Verb::Get) => classes::versions(call, class).await,
         (Resource::Rollback(class), Verb::Post) => rollback::roll_back(call, class, body).await,
         (Resource::Promote(class), Verb::Post) => promote::promote(call, class).await,
+        (Resource::Logs(class), Verb::Get) => logs::read(call, class).await,
         (Resource::DeadLetters(class), Verb::Get) => dead::list(call, class).await,
         (Resource::ChangeDeadLetters(class, wish), Verb::Post) => dead::change(call, class, *wish).await,
         (Resource::Keys, Verb::Get) => keys::list(call).await,

@@ -1,7 +1,8 @@
 //! The gateway: stateless ingress that turns HTTP into mesh calls and their outcomes into HTTP. It holds no data and
 //! decides nothing about objects; whatever it knows of the cluster is a hint in the mesh's directory.
 //!
-//! One request's way through this crate: `server` accepts the connection and hands the request to `dispatch`, which
+//! One request's way through this crate: `server` accepts the connection and hands the request, past `traced`, which tells
+//! of it, to `dispatch`, which
 //! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
@@ -35,6 +36,7 @@ mod invocations;
 mod invoke;
 mod keys;
 mod listing;
+mod logs;
 mod media;
 mod merge;
 mod metrics;
@@ -58,6 +60,7 @@ mod stream;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod traced;
 mod upload;
 mod wish;
 

@@ -13,9 +13,14 @@ pub(crate) const fn needed(resource: &Resource, verb: Verb) -> Need<'_> {
         (Resource::Classes | Resource::Invoke, _) => Need::Somebody,
         (Resource::Class(class), Verb::Get)
         | (Resource::Versions(class) | Resource::ClassDocument(class), _) => Need::AnyIn(class),
-        (Resource::Class(class) | Resource::Rollback(class) | Resource::Promote(class), _) => {
-            Need::In(Deploy, class)
-        }
+        // what guests print may be what no caller is given: see `logs`
+        (
+            Resource::Class(class)
+            | Resource::Rollback(class)
+            | Resource::Promote(class)
+            | Resource::Logs(class),
+            _,
+        ) => Need::In(Deploy, class),
         (Resource::Invocation(id), _) => Need::In(Invoke, &id.class),
         (Resource::Object(class, _) | Resource::Field(class, ..), Verb::Get)
         | (

@@ -153,6 +153,7 @@ impl Refusal {
         if problem.replayed {
             reply.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
         }
+        reply.extensions_mut().insert(code); // for those who tell of requests
         debug_assert!(reply.headers().contains_key(CONTENT_TYPE));
         reply
     }

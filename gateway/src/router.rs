@@ -38,6 +38,8 @@ pub(crate) enum Resource {
     ClassDocument(ClassName),
     Rollback(ClassName),
     Promote(ClassName),
+    /// What its guests print.
+    Logs(ClassName),
     DeadLetters(ClassName),
     ChangeDeadLetters(ClassName, DeadWish),
     Function(ClassName, MethodName),
@@ -132,6 +134,7 @@ pub(crate) fn find(path: &str) -> Result<Resource, Refusal> {
             ["classes", c, "openapi.json"] => Resource::ClassDocument(class(c)?),
             ["classes", c, "rollback"] => Resource::Rollback(class(c)?),
             ["classes", c, "promote"] => Resource::Promote(class(c)?),
+            ["classes", c, "logs"] => Resource::Logs(class(c)?),
             ["classes", c, "dead-letters"] => Resource::DeadLetters(class(c)?),
             ["classes", c, "dead-letters", wish] => {
                 let wish = DeadWish::parse(wish).ok_or_else(no_such_path)?;
@@ -196,6 +199,7 @@ impl Resource {
             Self::Versions(..) => &[(Verb::Get, "list versions")],
             Self::Rollback(..) => &[(Verb::Post, "roll back")],
             Self::Promote(..) => &[(Verb::Post, "promote")],
+            Self::Logs(..) => &[(Verb::Get, "read logs")],
             Self::DeadLetters(..) => &[(Verb::Get, "list dead letters")],
             Self::ChangeDeadLetters(..) => &[(Verb::Post, "change dead letters")],
             Self::Http(..) => &SERVED,
@@ -250,6 +254,7 @@ impl fmt::Display for Resource {
             | Self::ClassDocument(class)
             | Self::Rollback(class)
             | Self::Promote(class)
+            | Self::Logs(class)
             | Self::DeadLetters(class)
             | Self::ChangeDeadLetters(class, _)
             | Self::Objects(class)
@@ -293,6 +298,7 @@ mod tests {
             ("/api/v1/classes/A/openapi.json", "GET, HEAD"),
             ("/api/v1/classes/A/rollback", "POST"),
             ("/api/v1/classes/A/promote", "POST"),
+            ("/api/v1/classes/A/logs", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters", "GET, HEAD"),
             ("/api/v1/classes/A/dead-letters/retry", "POST"),
             ("/api/v1/classes/A/dead-letters/purge", "POST"),

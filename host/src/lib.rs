@@ -12,6 +12,7 @@ mod deploy;
 mod events;
 mod health;
 mod host;
+mod logs;
 mod messages;
 mod metrics;
 mod outgoing;

@@ -98,6 +98,9 @@ impl Server {
                 Answer::Invocation(self.turns.invocation(&read, deadline, &self.events.ending).await?)
             }
             Op::HandleHttp(request) => Answer::HttpHandled(self.turns.handle_http(request, deadline).await?),
+            Op::ReadLogs(read) => {
+                Answer::Logs(self.turns.logs.read(&read, deadline, &self.events.ending).await?)
+            }
             Op::Grid(ask) => Answer::Grid(self.odgm.answer(ask, deadline).await?),
             Op::Invoke(_)
             | Op::ReadObject(_)
@@ -206,6 +209,7 @@ fn subject_of(op: &Op) -> (&'static str, String) {
         Op::ReadCatalog(_) => ("read", "the catalog".to_owned()),
         Op::ReadStatus(_) => ("read", "the status".to_owned()),
         Op::ReadEvents(read) => ("watch", read.class.clone()),
+        Op::ReadLogs(read) => ("read logs of", read.class.clone()),
         Op::ListDeadLetters(list) => ("list dead letters of", list.class.clone()),
         Op::ChangeDeadLetters(change) => ("change dead letters of", change.class.clone()),
         Op::SetHost(set) => ("change host", NodeId(set.node).to_string()),

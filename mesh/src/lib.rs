@@ -39,6 +39,7 @@ mod serve;
 mod session;
 mod settings;
 pub mod testing;
+pub mod trace;
 pub mod triggers;
 mod ways;
 pub mod wire;

@@ -89,6 +89,20 @@ pub const SERVED_HEADERS_MAX: usize = 96;
 pub const SERVED_HEADERS_BYTES_MAX: usize = 32 * KIB;
 /// The path and query of a request that a class serves; longer is 414.
 pub const SERVED_PATH_BYTES_MAX: usize = 16 * KIB;
+/// Lines of a class's guests that a host remembers; with one more the oldest is forgotten.
+pub const LOG_LINES_MAX: usize = 10_000;
+/// What they take up; the oldest are forgotten beyond it.
+pub const LOG_BYTES_MAX: usize = 512 * KIB;
+/// Classes whose guests' lines a host remembers; with one more, the one is forgotten that was silent for longest.
+pub const LOG_CLASSES_MAX: usize = 128;
+/// A page of them ends early, after at least one line.
+pub const LOG_PAGE_BYTES_MAX: usize = 256 * KIB;
+/// Lines that may be asked for at once; more is `invalid`.
+pub const LOG_TAIL_MAX: usize = PAGE_ITEMS_MAX;
+/// Lines that are given unless told.
+pub const LOG_TAIL_DEFAULT: usize = 100;
+/// How long a reader of lines may have a host wait for one; longer is this long.
+pub const LOG_WAIT_MS_MAX: u64 = 30_000;
 
 /// Deadline of a call unless the caller sets one.
 pub const DEADLINE_MS_DEFAULT: u64 = 10_000;
@@ -170,6 +184,8 @@ const _: () = {
     assert!(SERVED_HEADERS_BYTES_MAX <= HTTP_HEADERS_BYTES_MAX);
     assert!(SERVED_HEADERS_BYTES_MAX < HTTP_RESPONSE_HEAD_BYTES_MAX);
     assert!(PAYLOAD_KIB.cap * KIB as u64 <= HTTP_BODY_BYTES_MAX);
+    assert!(LOG_PAGE_BYTES_MAX <= LOG_BYTES_MAX && LOG_WAIT_MS_MAX < DEADLINE_MS_MAX);
+    assert!(LOG_TAIL_DEFAULT <= LOG_TAIL_MAX && LOG_TAIL_MAX <= LOG_LINES_MAX);
     assert!(ASYNC_BYTES_MAX >= PAYLOAD_KIB.cap * KIB as u64);
     let mut i = 0;
     while i < SETTINGS.len() {

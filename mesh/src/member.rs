@@ -18,6 +18,7 @@ use crate::outcome::{Code, Effect, Problem};
 use crate::peers::{Lane, Receiver};
 use crate::pending::Pending;
 use crate::session::Link;
+use crate::trace::{KeyValue, Kind, Span};
 use crate::ways::{Way, Ways};
 use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
@@ -99,6 +100,16 @@ impl Member {
     /// The problem that the node answered with; `unavailable` with effect `not-run` when the node is not to be reached,
     /// with effect `unknown` when it was lost meanwhile; `deadline` with effect `unknown`.
     pub(crate) async fn call(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+        let span = Span::current().child(Kind::Client, || "mesh call".into());
+        if span.is_none() {
+            return self.ask(node, op, deadline).await;
+        }
+        let is_local = Some(node) == self.node;
+        span.set(|| [KeyValue::new("oprc.node", node.to_string()), KeyValue::new("oprc.local", is_local)]);
+        span.run(Box::pin(self.ask(node, op, deadline))).await
+    }
+
+    async fn ask(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         if Some(node) == self.node {
             let local = self.local.read().clone();
             let Some(handler) = local else { return Err(unreachable(node)) };
@@ -135,6 +146,7 @@ impl Member {
             correlation: ticket.correlation,
             reply_to: self.inbox.clone(),
             timeout_ms: (deadline - Instant::now()).as_millis() as u64,
+            trace: Span::current().to_wire(),
             op,
             withdrawn: false,
         };

@@ -20,6 +20,7 @@ use crate::keys::Route;
 use crate::limits::DEADLINE_MS_MAX;
 use crate::member::{Member, too_late};
 use crate::outcome::{Code, Effect, Problem};
+use crate::trace::Span;
 use crate::ways::Way;
 use crate::wire::{Answer, Op, Reply, Request, VERSION};
 
@@ -97,11 +98,12 @@ impl Server {
         let caller = (back.inbox.clone(), back.correlation);
         let running = Running::register(&self.running, caller);
         let handler = self.handler.clone();
+        let span = Span::of_wire(request.trace.as_ref());
         member.tasks.clone().spawn_on(
             async move {
                 let work = run(&*handler, request.version, request.op, request.timeout_ms);
                 // a handler that panics still answers, and leaves nothing behind
-                let work = AssertUnwindSafe(work).catch_unwind();
+                let work = AssertUnwindSafe(span.within(work)).catch_unwind();
                 let outcome = running.cancelled.run_until_cancelled(work).await;
                 if let Some(outcome) = outcome {
                     let outcome = outcome.unwrap_or_else(|_| Err(panicked()));

@@ -15,6 +15,7 @@ mod faults;
 mod fresh_reads;
 mod lifecycle;
 mod linearizable;
+mod logs;
 mod lost_and_doubled;
 mod membership;
 mod messages;

@@ -58,6 +58,7 @@ fn operations(http: &Http, class: &str) -> Vec<(Call, &'static str)> {
         (http.put(at("/objects/o/fields/x")).octets("1"), "invoke"),
         (http.delete(at("/objects/o/fields/x")), "invoke"),
         (http.put(at("")).body("application/wasm", "none"), "deploy"),
+        (http.get(at("/logs")), "deploy"),
         (http.get("/api/v1/cluster"), "admin"),
         (http.get("/api/v1/keys"), "admin"),
         (http.post("/api/v1/keys").json(&json!({})), "admin"),

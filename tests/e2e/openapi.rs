@@ -78,6 +78,7 @@ async fn replies_are_as_documented(server: Server) {
         http.get(at("/versions")).send().await.expect(200),
         post("/promote").send().await.expect(201),
         http.get(at("/openapi.json")).send().await.expect(200),
+        http.get(at("/logs?tail=5")).send().await.expect(200),
         http.get(at("/dead-letters")).send().await.expect(200),
         post("/dead-letters/retry").send().await.expect(200),
         post("/dead-letters/purge?id=1-2-3").send().await.expect(200),

@@ -60,12 +60,39 @@ impl Events {
     /// # Errors
     /// Why there is no stream.
     pub async fn try_watch(http: &Http, path: &str, last: Option<&str>) -> Result<Self, String> {
+        let mut events = Self::open(http, path, last).await?;
+        let opening = events.any().await.ok_or("the stream ended at once")?;
+        if opening.id.is_empty() || !opening.data.is_null() {
+            return Err(format!("a stream begins with its place, not with {opening:?}"));
+        }
+        Ok(events)
+    }
+
+    /// Begins to follow what a class's guests print.
+    ///
+    /// # Errors
+    /// Why there is no stream.
+    pub async fn follow(http: &Http, path: &str) -> Result<Self, String> {
+        let begun = timeout(PATIENCE, Self::open(http, path, None)).await;
+        begun.map_err(|_| "no answer in time".to_owned())?
+    }
+
+    /// The document of the next block, which must be a line.
+    ///
+    /// # Panics
+    /// When it does not come, or is something else.
+    pub async fn line(&mut self) -> Value {
+        self.named("").await
+    }
+
+    async fn open(http: &Http, path: &str, last: Option<&str>) -> Result<Self, String> {
         let text = |error: &dyn std::error::Error| error.to_string();
         let stream = TcpStream::connect(http.address()).await.map_err(|error| text(&error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
         let connection = tokio::spawn(async move { drop(connection.await) });
         let mut request = Request::get(format!("/api/v1{path}")).header(HOST, http.address().to_string());
+        request = request.header("accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -82,12 +109,7 @@ impl Events {
         }
         assert_eq!(kind.expect("a stream has a type"), "text/event-stream");
         let (text, blocks, last) = (String::new(), VecDeque::new(), String::new());
-        let mut events = Self { what: path.to_owned(), body, text, blocks, last, connection };
-        let opening = events.any().await.ok_or("the stream ended at once")?;
-        if opening.id.is_empty() || !opening.data.is_null() {
-            return Err(format!("a stream begins with its place, not with {opening:?}"));
-        }
-        Ok(events)
+        Ok(Self { what: path.to_owned(), body, text, blocks, last, connection })
     }
 
     /// The place from which this stream would go on.

@@ -8,6 +8,7 @@ pub(crate) mod input;
 pub(crate) mod invocation;
 pub(crate) mod invoke;
 pub(crate) mod key;
+pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod new;
 pub(crate) mod node;

@@ -53,8 +53,8 @@ pub(super) const TIMEOUT: &[&str] = &["X-Request-Timeout-Ms"];
 
 const ABOUT: &str = "Calls of methods and functions, objects and their fields, events, classes, and the cluster. \
 Every GET is answered to HEAD as well, with the same head and no body. Unknown query parameters are refused, and so is one \
-that is given twice. Each class has a document of its own, with the types of its methods: \
-`/api/v1/classes/{class}/openapi.json`.";
+that is given twice. The answer to a request that is traced names its span in `traceparent`. Each class has a document of \
+its own, with the types of its methods: `/api/v1/classes/{class}/openapi.json`.";
 
 /// The document.
 pub(super) fn document() -> Value {
@@ -92,6 +92,7 @@ pub(super) fn operations() -> Vec<Operation> {
         cluster(),
         keys(),
         about(),
+        super::logs::operations(),
     ];
     groups.into_iter().flatten().collect()
 }

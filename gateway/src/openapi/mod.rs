@@ -11,6 +11,7 @@
 mod class;
 mod example;
 mod gateway;
+mod logs;
 mod operation;
 mod parameters;
 mod schemas;

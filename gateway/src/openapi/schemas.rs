@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::types;
 use crate::{
-    classes, cluster, dead, deploy, health, invocations, invoke, keys, listing, nodes, objects, problem,
-    rollback,
+    classes, cluster, dead, deploy, health, invocations, invoke, keys, listing, logs, nodes, objects,
+    problem, rollback,
 };
 
 /// Standard, padded base64 (RFC 4648), with nothing in the bits that say nothing.
@@ -42,6 +42,7 @@ fn given() -> Map<String, Value> {
     define::<deploy::Answered<'_>>(generator);
     define::<objects::Summary<'_>>(generator);
     define::<dead::Changed>(generator);
+    define::<logs::Lines>(generator);
     define::<listing::Listing<classes::Entry>>(generator);
     define::<listing::Listing<listing::Item>>(generator);
     define::<listing::Listing<dead::Item>>(generator);

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
-use super::queue::Budget;
+use super::queue::{Budget, Queue};
 
 /// Memory for all that waits for readers. Past it, those for whom anything waits are cut off.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -65,6 +65,11 @@ impl Hubs {
     /// How many found none so far.
     pub(crate) fn readers_shed(&self) -> u64 {
         self.readers_shed.load(Ordering::Relaxed)
+    }
+
+    /// A queue for a reader of something else than a hub's events.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Queue::new(&self.budget, false)
     }
 
     pub(crate) fn readers_max(&self) -> usize {

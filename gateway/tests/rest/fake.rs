@@ -14,8 +14,9 @@ use oprc_mesh::outcome::{Code, Effect, Problem};
 use oprc_mesh::wire::{
     Answer, CatalogRead, ChunkStored, Consistency, DeadLetterPage, DeadLettersChanged, DeployCanary,
     Deployed, Emitted, Event, EventPage, Field, FieldPage, FieldRead, Form, HttpResponse, Invocation, Invoke,
-    Invoked, ListFields, ListObjects, NodeStatus, Object, ObjectEntry, ObjectPage, Op, Precondition,
-    PutChunk, ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode, WriteObject, Written,
+    Invoked, ListFields, ListObjects, LogLine, LogPage, NodeStatus, Object, ObjectEntry, ObjectPage, Op,
+    Precondition, PutChunk, ReadEvents, ReplicaStatus, Revision, RollBack, Tag, Versions, WriteMode,
+    WriteObject, Written,
 };
 use oprc_mesh::{Handler, Mesh};
 use tokio::sync::{Semaphore, watch};
@@ -392,6 +393,13 @@ impl Fake {
             }
             Op::DeployCanary(wish) => Answer::Deployed(self.put_canary(&wish)?),
             Op::Promote(wish) => Answer::Deployed(self.promote(&wish.class)?),
+            Op::ReadLogs(read) => {
+                if read.after.is_some() {
+                    std::future::pending::<()>().await; // nothing more is said
+                }
+                let line = LogLine { text: format!("said by {}", read.class), ..LogLine::default() };
+                Answer::Logs(LogPage { items: vec![line], upto: 1, gap: false })
+            }
             Op::RollBack(wish) => Answer::Deployed(self.roll_back(&wish)?),
             Op::RemoveClass(remove) => {
                 let revision = {

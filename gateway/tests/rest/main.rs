@@ -17,6 +17,7 @@ mod http;
 mod invocations;
 mod listings;
 mod load;
+mod logs;
 mod objects;
 mod retries;
 mod running;

@@ -9,6 +9,7 @@ use oprc_mesh::canary::Served;
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::{ASYNC_BYTES_MAX, ASYNC_CALLS_MAX};
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::trace::Span;
 use oprc_mesh::wire::{
     Consistency, FINGERPRINT_BYTES, Invocation, InvocationState, Invoke, ReadInvocation, Submit,
 };
@@ -187,6 +188,7 @@ fn message(invoke: &Invoke, id: &CallId<'_>, class: u64) -> Message {
         payload: invoke.payload.clone(),
         form: invoke.form,
         asked: Some(asked),
+        trace: Span::current().traceparent().unwrap_or_default(),
         ..Message::default()
     }
 }

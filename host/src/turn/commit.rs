@@ -83,7 +83,7 @@ impl Turns {
     ///
     /// # Errors
     /// What a commit fails with.
-    pub(super) async fn commit(
+    pub(super) async fn commit_now(
         &self,
         place: &mut Place,
         stage: &Stage<'_>,

@@ -46,7 +46,7 @@ impl Turns {
     ///
     /// # Errors
     /// What the run failed with; whether that settled the message is for the caller to look.
-    pub(crate) async fn deliver(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
+    pub(super) async fn deliver_now(&self, group: u64, inbound: &Inbound) -> Result<Came, Problem> {
         let (message, begun) = (&inbound.message, Instant::now());
         let came = self.run_message(group, inbound).await;
         let failed = match &came {

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use super::access::{Mode, TurnAccess};
 use super::run::Turns;
 use crate::classes::LoadedClass;
+use crate::logs::Said;
+use crate::metrics::Via;
 use crate::wasm::{Call, HttpRequest};
 
 /// What the handler is called in `context`, in logs and problems.
@@ -26,12 +28,25 @@ impl Turns {
         deadline: Instant,
     ) -> Result<HttpResponse, Problem> {
         let name = ClassName::parse(&request.class)?;
-        self.classes.catch_up(&name, request.revision, deadline).await?;
-        let class = self.classes.resolve(&name, Served::Call(&request.invocation)).await?;
+        let begun = Instant::now();
+        let done = self.answer_http(&name, request, deadline).await;
+        let failed = done.as_ref().err().map(Problem::kind);
+        self.metrics().ran(&self.view(), (name.as_str(), METHOD), Via::Call, failed, begun.elapsed());
+        done
+    }
+
+    async fn answer_http(
+        &self,
+        name: &ClassName,
+        request: HandleHttp,
+        deadline: Instant,
+    ) -> Result<HttpResponse, Problem> {
+        self.classes.catch_up(name, request.revision, deadline).await?;
+        let class = self.classes.resolve(name, Served::Call(&request.invocation)).await?;
         let limits = class.class.settings.limits;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, limits);
         let call = call(&class, &request, deadline)?;
-        class.module.serve(call, access, HttpRequest::of(request)?).await.0
+        self.handler(&class, call, access, HttpRequest::of(request)?).await
     }
 }
 
@@ -51,5 +66,6 @@ fn call(class: &LoadedClass, request: &HandleHttp, deadline: Instant) -> Result<
         attempts: 0,
         chain: Vec::new(),
         egress: class.egress.clone(),
+        said: Said::default(),
     })
 }

@@ -129,6 +129,8 @@ impl Sender<'_> {
             triggered,
             asked: None,
             revived: 0,
+            trace: String::new(),
+            later: false,
         };
         let to_group = located.map_or(self.group, |info| info.group);
         let key = letter.key.map(|key| key.as_str().to_owned());

@@ -25,6 +25,7 @@ mod run;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod triggers;
 mod write;
 

@@ -14,6 +14,7 @@ use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, MethodName, ObjectId};
 use oprc_mesh::limits::NESTED_RESULT_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::trace::carried;
 use oprc_mesh::wire::{Answer, Form, Invoke, Invoked, Op, Waiting};
 use oprc_odgm::crash_point;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -148,7 +149,8 @@ async fn depart(others: Arc<Others>, outgoing: Outgoing, until: Instant) -> Resu
     let subject = outgoing.callee.to_string();
     // A task of its own: a callee on this host uses neither this turn's stack nor its processor time. Dropping the turn
     // ends it, as far as it is not proposed.
-    let answer = AbortOnDropHandle::new(tokio::spawn(async move { answer(&others, &outgoing, until).await }));
+    let asked = carried(async move { answer(&others, &outgoing, until).await });
+    let answer = AbortOnDropHandle::new(tokio::spawn(asked));
     let answer = match timeout_at(until, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => Err(Problem::new(Code::Internal, format!("the call broke off: {error}"))),

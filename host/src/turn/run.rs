@@ -10,6 +10,7 @@ use oprc_mesh::canary::Served;
 use oprc_mesh::catalog::{CatalogView, Class, ClassLimits};
 use oprc_mesh::id::{ClassName, MethodName, NodeId, ObjectId};
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::trace::Span;
 use oprc_mesh::wire::{Consistency, Invoke, Invoked};
 use oprc_odgm::{Head, Odgm, Partition, Reader, Rejection, Told};
 use tokio::time::Instant;
@@ -26,7 +27,9 @@ use super::once::{CallId, invoked_again, is_outcome, told_of, version};
 use super::others::Others;
 use super::read::ready_to_read;
 use super::standing::Standing;
+use super::traced::partition;
 use crate::classes::{Classes, LoadedClass, find};
+use crate::logs::{Logs, Said};
 use crate::metrics::{Metrics, Via};
 use crate::wasm::{Call, Output};
 
@@ -47,6 +50,8 @@ pub(crate) struct Turns {
     pub(super) tasks: TaskTracker,
     /// Asynchronous calls that run here, and who waits for them.
     pub(super) standing: Standing,
+    /// What guests print.
+    pub(crate) logs: Arc<Logs>,
 }
 
 /// An object's place: what of its class a commit is fenced by, and the partition that owns it.
@@ -88,7 +93,8 @@ impl Turns {
     pub(crate) fn new(odgm: Arc<Odgm>, mesh: Mesh, classes: Arc<Classes>, tasks: TaskTracker) -> Self {
         let others = Arc::new(Others::new(odgm.clone(), mesh.clone()));
         let (mailboxes, standing) = (Mailboxes::new(), Standing::default());
-        Self { odgm, mesh, classes, others, mailboxes, commits: AtomicU64::new(0), tasks, standing }
+        let (commits, logs) = (AtomicU64::new(0), Arc::default());
+        Self { odgm, mesh, classes, others, mailboxes, commits, tasks, standing, logs }
     }
 
     /// The catalog as this host knows it.
@@ -120,7 +126,7 @@ impl Turns {
     /// # Errors
     /// `not-found` for class or method, `invalid` for names and arguments, `not-leader`, `overloaded`, the function's own
     /// error, and every limit of a turn.
-    pub(crate) async fn invoke(&self, invoke: Invoke, deadline: Instant) -> Result<Invoked, Problem> {
+    pub(super) async fn serve_call(&self, invoke: Invoke, deadline: Instant) -> Result<Invoked, Problem> {
         let class = ClassName::parse(&invoke.class)?;
         let method = MethodName::parse(&invoke.method)?;
         let object = invoke.object.as_deref().map(ObjectId::parse).transpose()?;
@@ -221,10 +227,14 @@ impl Turns {
                 Looked::Known(known) => return invoked_again(*known),
                 Looked::Again => continue,
             }
+            Span::current().set(|| [partition(home.partition.group())]);
             let run = Run { turn, class: &loaded, stage, id: id.as_ref() };
             match self.run_once(run, &mut place, called).await? {
                 Ran::Done(invoked) => return Ok(invoked),
-                Ran::Again(rejection) => self.settle(&home, term, rejection, deadline).await?,
+                Ran::Again(rejection) => {
+                    Span::current().event("run again", || []);
+                    self.settle(&home, term, rejection, deadline).await?;
+                }
             }
         }
         Err(moving())
@@ -262,7 +272,7 @@ impl Turns {
             Bound { led, ..bound(class, home, object, (home.partition.reader(), head, stage.ahead.clone())) };
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);
         let (outcome, access) =
-            class.module.call(call(class, method, invoke, deadline, origin.tried()), access).await;
+            self.guest(class, call(class, method, invoke, deadline, origin.tried()), access).await;
         let (base, calls) = (access.base(), access.calls());
         let outcome = nested::outcome(invoke, calls, outcome);
         *called |= calls > 0;
@@ -317,7 +327,8 @@ impl Turns {
         let head = reader.head(home.class, object)?;
         let bound = bound(&class, &home, object, (reader, head, None));
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadOnly, home.limits);
-        let (outcome, access) = class.module.call(call(&class, method, invoke, deadline, None), access).await;
+        let (outcome, access) =
+            self.guest(&class, call(&class, method, invoke, deadline, None), access).await;
         Ok(Invoked { stale_ms, ..invoked(&class, outcome?, Some(access.base().version)) })
     }
 
@@ -333,7 +344,7 @@ impl Turns {
         let class = self.classes.resolve(class, Served::Call(&invoke.invocation)).await?;
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
         let (outcome, access) =
-            class.module.call(call(&class, method, invoke, deadline, tried), access).await;
+            self.guest(&class, call(&class, method, invoke, deadline, tried), access).await;
         Ok(invoked(&class, nested::outcome(invoke, access.calls(), outcome)?, None))
     }
 
@@ -415,6 +426,7 @@ fn call(
         attempts: tried.unwrap_or_default(),
         chain: invoke.chain.clone(),
         egress: class.egress.clone(),
+        said: Said::default(),
     }
 }
 

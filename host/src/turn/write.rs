@@ -22,7 +22,7 @@ impl Turns {
     /// # Errors
     /// `invalid` for names, `version-mismatch`, `not-found` when there is nothing to delete or to merge into,
     /// `payload-too-large`, `write-limit`, and what a commit may fail with.
-    pub(crate) async fn write(&self, write: WriteObject, deadline: Instant) -> Result<Written, Problem> {
+    pub(super) async fn write_now(&self, write: WriteObject, deadline: Instant) -> Result<Written, Problem> {
         let class = ClassName::parse(&write.class)?;
         let object = ObjectId::parse(&write.object)?;
         check_fields(&write.fields)?;

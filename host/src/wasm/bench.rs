@@ -18,6 +18,7 @@ use super::access::{Called, Callee, Exit, Letter, ObjectAccess, OtherObjects, Pa
 use super::call::Call;
 use super::module::Module;
 use super::runtime::{Runtime, RuntimeConfig};
+use crate::logs::Said;
 
 /// A loaded component, ready to be called again and again.
 pub struct Bench {
@@ -86,6 +87,7 @@ pub(crate) fn call(class: &str, method: &str) -> Result<Call, Problem> {
         attempts: 0,
         chain: Vec::new(),
         egress: Arc::default(),
+        said: Said::default(),
     })
 }
 

@@ -9,6 +9,8 @@ use oprc_mesh::id::{ClassName, MethodName};
 use oprc_mesh::wire::{Form, Header, Waiting};
 use tokio::time::Instant;
 
+use crate::logs::Said;
+
 /// One call of a method or function.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -40,4 +42,6 @@ pub(crate) struct Call {
     pub(crate) chain: Vec<Waiting>,
     /// Where its requests may go.
     pub(crate) egress: Arc<Egress>,
+    /// Who listens to what the guest says.
+    pub(crate) said: Said,
 }

@@ -14,6 +14,7 @@ use super::failure;
 use super::meter::Meter;
 use super::slots::{Slot, Slots};
 use super::state::{self, State};
+use super::stdio;
 use super::ticker::{Running as Ticking, Ticker};
 use crate::outgoing::Outgoing;
 
@@ -67,6 +68,9 @@ impl<'p> Running<'p> {
             (None, None) => Err(late(&self.call, self.wall, data.waits_for.as_deref())),
         };
         let State { access, memory, .. } = self.store.into_data();
+        if let Err(problem) = &result {
+            stdio::tell_end(problem, &self.call, &*access);
+        }
         access.used(&self.call.class, memory.bytes());
         (result, access)
     }

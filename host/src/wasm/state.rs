@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use oprc_mesh::catalog::ClassLimits;
 use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::wire::LogStream;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
@@ -14,7 +15,7 @@ use super::budget::Share;
 use super::call::Call;
 use super::http::HttpSide;
 use super::meter::Meter;
-use super::stdio::{GuestLog, Origin, Stream};
+use super::stdio::{GuestLog, origin};
 use crate::outgoing::Outgoing;
 
 const KIB: usize = 1024;
@@ -151,15 +152,10 @@ impl WasiView for State {
 
 /// Clocks, random and logs; no environment, arguments, files or network.
 fn wasi_ctx(call: &Call, access: &dyn ObjectAccess) -> WasiCtx {
-    let origin = Arc::new(Origin {
-        class: call.class.to_string(),
-        object: access.object().map(|(_, id)| id.to_string()).unwrap_or_default(),
-        method: call.method.to_string(),
-        invocation: call.invocation.clone(),
-    });
+    let origin = origin(call, access);
     let mut wasi = WasiCtx::builder();
-    wasi.stdout(GuestLog::new(Arc::clone(&origin), Stream::Out))
-        .stderr(GuestLog::new(origin, Stream::Err))
+    wasi.stdout(GuestLog::new(Arc::clone(&origin), LogStream::Out))
+        .stderr(GuestLog::new(origin, LogStream::Err))
         .max_random_size(RANDOM_BYTES_MAX)
         .allow_tcp(false)
         .allow_udp(false)

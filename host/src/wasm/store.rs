@@ -79,6 +79,7 @@ impl Components {
     }
 
     /// The component is here, whole and durable.
+    #[cfg(test)]
     pub(crate) fn contains(&self, digest: &Digest) -> bool {
         self.0.path(digest).is_file()
     }

@@ -8,9 +8,11 @@ mod events;
 mod grid;
 mod http;
 mod invocations;
+mod logs;
 mod messages;
 mod nodes;
 mod objects;
+mod trace;
 
 pub use calls::{Form, Header, Invoke, Invoked, Waiting};
 pub use classes::{
@@ -24,6 +26,7 @@ pub use grid::{
 };
 pub use http::{HandleHttp, HttpHeader, HttpResponse};
 pub use invocations::{FINGERPRINT_BYTES, Invocation, InvocationState, ReadInvocation, Submit};
+pub use logs::{LogLine, LogPage, LogStream, ReadLogs};
 pub use messages::{
     ChangeDeadLetters, DeadLetter, DeadLetterPage, DeadLettersChanged, LetterId, ListDeadLetters,
 };
@@ -32,6 +35,7 @@ pub use objects::{
     Field, FieldPage, FieldRead, FieldWrite, ListFields, ListObjects, Object, ObjectAddress, ObjectEntry,
     ObjectPage, Precondition, ReadField, Tag, WriteMode, WriteObject, Written,
 };
+pub use trace::Trace;
 
 use crate::access::ChangeKey;
 use crate::outcome::Problem;
@@ -58,10 +62,13 @@ pub struct Request {
     /// There is no `op` then.
     #[prost(bool, tag = "5")]
     pub withdrawn: bool,
+    /// The trace that it belongs to; absent when that is not recorded.
+    #[prost(message, optional, tag = "6")]
+    pub trace: Option<Trace>,
     /// What is asked.
     #[prost(
         oneof = "Op",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 71, 72, 79"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 70, 71, 72, 74, 79"
     )]
     pub op: Option<Op>,
 }
@@ -81,7 +88,7 @@ pub struct Reply {
     /// What it gave; absent when it failed.
     #[prost(
         oneof = "Answer",
-        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 79"
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 30, 31, 34, 35, 44, 50, 51, 74, 79"
     )]
     pub answer: Option<Answer>,
 }
@@ -168,6 +175,9 @@ pub enum Op {
     /// Have a class's own HTTP handler answer a request.
     #[prost(message, tag = "79")]
     HandleHttp(HandleHttp),
+    /// What a class's guests printed on this host.
+    #[prost(message, tag = "74")]
+    ReadLogs(ReadLogs),
 }
 
 /// What each operation gives.
@@ -242,6 +252,9 @@ pub enum Answer {
     /// To [`Op::HandleHttp`].
     #[prost(message, tag = "79")]
     HttpHandled(HttpResponse),
+    /// To [`Op::ReadLogs`].
+    #[prost(message, tag = "74")]
+    Logs(LogPage),
 }
 
 /// How new what a read sees must be.

@@ -51,6 +51,12 @@ pub struct Message {
     /// How often it was a dead letter that was tried again: what it is run as calls others anew each time.
     #[prost(uint32, tag = "13")]
     pub revived: u32,
+    /// The sender's span, as in the header `traceparent`; empty when it was not traced.
+    #[prost(string, tag = "14")]
+    pub trace: String,
+    /// It is delivered long after it was sent: what it is run as begins a trace of its own.
+    #[prost(bool, tag = "15")]
+    pub later: bool,
 }
 
 impl Message {
@@ -58,7 +64,8 @@ impl Message {
     pub(crate) fn bytes(&self) -> usize {
         let names = [&self.id, &self.from_class, &self.from_object, &self.class, &self.object, &self.method];
         let asked = self.asked.as_ref().map_or(0, Asked::bytes);
-        self.payload.len() + names.iter().map(|name| name.len()).sum::<usize>() + asked + OVERHEAD_BYTES
+        let names = names.iter().map(|name| name.len()).sum::<usize>();
+        self.payload.len() + names + asked + self.trace.len() + OVERHEAD_BYTES
     }
 }
 

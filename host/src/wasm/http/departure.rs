@@ -15,6 +15,7 @@ use oprc_mesh::limits::{
     HTTP_BODY_BYTES_MAX, HTTP_HEADERS_BYTES_MAX, HTTP_REQUESTS_PER_TURN_MAX, SERVED_PATH_BYTES_MAX,
 };
 use oprc_mesh::outcome::{Code, Problem};
+use oprc_mesh::trace::TRACEPARENT;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -104,6 +105,10 @@ impl Departures {
         let headers = request.headers_mut();
         if !is_safe && !headers.contains_key(IDEMPOTENCY_KEY) {
             headers.insert(IDEMPOTENCY_KEY, self.key(number));
+        }
+        let traced = self.call.said.span.traceparent().and_then(|value| HeaderValue::try_from(value).ok());
+        if let Some(value) = traced.filter(|_| !headers.contains_key(TRACEPARENT)) {
+            headers.insert(TRACEPARENT, value);
         }
     }
 

@@ -1,0 +1,109 @@
+//! What guests print on several hosts is read and followed as one, also while hosts come and go; and a trace that crosses hosts
+//! is one trace.
+
+use std::collections::BTreeSet;
+
+use oprc_tests::{Class, Collector, Events, PATIENCE, Party, Plan, eventually, guests};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::alone;
+
+const OBJECTS: usize = 24;
+
+async fn say(class: &Class, at: usize, text: &str) {
+    let call = class.object(format!("o{at}")).method("say").json(&json!({ "out": text, "err": "" }));
+    // a host that is lost takes its calls with it
+    eventually(&format!("{text} is said"), || async {
+        let reply = call.clone().try_send().await.ok()?;
+        (reply.status == 204).then_some(())
+    })
+    .await;
+}
+
+fn nodes(lines: &[Value]) -> BTreeSet<String> {
+    lines.iter().map(|line| line["node"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Follows until every object's line that begins so has come; gaps are told where a host has forgotten all.
+async fn take(events: &mut Events, beginning: &str) -> Vec<Value> {
+    let (mut lines, mut texts) = (Vec::new(), BTreeSet::new());
+    while texts.len() < OBJECTS {
+        let next = timeout(PATIENCE, events.next()).await.expect("lines come in time");
+        let block = next.expect("the stream goes on");
+        let text = block.data["line"].as_str().unwrap_or_default().to_owned();
+        if block.name.is_empty() && text.starts_with(beginning) {
+            texts.insert(text);
+            lines.push(block.data);
+        }
+    }
+    lines
+}
+
+#[test]
+fn lines_of_all_hosts_are_one_list_and_one_stream() {
+    alone(async {
+        let cluster = Plan::of(3).start().await;
+        let _shown = cluster.show_logs_on_panic();
+        let class = Class::deploy(&cluster, "Said", guests::prober(), "").await;
+        let path = format!("/classes/{}/logs", class.name);
+        let mut events = Events::follow(&class.http, &format!("{path}?tail=0")).await.unwrap();
+        for at in 0..OBJECTS {
+            say(&class, at, &format!("first {at}")).await;
+        }
+        let followed = take(&mut events, "first").await;
+        assert!(nodes(&followed).len() > 1, "objects are spread over hosts");
+        let read = class.http.get(format!("/api/v1{path}")).send().await.expect(200).json();
+        assert_eq!(read["missing"], json!([]));
+        let items = read["items"].as_array().unwrap();
+        assert_eq!((items.len(), nodes(items)), (OBJECTS, nodes(&followed)));
+        assert!(items.iter().map(|line| line["time_us"].as_u64().unwrap()).is_sorted());
+        // a host dies, and comes back: the stream goes on with what there is
+        let host = cluster.leader_of(&class.name, "o0").await;
+        cluster.kill(Party::Host(host));
+        for at in 0..OBJECTS {
+            say(&class, at, &format!("second {at}")).await;
+        }
+        take(&mut events, "second").await;
+        cluster.start_host(host).await;
+        cluster.settled(3).await;
+        for at in 0..OBJECTS {
+            say(&class, at, &format!("third {at}")).await;
+        }
+        take(&mut events, "third").await;
+    });
+}
+
+#[test]
+fn a_trace_goes_through_hosts() {
+    alone(async {
+        let collector = Collector::start().await;
+        let endpoint = collector.endpoint();
+        let args = ["--otlp-endpoint", &endpoint];
+        let cluster = Plan::of(3).host_args(&args).gateway_args(&args).start().await;
+        let _shown = cluster.show_logs_on_panic();
+        let class = Class::deploy(&cluster, "Traced", guests::caller(), "").await;
+        let here = cluster.leader_of(&class.name, "a").await;
+        let mut elsewhere = None;
+        for at in 0..100 {
+            let id = format!("b{at}");
+            if cluster.leader_of(&class.name, &id).await != here {
+                elsewhere = Some(id);
+                break;
+            }
+        }
+        let other = elsewhere.expect("another host leads something");
+        let wanted = json!({ "class": class.name, "id": other, "method": "add", "payload": "{\"by\": 1}" });
+        let reply = class.object("a").invoke("ask", wanted).await.expect(200);
+        let trace = reply.header("traceparent").unwrap().split('-').nth(1).unwrap().to_owned();
+        let inner = format!("turn {}/add", class.name);
+        let outer = format!("turn {}/ask", class.name);
+        let spans = collector.trace(&trace, &[&*inner, &*outer, "guest", "commit"]).await;
+        let turn = spans.iter().find(|span| span.name == inner).unwrap();
+        let call = spans.iter().find(|span| span.id == turn.parent).unwrap();
+        assert_eq!((call.name.as_str(), call.attributes["oprc.local"].as_str()), ("mesh call", "false"));
+        let guest = spans.iter().find(|span| span.id == call.parent).unwrap();
+        let caller = spans.iter().find(|span| span.id == guest.parent).unwrap();
+        assert_eq!((guest.name.as_str(), caller.name.as_str()), ("guest", &*outer));
+    });
+}

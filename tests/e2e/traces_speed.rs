@@ -1,0 +1,60 @@
+//! What traces cost: durable increments without a collector, with one call in a hundred traced, and with every one. A
+//! measurement, not a proof: run it by name, with `--ignored --nocapture`. Clients and the collector share the processors with
+//! the server.
+
+use std::time::{Duration, Instant};
+
+use oprc_tests::{Class, Collector, Kind, Server, guests, run};
+use serde_json::json;
+
+use crate::traces::traced;
+
+const MEASURED: Duration = Duration::from_secs(5);
+const CLIENTS: usize = 64;
+
+/// Increments per second over 100 objects.
+async fn rate(server: &Server) -> f64 {
+    let class = Class::deploy(server, "Speed", guests::counter(), "").await;
+    let started = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let class = class.clone();
+            tokio::spawn(async move {
+                let mut calls = 0u32;
+                while started.elapsed() < MEASURED {
+                    let object = class.object(format!("o{}", (client * 37 + calls as usize) % 100));
+                    object.invoke("increment", json!({ "by": 1 })).await.expect(200);
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut calls = 0;
+    for client in clients {
+        calls += client.await.unwrap();
+    }
+    f64::from(calls) / started.elapsed().as_secs_f64()
+}
+
+#[test]
+#[ignore = "a measurement, not a proof"]
+fn of_increments() {
+    run(async {
+        for kind in [Kind::Embedded, Kind::Apart] {
+            let collector = Collector::forgetful().await;
+            let mut told = Vec::new();
+            for round in 0..2 {
+                for (name, sample) in [("none", None), ("1 %", Some("0.01")), ("all", Some("1"))] {
+                    let server = match sample {
+                        None => Server::start(kind).await,
+                        Some(sample) => traced(kind, &collector.endpoint(), sample).await,
+                    };
+                    told.push(format!("{kind:?} {round} {name}: {:.0}/s", rate(&server).await));
+                    server.stop().await;
+                }
+            }
+            println!("{}", told.join("\n"));
+        }
+    });
+}

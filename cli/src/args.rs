@@ -7,6 +7,7 @@ mod cluster;
 mod dead;
 mod invoke;
 mod lifecycle;
+mod limits;
 mod project;
 mod watch;
 
@@ -26,6 +27,7 @@ pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use lifecycle::{DeployArgs, RollbackArgs};
+pub(crate) use limits::LimitArgs;
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use watch::WatchArgs;
 
@@ -186,6 +188,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
@@ -225,6 +229,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::access::Access;
+use crate::cors::Origins;
 use crate::tls::TlsFiles;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 
@@ -15,9 +16,11 @@ pub struct GatewayConfig {
     pub access: Access,
     /// What TLS is served with; without, plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Calls under way at once; one more is `overloaded` (429).
+    /// Web pages of which origins may use it.
+    pub origins: Origins,
+    /// Calls under way at once, at the most; one more is `overloaded` (429). Under strain fewer are let in.
     pub concurrency_max: usize,
-    /// Open connections; further ones wait in the listener's backlog.
+    /// Open connections; for one more the one that has idled for the longest is closed, or else it waits.
     pub connections_max: usize,
     /// Streams of events read at once; one more is `overloaded` (429).
     pub readers_max: usize,
@@ -27,9 +30,14 @@ pub struct GatewayConfig {
     pub body_ms: u64,
     /// The same for the upload of a component.
     pub upload_ms: u64,
-    /// A connection without a request for so long is closed; so is one that sends its headers, or takes its response,
-    /// slower than that.
+    /// A connection without a request for so long is closed.
     pub idle_ms: u64,
+    /// A request's headers must have arrived in so long from their first byte, and the first request of a connection from
+    /// its beginning; later the connection is closed.
+    pub header_ms: u64,
+    /// Bodies that come slower than this, and answers that are taken slower, are cut off: bytes in a second, over
+    /// [`SLOW_MS`].
+    pub bytes_per_s_min: u64,
     /// Requests under way at shutdown may take so long to finish; then their connections are cut.
     pub drain_ms: u64,
 }
@@ -40,6 +48,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             access: Access::Open,
             tls: None,
+            origins: Origins::default(),
             concurrency_max: 1_024,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,
@@ -47,10 +56,15 @@ impl Default for GatewayConfig {
             body_ms: 30_000,
             upload_ms: 600_000,
             idle_ms: 60_000,
+            header_ms: 10_000,
+            bytes_per_s_min: 256,
             drain_ms: 15_000,
         }
     }
 }
+
+/// How fast bytes come or go is looked at over so long.
+pub(crate) const SLOW_MS: u64 = 10_000;
 
 /// A stream takes a connection for as long as it is read: some are left for calls.
 const CONNECTIONS_DEFAULT: usize = 16_384;

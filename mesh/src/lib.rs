@@ -29,6 +29,7 @@ pub mod outcome;
 mod peers;
 mod pending;
 mod publish;
+pub mod rates;
 mod relay;
 pub mod retry;
 mod router;

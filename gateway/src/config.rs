@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::access::Access;
-use crate::cors::Origins;
+use crate::origins::Origins;
 use crate::tls::TlsFiles;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 

@@ -195,7 +195,7 @@ struct Watch<'a> {
     begun: Instant,
     ticks: Interval,
     pace: Pace,
-    /// While it idles: its place among those that do, the longest first.
+    /// While it idles: its place among those that do, the longest first. One that is in use has none, for all share a lock.
     idles: Option<Pin<Box<Notified<'a>>>>,
     requests: u64,
 }
@@ -207,9 +207,8 @@ impl<'a> Watch<'a> {
         let begun = Instant::now();
         let mut ticks = interval_at(begun + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let idles = Some(Box::pin(app.crowded.notified()));
         let pace = Pace::new(Patience { idle_ms, header_ms, bytes_per_s_min });
-        Self { crowded: &app.crowded, pulse, counts, begun, ticks, pace, idles, requests: 0 }
+        Self { crowded: &app.crowded, pulse, counts, begun, ticks, pace, idles: None, requests: 0 }
     }
 
     /// What is to become of it, when there is something to tell. May be dropped and called again.
@@ -236,12 +235,13 @@ impl<'a> Watch<'a> {
             stuck: self.counts.was_stuck(),
             http2: self.counts.is_http2(),
         };
-        if sight.under_way > 0 {
+        let busy = sight.under_way > 0 || sight.begun != self.requests;
+        self.requests = sight.begun;
+        if busy {
             self.idles = None;
-        } else if self.idles.is_none() || sight.begun != self.requests {
+        } else if self.idles.is_none() {
             self.idles = Some(Box::pin(self.crowded.notified()));
         }
-        self.requests = sight.begun;
         self.pace.look(sight, self.begun.elapsed().as_millis() as u64)
     }
 }

@@ -167,8 +167,9 @@ pub(crate) async fn create(call: &Call<'_>, body: Inbound) -> Result<Reply, Refu
     expect_json(call.headers())?;
     let body = call.read(body, BODY_BYTES_MAX).await?;
     let wanted: Wanted = serde_json::from_slice(&body.bytes).map_err(|error| {
-        Refusal::invalid(format!("the body describes no key: {error}"))
-            .hint("send {\"name\": ..., \"scopes\": [\"read:Counter\", ...]}; expires_in_s and limits are optional")
+        Refusal::invalid(format!("the body describes no key: {error}")).hint(
+            "send {\"name\": ..., \"scopes\": [\"read:Counter\", ...]}; expires_in_s and limits are optional",
+        )
     })?;
     let token = new_token()?;
     let created_at_ms = now_ms();

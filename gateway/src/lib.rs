@@ -2,7 +2,7 @@
 //! decides nothing about objects; whatever it knows of the cluster is a hint in the mesh's directory.
 //!
 //! One request's way through this crate: `server` accepts the connection and hands the request to `dispatch`, which
-//! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
+//! finds the resource by its path (`router`), lets the caller in or refuses it (`admission`), and runs its handler
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
 //! safe. A gRPC call comes the same way, on the same connections: `grpc` reads it into the same types and calls what the
@@ -42,6 +42,7 @@ mod needs;
 mod nodes;
 mod objects;
 mod openapi;
+mod origins;
 mod pace;
 mod problem;
 mod query;
@@ -61,6 +62,6 @@ mod wish;
 
 pub use access::{Access, new_token};
 pub use config::GatewayConfig;
-pub use cors::{OriginError, Origins};
+pub use origins::{OriginError, Origins};
 pub use server::{Gateway, GatewayError};
 pub use tls::{TlsError, TlsFiles};

@@ -95,7 +95,8 @@ impl Pace {
             return false;
         }
         self.stuck = Some((now_ms, sight.written));
-        (sight.written - written).saturating_mul(1_000) < self.patience.bytes_per_s_min.saturating_mul(spent_ms)
+        (sight.written - written).saturating_mul(1_000)
+            < self.patience.bytes_per_s_min.saturating_mul(spent_ms)
     }
 }
 

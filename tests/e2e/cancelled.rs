@@ -92,11 +92,10 @@ async fn over_http_2_with_its_connection(server: Server) {
 async fn over_grpc(server: Server) {
     let object = object(&server).await;
     let grpc = Grpc::to(&server).await;
-    let mut request =
-        tonic::Request::new(oprc_tests::grpc::pb::InvokeRequest {
-            call: Some(grpc_call(&object.class, Some("o"), "nap", &json!({ "ms": NAP_MS }))),
-            consistency: 0,
-        });
+    let mut request = tonic::Request::new(oprc_tests::grpc::pb::InvokeRequest {
+        call: Some(grpc_call(&object.class, Some("o"), "nap", &json!({ "ms": NAP_MS }))),
+        consistency: 0,
+    });
     request.set_timeout(Duration::from_mins(1));
     let mut client = grpc.invocations.clone();
     let call = tokio::spawn(async move { client.invoke(request).await });

@@ -2,7 +2,7 @@
 //! tells nothing.
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Call, Cli, Class, Kind, Reply, Server, guests, run};
+use oprc_tests::{Call, Class, Cli, Kind, Reply, Server, guests, run};
 use serde_json::json;
 
 const APP: &str = "https://app.example";
@@ -27,7 +27,15 @@ async fn named_origins_may(kind: Kind) {
     let file = server.scratch().join("root");
     std::fs::write(&file, &token).unwrap();
     let file = file.to_str().unwrap();
-    server.set_ingress_args(&["--auth", "--root-key-file", file, "--cors-origin", APP, "--cors-origin", "http://localhost:3000"]);
+    server.set_ingress_args(&[
+        "--auth",
+        "--root-key-file",
+        file,
+        "--cors-origin",
+        APP,
+        "--cors-origin",
+        "http://localhost:3000",
+    ]);
     server.launch().await;
     let _shown = server.show_logs_on_panic();
     let root = server.http().with_key(token.trim());
@@ -38,7 +46,10 @@ async fn named_origins_may(kind: Kind) {
         let preflight = asks(server.http().call("OPTIONS", path), APP).await.expect(200);
         assert_eq!(preflight.header("access-control-allow-origin"), Some(APP));
         assert_eq!(preflight.header("access-control-allow-credentials"), Some("true"));
-        assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization,content-type,x-mine"));
+        assert_eq!(
+            preflight.header("access-control-allow-headers"),
+            Some("authorization,content-type,x-mine")
+        );
         assert!(preflight.header("access-control-allow-methods").unwrap().contains("PATCH"));
         assert!(preflight.header("access-control-max-age").is_some() && preflight.body.is_empty());
         let stranger = asks(server.http().call("OPTIONS", path), OTHER).await.expect(200);
@@ -52,7 +63,10 @@ async fn named_origins_may(kind: Kind) {
         assert!(exposed.split(',').any(|exposed| exposed == name), "{name} in {exposed}");
     }
     assert!(answer.header("vary").unwrap().contains("origin"));
-    assert_eq!(call().header("origin", OTHER).send().await.expect(200).header("access-control-allow-origin"), None);
+    assert_eq!(
+        call().header("origin", OTHER).send().await.expect(200).header("access-control-allow-origin"),
+        None
+    );
     // a page that shows no key is refused, and may read that it is
     let refused = server.http().post(&path).json(&json!({})).header("origin", APP).send().await;
     assert_eq!(refused.header("access-control-allow-origin"), Some(APP));

@@ -138,8 +138,16 @@ async fn a_key_has_its_limits(kind: Kind) {
         nap.abort();
     }
     let listed = root.get("/api/v1/keys").send().await.expect(200).json();
-    assert!(listed["items"].as_array().unwrap().iter().any(|key| key["limits"]["concurrency"] == 2), "{listed}");
-    for bad in [json!({ "burst": 1 }), json!({ "calls_per_s": 0 }), json!({ "calls": 1 }), json!({ "concurrency": 100_001 })] {
+    assert!(
+        listed["items"].as_array().unwrap().iter().any(|key| key["limits"]["concurrency"] == 2),
+        "{listed}"
+    );
+    for bad in [
+        json!({ "burst": 1 }),
+        json!({ "calls_per_s": 0 }),
+        json!({ "calls": 1 }),
+        json!({ "concurrency": 100_001 }),
+    ] {
         let body = json!({ "name": "bad", "scopes": ["read"], "limits": bad });
         root.post("/api/v1/keys").json(&body).send().await.problem(Code::Invalid);
     }
@@ -212,7 +220,8 @@ fn slow_methods_are_no_overload() {
     run(async {
         let server = Server::start(Kind::Embedded).await;
         let _shown = server.show_logs_on_panic();
-        let class = Class::deploy(&server, "Mixed", guests::prober(), "[class.limits]\nwall_ms = 60000").await;
+        let class =
+            Class::deploy(&server, "Mixed", guests::prober(), "[class.limits]\nwall_ms = 60000").await;
         // the same method quick and slow: its quickest answer says nothing of the slow ones
         for n in 0..20 {
             class.object(format!("quick-{n}")).invoke("nap", json!({ "ms": 1 })).await.expect(204);

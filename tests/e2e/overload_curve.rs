@@ -131,7 +131,9 @@ impl Row {
 }
 
 fn csv(rows: &[Row]) -> String {
-    let mut text = "load,offered_per_s,admitted_per_s,p50_ms,p99_ms,refused_percent,client_behind_p99_ms,rss_mib\n".to_owned();
+    let mut text =
+        "load,offered_per_s,admitted_per_s,p50_ms,p99_ms,refused_percent,client_behind_p99_ms,rss_mib\n"
+            .to_owned();
     for row in rows {
         let _ = writeln!(
             text,

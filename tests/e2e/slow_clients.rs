@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Kind, Server, eventually, guests, raw, run};
+use oprc_tests::{Class, Kind, Server, guests, raw, run};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -41,7 +41,8 @@ async fn a_thousand_slow_connections_do_not_matter(kind: Kind) {
         let address = server.http().address();
         slow.spawn(async move {
             let mut stream = TcpStream::connect(address).await.expect("it listens");
-            let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n");
+            let head =
+                format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n");
             match n % 3 {
                 0 => dribble(stream, head.as_bytes()).await,
                 1 => {
@@ -156,7 +157,7 @@ fn heads_have_a_size_and_paths_a_length() {
         let server = Server::shared(Kind::Embedded).await;
         let http = server.http();
         let long = |bytes: usize| format!("/healthz?{}", "x".repeat(bytes - 9));
-        http.get(long(8 * 1024)).send().await.problem(Code::Invalid); // no such parameter
+        http.get(long(8 * 1024)).send().await.expect(200);
         for http in [http.clone(), http.multiplexed().await] {
             http.get(long(8 * 1024 + 1)).send().await.problem_with(Code::Invalid, 414);
         }
@@ -167,7 +168,10 @@ fn heads_have_a_size_and_paths_a_length() {
         assert_eq!(many.send().await.status, 431);
         let over_http2 = http.multiplexed().await;
         over_http2.get("/healthz").header("x-large", "v".repeat(60 * 1024)).send().await.expect(200);
-        assert_eq!(over_http2.get("/healthz").header("x-large", "v".repeat(65 * 1024)).send().await.status, 431);
+        assert_eq!(
+            over_http2.get("/healthz").header("x-large", "v".repeat(65 * 1024)).send().await.status,
+            431
+        );
     });
 }
 
@@ -188,11 +192,8 @@ fn the_longest_idle_makes_room() {
             let answer = raw::exchange(server.http().address().port(), request, QUIET).await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         }
-        let newest = idle.last_mut().unwrap();
-        newest.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-        eventually("the oldest is closed", || async { Some(()) }).await;
         let mut rest = Vec::new();
         let closed = tokio::time::timeout(QUIET, idle[0].read_to_end(&mut rest)).await;
-        assert!(closed.is_ok(), "the first one was closed");
+        assert!(closed.is_ok(), "the oldest was closed");
     });
 }

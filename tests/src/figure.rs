@@ -56,7 +56,11 @@ impl Chart<'_> {
         }
         for (value, _) in self.lines.first().map_or(&[][..], |(_, _, points)| points) {
             let at = x(*value);
-            let _ = writeln!(text, "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{value}</text>", HEIGHT + 18.0);
+            let _ = writeln!(
+                text,
+                "<text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\">{value}</text>",
+                HEIGHT + 18.0
+            );
         }
         for (at, (name, colour, points)) in self.lines.iter().enumerate() {
             let path: Vec<_> = points.iter().map(|&(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();

@@ -177,7 +177,8 @@ fn head(buffer: &[u8]) -> Option<(u16, bool, usize)> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
     let status = head.get(9..12)?.parse().ok()?;
-    let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok());
+    let value =
+        |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<usize>().ok());
     Some((status, value("retry-after:").is_some(), end + 4 + value("content-length:").unwrap_or(0)))
 }
 

@@ -135,7 +135,10 @@ async fn list(args: ClientArgs) -> Result<(), Failure> {
         let limits = key.limits.to_string();
         [key.name.clone(), key.scopes.join(" "), limits, age(key.created_at_ms), expires, tokens.join(" ")]
     });
-    output::line(&output::table(["name", "scopes", "limits", "age", "expires", "tokens"], rows.collect::<Vec<_>>()))
+    output::line(&output::table(
+        ["name", "scopes", "limits", "age", "expires", "tokens"],
+        rows.collect::<Vec<_>>(),
+    ))
 }
 
 /// How long it is until then.
@@ -161,7 +164,8 @@ mod tests {
 
     #[test]
     fn limits_are_shown_as_they_are_said() {
-        let limits = Limits { calls_per_s: Some(100), burst: Some(200), concurrency: Some(20), payload_kib: Some(64) };
+        let limits =
+            Limits { calls_per_s: Some(100), burst: Some(200), concurrency: Some(20), payload_kib: Some(64) };
         assert_eq!(limits.to_string(), "100/s (burst 200), 20 at once, 64 KiB");
         assert_eq!(Limits { calls_per_s: Some(5), ..Limits::default() }.to_string(), "5/s");
         assert_eq!(Limits::default().to_string(), "none");

@@ -69,7 +69,11 @@ impl Adaptive {
     }
 
     /// Calls that may be under way.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between none and the most")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between none and the most"
+    )]
     pub(super) fn limit(&self) -> usize {
         self.limit as usize
     }

@@ -96,7 +96,10 @@ fn under_twice_the_load_as_much_is_done_and_nobody_waits() {
         machine.run(5_000, 30_000, 2 * capacity);
         let done = machine.took_us.len() as u64;
         let (p50, p99) = (machine.percentile(0.5), machine.percentile(0.99));
-        println!("{workers} x {work_us} us: limit {}, {done} done, p50 {p50}, p99 {p99}", machine.adaptive.limit());
+        println!(
+            "{workers} x {work_us} us: limit {}, {done} done, p50 {p50}, p99 {p99}",
+            machine.adaptive.limit()
+        );
         assert!(done * 100 >= 30 * capacity * 95, "{done} done of {}", 30 * capacity);
         assert!(p99 <= 2 * (work_us + work_us.max(5_000)), "p99 is {p99} us of {work_us}");
         // and when it is over, it is over

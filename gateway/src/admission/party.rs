@@ -169,7 +169,8 @@ impl Party {
         };
         let burst = burst.unwrap_or(calls_per_s);
         let current = self.rate.load();
-        let as_it_was = |rate: &&Arc<Rate>| (rate.calls_per_s, rate.burst) == (rates.calls_per_s, burst.get().into());
+        let as_it_was =
+            |rate: &&Arc<Rate>| (rate.calls_per_s, rate.burst) == (rates.calls_per_s, burst.get().into());
         if let Some(rate) = current.as_ref().filter(as_it_was) {
             return rate.spend();
         }

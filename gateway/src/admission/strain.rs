@@ -102,9 +102,7 @@ impl Strain {
             Op::ReadField(read) => (&read.class, None, "read field"),
             _ => return Sample { strain: self, method: None, mark: None, begun: Instant::now() },
         };
-        let mark = object.map(|object| {
-            &self.marks[self.hasher.hash_one((class, object)) as usize % MARKS]
-        });
+        let mark = object.map(|object| &self.marks[self.hasher.hash_one((class, object)) as usize % MARKS]);
         let alone = mark.is_none_or(|mark| mark.fetch_add(1, Ordering::Relaxed) == 0);
         let method = alone.then(|| self.hasher.hash_one((class, method)));
         Sample { strain: self, method, mark, begun: Instant::now() }
@@ -173,9 +171,10 @@ impl Quickest {
         if self.now.len() >= METHODS_MAX && !self.now.contains_key(&method) {
             return None;
         }
-        let quickest = self.now.entry(method).or_insert(took_us);
-        *quickest = took_us.min(*quickest);
-        Some(self.before.get(&method).map_or(*quickest, |before| *quickest.min(before)))
+        let now = self.now.entry(method).or_insert(took_us);
+        *now = took_us.min(*now);
+        let now = *now;
+        Some(self.before.get(&method).map_or(now, |before| now.min(*before)))
     }
 }
 

@@ -151,7 +151,10 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     let served = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     for beginning in ["", "GET /healthz HTTP/1.1\r\nHo", &format!("{served}GET /he")] {
         let ended = tokio::time::timeout(Duration::from_mins(1), server.raw(beginning.as_bytes())).await;
-        assert_eq!(ended.expect("the connection is closed").contains("200 OK"), beginning.starts_with(served));
+        assert_eq!(
+            ended.expect("the connection is closed").contains("200 OK"),
+            beginning.starts_with(served)
+        );
     }
     // what is whole may idle for longer, and a call may take longer
     let call = hanging(&server, 1).await.remove(0);

@@ -35,8 +35,8 @@ pub struct GatewayConfig {
     /// A request's headers must have arrived in so long from their first byte, and the first request of a connection from
     /// its beginning; later the connection is closed.
     pub header_ms: u64,
-    /// Bodies that come slower than this, and answers that are taken slower, are cut off: bytes in a second, over
-    /// [`SLOW_MS`].
+    /// Bodies that come slower than this, over 10 s, and answers that are taken slower, over 30 s, are cut off: bytes in a
+    /// second.
     pub bytes_per_s_min: u64,
     /// Requests under way at shutdown may take so long to finish; then their connections are cut.
     pub drain_ms: u64,
@@ -63,7 +63,7 @@ impl Default for GatewayConfig {
     }
 }
 
-/// How fast bytes come or go is looked at over so long.
+/// How fast a body comes is looked at over so long.
 pub(crate) const SLOW_MS: u64 = 10_000;
 
 /// A stream takes a connection for as long as it is read: some are left for calls.

@@ -97,7 +97,7 @@ fn a_thousand_slow_connections_apart() {
 #[test]
 fn a_reader_that_stops_is_cut_off() {
     run(async {
-        let server = server(Kind::Embedded, &[]).await;
+        let server = server(Kind::Embedded, &["--log", "info,oprc_gateway=debug"]).await;
         let _shown = server.show_logs_on_panic();
         let limits = "[class.limits]\npayload_kib = 16384\nmemory_mib = 256\ncpu_ms = 10000";
         let class = Class::deploy(&server, "Slow", guests::prober(), limits).await;
@@ -113,6 +113,7 @@ fn a_reader_that_stops_is_cut_off() {
         let mut rest = Vec::new();
         slow.read_to_end(&mut rest).await.expect("it is answered to the end");
         assert!(taken + rest.len() > 12 * 1024 * 1024, "all of it came: {taken} and {}", rest.len());
+        server.logged(&["a connection was cut", "taken too slowly"]).await;
         // what lies in the sockets between is still had, and then it ends early
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(QUIET, stopped.read_to_end(&mut rest)).await.expect("it was closed");

@@ -27,7 +27,7 @@ pub(crate) struct LimitArgs {
     /// How long a request's body may take, but for the upload of a component
     #[arg(long, env = "OPRC_BODY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     pub(crate) body_timeout: Duration,
-    /// Bytes in a second, over 10 s, that a body must bring and that the reader of an answer must take; 0 for none
+    /// Bytes in a second that a body must bring, over 10 s, and that the reader of an answer must take, over 30 s; 0 for none
     #[arg(long, env = "OPRC_MIN_RATE", value_name = "BYTES_PER_S", default_value_t = GatewayConfig::default().bytes_per_s_min)]
     pub(crate) min_rate: u64,
     /// Web pages of this origin may use the gateway, such as https://app.example; may be given more than once; * for all

@@ -52,7 +52,7 @@ struct Window {
 
 /// Answers are late by so much: is it the machine?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Suspicion {
+pub(crate) struct Suspicion {
     pub(super) late_us: u64,
 }
 

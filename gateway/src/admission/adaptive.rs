@@ -2,10 +2,10 @@
 //! measured come from outside.
 //!
 //! Each answer is held against the quickest one that its method gave lately (`strain`). It is *late* when it took more than
-//! twice as long and [`SLACK_US`] more: a queue has built up somewhere. When most answers of a window are late the limit
+//! twice as long, and more than [`SLACK_US`] longer: a queue has built up somewhere. When most answers of a window are late the limit
 //! falls, by as much as they were late (the gradient of Netflix' concurrency-limits); otherwise it grows by a tenth, up to
-//! what it may be at the most. Window and slack are those of CoDel (RFC 8289), whose insight it is that a queue is bad only
-//! when it stands.
+//! what it may be at the most. The window is that of CoDel (RFC 8289), whose insight it is that a queue is bad only when it
+//! stands.
 //!
 //! A method that takes four seconds by nature is late only when it takes more than eight. One whose time depends on its
 //! arguments may look late while nothing is wrong. So nothing falls on such evidence alone: it makes the gateway look
@@ -19,10 +19,11 @@ const WINDOW_MS_MAX: u64 = 1_000;
 const SEEN_ENOUGH: u32 = 8;
 /// Fewer are no evidence at all.
 const SEEN_LEAST: u32 = 3;
-/// Nobody minds so much more.
-const SLACK_US: u64 = 5_000;
+/// Nobody minds so much more. It leaves room for callers that call again as soon as they are answered, of whom a few dozen
+/// keep a machine busy and make no queue grow.
+pub(super) const SLACK_US: u64 = 10_000;
 /// It never falls below this, so that what is slow for another reason goes on.
-const LIMIT_MIN: f64 = 8.0;
+const LIMIT_MIN: f64 = 4.0;
 /// In one window it falls by half at the most, and by a tenth at the least ...
 const FALL: (f64, f64) = (0.5, 0.9);
 /// ... and grows by a tenth, and one.

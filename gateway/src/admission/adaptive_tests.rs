@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::adaptive::{Adaptive, WINDOW_MS, is_strained};
+use super::adaptive::{Adaptive, SLACK_US, WINDOW_MS, is_strained};
 
 const MOST: usize = 1_024;
 
@@ -101,7 +101,7 @@ fn under_twice_the_load_as_much_is_done_and_nobody_waits() {
             machine.adaptive.limit()
         );
         assert!(done * 100 >= 30 * capacity * 95, "{done} done of {}", 30 * capacity);
-        assert!(p99 <= 2 * (work_us + work_us.max(5_000)), "p99 is {p99} us of {work_us}");
+        assert!(p99 <= 2 * (work_us + work_us.max(SLACK_US)), "p99 is {p99} us of {work_us}");
         // and when it is over, it is over
         machine.run(35_000, 15_000, capacity / 2);
         machine.forget();

@@ -49,6 +49,13 @@ impl Flow {
         Self { bytes_min: bytes_per_s_min.saturating_mul(SLOW_MS) / 1_000, bytes: 0, ends }
     }
 
+    /// It is waited for again. When a span ended while it was not, the client is not to blame.
+    fn resume(&mut self, now: Instant) {
+        if now >= self.ends {
+            *self = Self { bytes: 0, ends: now + Duration::from_millis(SLOW_MS), ..*self };
+        }
+    }
+
     /// Looks at the span that ended by `now`, if one did, and begins the next one. False when it brought too little.
     fn goes_on(&mut self, now: Instant) -> bool {
         if now < self.ends {
@@ -78,6 +85,7 @@ impl Inbound {
     /// # Errors
     /// `deadline` when it does not come before `until`, or comes too slowly; `invalid` when the client breaks off.
     pub(crate) async fn piece(&mut self, until: Instant) -> Result<Option<Bytes>, Refusal> {
+        self.flow.resume(Instant::now());
         loop {
             let ends = self.flow.ends;
             let frame = timeout_at(until.min(ends), self.frame()).await;
@@ -234,6 +242,9 @@ mod tests {
         assert!(flow.goes_on(at(SLOW_MS)));
         flow.bytes = 999;
         assert!(flow.goes_on(at(2 * SLOW_MS - 1)) && !flow.goes_on(at(2 * SLOW_MS)));
+        // while nobody asked for it
+        flow.resume(at(4 * SLOW_MS));
+        assert!(flow.goes_on(at(5 * SLOW_MS - 1)));
         // none is asked for
         assert!(Flow::new(0, begun).goes_on(at(SLOW_MS)));
     }

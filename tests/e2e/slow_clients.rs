@@ -198,3 +198,58 @@ fn the_longest_idle_makes_room() {
         assert!(closed.is_ok(), "the oldest was closed");
     });
 }
+
+/// An HTTP/2 frame.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+const SETTINGS: u8 = 4;
+const GO_AWAY: u8 = 7;
+const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+
+/// What begins a connection, then so many streams that are reset as soon as they are begun, and one that is not.
+fn resets(count: u32) -> (Vec<u8>, u32) {
+    let get = [0x82, 0x86, 0x84, 0x41, 1, b'x']; // GET http / of the authority x, in HPACK's static table
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(SETTINGS, 0, 0, &[]));
+    for n in 0..count {
+        bytes.extend(frame(HEADERS, 5, 2 * n + 1, &get));
+        bytes.extend(frame(RESET, 0, 2 * n + 1, &8_u32.to_be_bytes()));
+    }
+    bytes.extend(frame(HEADERS, 5, 2 * count + 1, &get));
+    (bytes, 2 * count + 1)
+}
+
+/// Whether the last stream is answered; otherwise the connection ended with a word.
+async fn is_answered(server: &Server, count: u32) -> bool {
+    let mut stream = TcpStream::connect(server.http().address()).await.expect("it listens");
+    let (bytes, last) = resets(count);
+    stream.write_all(&bytes).await.expect("it is taken");
+    loop {
+        let mut head = [0; 9];
+        let read = tokio::time::timeout(QUIET, stream.read_exact(&mut head)).await;
+        read.expect("it is answered, or ended").expect("a word comes before the end");
+        let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        match head[3] {
+            GO_AWAY => return false,
+            HEADERS if of == last => return true,
+            _ => {}
+        }
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; len as usize]).await.expect("a frame is whole");
+    }
+}
+
+/// Streams that are begun only to be reset cost the server more than the client: a few are nothing, many end the connection.
+#[test]
+fn rapid_resets_end_their_connection() {
+    run(async {
+        let server = Server::shared(Kind::Embedded).await;
+        assert!(is_answered(&server, 10).await);
+        assert!(!is_answered(&server, 2_000).await);
+        server.http().get("/healthz").send().await.expect(200);
+    });
+}

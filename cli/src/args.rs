@@ -8,6 +8,7 @@ mod dead;
 mod invoke;
 mod jwt;
 mod lifecycle;
+mod limits;
 mod logs;
 mod project;
 mod traces;
@@ -30,6 +31,7 @@ pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use jwt::JwtArgs;
 pub(crate) use lifecycle::{DeployArgs, PromoteArgs, RollbackArgs};
+pub(crate) use limits::LimitArgs;
 pub(crate) use logs::LogsArgs;
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use traces::TraceArgs;
@@ -198,6 +200,8 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
     pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
@@ -241,6 +245,8 @@ pub(crate) struct GatewayArgs {
     pub(crate) access: AccessArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
     pub(crate) traces: TraceArgs,
     #[command(flatten)]

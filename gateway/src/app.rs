@@ -10,16 +10,18 @@ use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
 use oprc_mesh::metrics::{Page, Source};
 use oprc_mesh::outcome::{Code, Effect, Problem};
+use oprc_mesh::rates::Rates;
 use oprc_mesh::retry::{Miss, Next, Repeat, Tries};
 use oprc_mesh::wire::{Answer, CatalogRead, Empty, Op};
 use oprc_mesh::{Directory, Mesh};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::cors::CorsLayer;
 
 use crate::access::Guard;
-use crate::admission::Admission;
+use crate::admission::{Admission, Place, Sample};
 use crate::config::{FOLLOWERS_MAX, GatewayConfig};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
@@ -30,6 +32,8 @@ use crate::stream::Hubs;
 const REFRESH_MS: u64 = 2_000;
 /// How often it is looked whether a host that does not answer a read has been replaced.
 const LOOK_MS: u64 = 250;
+/// How long it is waited for a host that is asked whether it is there.
+const PROBE_MS: u64 = 1_000;
 /// Hosts that are asked for their catalog before giving up.
 const REFRESH_HOSTS_MAX: usize = 3;
 
@@ -39,6 +43,10 @@ pub(crate) struct App {
     pub(crate) config: GatewayConfig,
     pub(crate) admission: Arc<Admission>,
     pub(crate) guard: Guard,
+    /// What web pages are answered by; none when none may use it.
+    pub(crate) cors: Option<CorsLayer>,
+    /// Told when there are too many connections: the one that has idled for the longest hears it.
+    pub(crate) crowded: Notify,
     /// Tasks that take what is left of refused bodies off the wire.
     pub(crate) lingering: TaskTracker,
     /// Streams of events.
@@ -70,6 +78,8 @@ impl App {
             guard,
             hubs,
             log_followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            cors: config.origins.layer(),
+            crowded: Notify::new(),
             alive: mesh.directory().watch_nodes(),
             mesh,
             config,
@@ -91,7 +101,7 @@ impl App {
     }
 
     /// Asks the host that `target` calls for, and tries again as [`Tries`] decides. `op` is given the revision of the
-    /// target's class as it is known, for the host to know it too.
+    /// target's class as it is known, for the host to know it too. What is about a class takes a call's place meanwhile.
     ///
     /// # Errors
     /// As [`Self::ask_with`].
@@ -102,19 +112,56 @@ impl App {
         repeat: Repeat,
         op: impl Fn(u64) -> Op,
     ) -> Result<Answer, Refusal> {
+        let _place = self.place(target)?;
+        self.ask_aside(target, deadline, repeat, op).await
+    }
+
+    /// The same for what is no client's call, or has a seat of its own: it takes no place.
+    ///
+    /// # Errors
+    /// As [`Self::ask_with`].
+    pub(crate) async fn ask_aside(
+        &self,
+        target: Target<'_>,
+        deadline: Instant,
+        repeat: Repeat,
+        op: impl Fn(u64) -> Op,
+    ) -> Result<Answer, Refusal> {
         let class = target.class().map(ClassName::as_str);
         let revision =
             |view: &CatalogView| class.and_then(|class| view.class(class)).map_or(0, |class| class.revision);
-        self.ask_with(target, deadline, |view| (op(revision(view)), repeat)).await
+        self.ask_until(target, deadline, |view| (op(revision(view)), repeat)).await
     }
 
-    /// The same, where it depends on the catalog: for each try `op` makes the operation from what is known then, and tells
-    /// what it means to do it twice.
+    /// Asks as [`Self::ask`], where it depends on the catalog: for each try `op` makes the operation from what is known
+    /// then, and tells what it means to do it twice.
     ///
     /// # Errors
     /// What the host answered; `not-found` for a class that no host knows; `unavailable` or `no-quorum` with
-    /// `outcome: not-run` when nobody could do it until `deadline`.
+    /// `outcome: not-run` when nobody could do it until `deadline`; `overloaded` when there is no place for it.
     pub(crate) async fn ask_with(
+        &self,
+        target: Target<'_>,
+        deadline: Instant,
+        op: impl Fn(&CatalogView) -> (Op, Repeat),
+    ) -> Result<Answer, Refusal> {
+        let _place = self.place(target)?;
+        self.ask_until(target, deadline, op).await
+    }
+
+    /// A call's place, for what is about a class.
+    pub(crate) fn place(&self, target: Target<'_>) -> Result<Option<Place<'_>>, Refusal> {
+        let Some(class) = target.class() else { return Ok(None) };
+        let view = self.view();
+        match view.class(class.as_str()) {
+            Some(known) => self.admission.place(class.as_str(), known.settings.limits.rates()),
+            // names that are made up are not told apart
+            None => self.admission.place("", Rates::default()),
+        }
+        .map(Some)
+    }
+
+    async fn ask_until(
         &self,
         target: Target<'_>,
         deadline: Instant,
@@ -177,13 +224,21 @@ impl App {
         deadline: Instant,
         watched: Option<u64>,
     ) -> Result<Answer, Problem> {
+        let sample = self.admission.strain.begin(&op);
         let call = self.mesh.call(node, op, deadline);
-        let Some(group) = watched else { return call.await };
+        let Some(group) = watched else {
+            let answer = call.await;
+            self.note_answer(sample, node, &answer);
+            return answer;
+        };
         tokio::pin!(call);
         loop {
             tokio::select! {
                 biased;
-                answer = &mut call => return answer,
+                answer = &mut call => {
+                    self.note_answer(sample, node, &answer);
+                    return answer;
+                }
                 () = sleep(Duration::from_millis(LOOK_MS)) => {}
             }
             if self.mesh.directory().leader(group).is_some_and(|leader| leader != node) {
@@ -191,6 +246,19 @@ impl App {
                 return Err(Problem::new(Code::Unavailable, detail).with_effect(Effect::Unknown));
             }
         }
+    }
+
+    /// Takes note of how long an answer took. When most take long it is looked whether it is the machine: how long does
+    /// `node` take to say that it is there?
+    fn note_answer(&self, sample: Sample<'_>, node: NodeId, answer: &Result<Answer, Problem>) {
+        let Some(suspicion) = answer.as_ref().ok().and_then(|_| sample.answered()) else { return };
+        let (mesh, strain) = (self.mesh.clone(), self.admission.strain.clone());
+        self.lingering.spawn(async move {
+            let begun = Instant::now();
+            // who does not answer in time is strained; so is who is gone, and calls to it do not count
+            let _ = mesh.greet(node, begun + Duration::from_millis(PROBE_MS)).await;
+            strain.looked(suspicion, begun.elapsed().as_micros() as u64);
+        });
     }
 
     fn note(&self, group: Option<u64>, note: impl FnOnce(&Directory, u64)) {

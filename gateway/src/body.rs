@@ -16,6 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
+use crate::app::App;
+use crate::config::SLOW_MS;
 use crate::problem::Refusal;
 
 /// Up to so many bytes a body needs no share of the memory that is set aside for bodies.
@@ -31,11 +33,46 @@ pub(crate) struct Inbound {
     /// The client waits for `100 Continue` and will not send a body that is refused.
     expects: bool,
     lingering: TaskTracker,
+    flow: Flow,
+}
+
+/// How fast a body comes: in each span of [`SLOW_MS`] it brings so many bytes, or it is given up.
+struct Flow {
+    bytes_min: u64,
+    bytes: u64,
+    ends: Instant,
+}
+
+impl Flow {
+    fn new(bytes_per_s_min: u64, now: Instant) -> Self {
+        let ends = now + Duration::from_millis(SLOW_MS);
+        Self { bytes_min: bytes_per_s_min.saturating_mul(SLOW_MS) / 1_000, bytes: 0, ends }
+    }
+
+    /// It is waited for again. When a span ended while it was not, the client is not to blame.
+    fn resume(&mut self, now: Instant) {
+        if now >= self.ends {
+            *self = Self { bytes: 0, ends: now + Duration::from_millis(SLOW_MS), ..*self };
+        }
+    }
+
+    /// Looks at the span that ended by `now`, if one did, and begins the next one. False when it brought too little.
+    fn goes_on(&mut self, now: Instant) -> bool {
+        if now < self.ends {
+            return true;
+        }
+        let enough = self.bytes >= self.bytes_min;
+        self.bytes = 0;
+        self.ends = now + Duration::from_millis(SLOW_MS);
+        enough
+    }
 }
 
 impl Inbound {
-    pub(crate) fn new(body: Incoming, headers: &HeaderMap, lingering: TaskTracker) -> Self {
-        Self { body: Some(body), expects: headers.contains_key(EXPECT), lingering }
+    pub(crate) fn new(body: Incoming, headers: &HeaderMap, app: &App) -> Self {
+        let flow = Flow::new(app.config.bytes_per_s_min, Instant::now());
+        let expects = headers.contains_key(EXPECT);
+        Self { body: Some(body), expects, lingering: app.lingering.clone(), flow }
     }
 
     /// The size that the request declares, less what was read already.
@@ -46,15 +83,24 @@ impl Inbound {
     /// The next piece of data; none at the end.
     ///
     /// # Errors
-    /// `deadline` when it does not come before `until`; `invalid` when the client breaks off.
+    /// `deadline` when it does not come before `until`, or comes too slowly; `invalid` when the client breaks off.
     pub(crate) async fn piece(&mut self, until: Instant) -> Result<Option<Bytes>, Refusal> {
+        self.flow.resume(Instant::now());
         loop {
-            let Some(frame) = timeout_at(until, self.frame()).await.map_err(|_| too_slow())? else {
-                return Ok(None);
+            let ends = self.flow.ends;
+            let frame = timeout_at(until.min(ends), self.frame()).await;
+            if !self.flow.goes_on(Instant::now()) {
+                return Err(dawdling(self.flow.bytes_min));
+            }
+            let frame = match frame {
+                Ok(Some(frame)) => frame.map_err(|error| broken(&error))?,
+                Ok(None) => return Ok(None),
+                Err(_) if ends < until => continue,
+                Err(_) => return Err(too_slow()),
             };
-            match frame.map_err(|error| broken(&error))?.into_data() {
-                Ok(data) => return Ok(Some(data)),
-                Err(_trailers) => {}
+            if let Ok(data) = frame.into_data() {
+                self.flow.bytes += data.len() as u64;
+                return Ok(Some(data));
             }
         }
     }
@@ -131,6 +177,7 @@ pub(crate) async fn read_whole(
     if declared.is_some_and(|declared| declared > bytes_max as u64) {
         return Err(too_large(bytes_max));
     }
+    let _waited_for = admission.body()?;
     // memory is held for what has come, not for what was announced: a client that sends nothing takes nothing
     let mut held: Option<OwnedSemaphorePermit> = None;
     let Some(first) = body.piece(until).await? else { return Ok(Whole { bytes: Bytes::new(), _held: None }) };
@@ -165,6 +212,11 @@ pub(crate) fn too_large(bytes_max: usize) -> Refusal {
         .effect(Effect::NotRun)
 }
 
+fn dawdling(bytes_min: u64) -> Refusal {
+    let detail = format!("the body comes too slowly: less than {bytes_min} bytes in {} s", SLOW_MS / 1_000);
+    Refusal::new(Code::Deadline, detail).hint("send the body faster").effect(Effect::NotRun)
+}
+
 pub(crate) fn too_slow() -> Refusal {
     Refusal::new(Code::Deadline, "the body did not arrive in time")
         .hint("send the body faster, or allow more time with X-Request-Timeout-Ms")
@@ -173,4 +225,27 @@ pub(crate) fn too_slow() -> Refusal {
 
 fn broken(error: &hyper::Error) -> Refusal {
     Refusal::invalid(format!("the body broke off: {error}")).effect(Effect::NotRun)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_comes_as_fast_as_it_must_or_is_given_up() {
+        let begun = Instant::now();
+        let at = |ms: u64| begun + Duration::from_millis(ms);
+        let mut flow = Flow::new(100, begun);
+        assert_eq!(flow.bytes_min, 1_000);
+        assert!(flow.goes_on(at(SLOW_MS - 1)), "it is too early to tell");
+        flow.bytes = 1_000;
+        assert!(flow.goes_on(at(SLOW_MS)));
+        flow.bytes = 999;
+        assert!(flow.goes_on(at(2 * SLOW_MS - 1)) && !flow.goes_on(at(2 * SLOW_MS)));
+        // while nobody asked for it
+        flow.resume(at(4 * SLOW_MS));
+        assert!(flow.goes_on(at(5 * SLOW_MS - 1)));
+        // none is asked for
+        assert!(Flow::new(0, begun).goes_on(at(SLOW_MS)));
+    }
 }

@@ -33,6 +33,7 @@ impl Call<'_> {
     pub(crate) async fn read(&self, body: Inbound, bytes_max: usize) -> Result<Whole, Refusal> {
         let patience =
             tokio::time::Instant::now() + std::time::Duration::from_millis(self.app.config.body_ms);
+        let bytes_max = self.identity.body_bytes_max(bytes_max);
         let whole = read_whole(body, bytes_max, self.deadline.at.min(patience), &self.app.admission).await?;
         self.still_may(self.need)?;
         Ok(whole)

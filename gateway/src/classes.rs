@@ -112,7 +112,9 @@ fn by_key<S: Serializer>(limits: &ClassLimits, serializer: S) -> Result<S::Ok, S
 fn limits_schema(_: &mut SchemaGenerator) -> Schema {
     let keys = SETTINGS.map(|setting| setting.key);
     let each = SETTINGS.iter().map(|setting| {
-        let bounds = json_schema!({ "type": "integer", "minimum": 1, "maximum": setting.cap });
+        // 0 where there is no limit unless the manifest sets one
+        let least = u64::from(setting.default > 0);
+        let bounds = json_schema!({ "type": "integer", "minimum": least, "maximum": setting.cap });
         (setting.key.to_owned(), bounds.to_value())
     });
     let properties: serde_json::Map<_, _> = each.collect();

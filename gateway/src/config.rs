@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::access::Access;
+use crate::origins::Origins;
 use crate::tls::TlsFiles;
 use oprc_mesh::limits::{DEADLINE_MS_MAX, REQUEST_BYTES_MAX};
 use oprc_mesh::metrics::Source;
@@ -18,9 +19,11 @@ pub struct GatewayConfig {
     pub access: Access,
     /// What TLS is served with; without, plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Calls under way at once; one more is `overloaded` (429).
+    /// Web pages of which origins may use it.
+    pub origins: Origins,
+    /// Calls under way at once, at the most; one more is `overloaded` (429). Under strain fewer are let in.
     pub concurrency_max: usize,
-    /// Open connections; further ones wait in the listener's backlog.
+    /// Open connections; for one more the one that has idled for the longest is closed, or else it waits.
     pub connections_max: usize,
     /// Streams of events read at once; one more is `overloaded` (429).
     pub readers_max: usize,
@@ -30,9 +33,14 @@ pub struct GatewayConfig {
     pub body_ms: u64,
     /// The same for the upload of a component.
     pub upload_ms: u64,
-    /// A connection without a request for so long is closed; so is one that sends its headers, or takes its response,
-    /// slower than that.
+    /// A connection without a request for so long is closed.
     pub idle_ms: u64,
+    /// A request's headers must have arrived in so long from their first byte, and the first request of a connection from
+    /// its beginning; later the connection is closed.
+    pub header_ms: u64,
+    /// Bodies that come slower than this, over 10 s, and answers that are taken slower, over 30 s, are cut off: bytes in a
+    /// second.
+    pub bytes_per_s_min: u64,
     /// Requests under way at shutdown may take so long to finish; then their connections are cut.
     pub drain_ms: u64,
     /// What else of this process its page of metrics tells.
@@ -55,6 +63,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             access: Access::Open,
             tls: None,
+            origins: Origins::default(),
             concurrency_max: 1_024,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,
@@ -62,11 +71,16 @@ impl Default for GatewayConfig {
             body_ms: 30_000,
             upload_ms: 600_000,
             idle_ms: 60_000,
+            header_ms: 10_000,
+            bytes_per_s_min: 256,
             drain_ms: 15_000,
             sources: Sources::default(),
         }
     }
 }
+
+/// How fast a body comes is looked at over so long.
+pub(crate) const SLOW_MS: u64 = 10_000;
 
 /// A stream takes a connection for as long as it is read: some are left for calls.
 const CONNECTIONS_DEFAULT: usize = 16_384;

@@ -3,29 +3,47 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::reply::Content;
+use crate::config::GatewayConfig;
+use crate::cors::answer;
+use crate::pace::{Pace, Patience, Sight, Verdict};
+use crate::reply::{Content, Reply};
 use crate::tls::Tls;
-use crate::traced::answer;
+use crate::watched::{Counts, Watched};
 
-/// HTTP/2 streams open at once on one connection.
+/// A request's head: its line and its headers. A larger one is answered 431, or 414 when its first line alone is.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// HTTP/2 streams open at once on one connection; further ones are refused.
 const STREAMS_MAX: u32 = 256;
-/// How often an HTTP/2 connection without traffic is asked whether it is still there.
+/// Streams that a client began and reset before they were looked at (CVE-2023-44487); one more ends the connection.
+const RESETS_WAITING_MAX: usize = 20;
+/// Streams that were reset here because of what the client did wrong; one more ends the connection.
+const RESETS_FOR_ERRORS_MAX: usize = 256;
+/// How often an HTTP/2 connection without traffic is asked whether it is still there, and how long that is waited for.
 const PING_S: u64 = 20;
+/// A connection is looked at so often in the shortest time that it may take for something ...
+const LOOKS: u64 = 5;
+/// ... but no more, and no less often than this.
+const TICK_MS_MIN: u64 = 50;
+const TICK_MS_MAX: u64 = 1_000;
 
 /// What connections share.
 #[derive(Clone)]
@@ -66,11 +84,6 @@ impl Pulse {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         Beat(self)
     }
-
-    /// Requests begun so far, or none while one is under way.
-    fn idle_since(&self) -> Option<u64> {
-        (self.under_way.load(Ordering::Relaxed) == 0).then(|| self.begun.load(Ordering::Relaxed))
-    }
 }
 
 impl Drop for Beat {
@@ -91,7 +104,13 @@ impl Connections {
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
-            .keep_alive_interval(Duration::from_secs(PING_S));
+            .max_header_list_size(HEAD_BYTES_MAX as u32)
+            .max_pending_accept_reset_streams(RESETS_WAITING_MAX)
+            .max_local_error_reset_streams(RESETS_FOR_ERRORS_MAX)
+            .keep_alive_interval(Duration::from_secs(PING_S))
+            .keep_alive_timeout(Duration::from_secs(PING_S));
+        // how long a head may take is looked at in `pace`, for hyper counts the time between requests as well
+        builder.http1().max_buf_size(HEAD_BYTES_MAX).header_read_timeout(None);
         Self { app, tls, builder: Arc::new(builder), cut }
     }
 
@@ -117,26 +136,12 @@ impl Connections {
         let (serving, beating) = (app.clone(), pulse.clone());
         let service = service_fn(move |request| {
             let (app, pulse) = (serving.clone(), beating.clone());
-            async move {
-                let beat = pulse.begin();
-                let mut reply = answer(&app, request).await;
-                match reply.body_mut() {
-                    Content::Events(stream) => stream.keep(beat),
-                    // what goes on counts for as long as its reader takes something
-                    Content::Rpc(rpc) => {
-                        let pulse = beat.0.clone();
-                        rpc.on_taken(move || drop(pulse.clone().begin()));
-                    }
-                    Content::Whole(_) => {}
-                }
-                Ok::<_, Infallible>(reply)
-            }
+            async move { Ok::<_, Infallible>(beaten(&app, pulse, request).await) }
         });
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let idle = Duration::from_millis(app.config.idle_ms);
-        let mut ticks = interval_at(Instant::now() + idle, idle);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut idle_since = None;
+        let counts = Arc::new(Counts::default());
+        let stream = TokioIo::new(Watched::new(stream, counts.clone()));
+        let mut connection = pin!(builder.serve_connection(stream, service));
+        let mut watch = Watch::new(&app, pulse, counts);
         let mut ending = false;
         loop {
             tokio::select! {
@@ -152,20 +157,99 @@ impl Connections {
                     ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                _ = ticks.tick() => {
-                    // a whole period in which no request began and none was under way: idle, or dawdling with its
-                    // headers, or with taking its response. It may finish; at the next tick it is cut.
-                    let now = pulse.idle_since();
-                    if now.is_some() && now == idle_since {
-                        if ending {
-                            return;
-                        }
+                verdict = watch.next() => match verdict {
+                    Verdict::GoOn => {}
+                    Verdict::Close if ending => {}
+                    Verdict::Close => {
                         ending = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    idle_since = now;
-                }
+                    Verdict::Cut(why) => return tracing::debug!(why, "a connection was cut"),
+                },
             }
         }
+    }
+}
+
+/// Answers one request, and shows the connection to be in use meanwhile.
+async fn beaten(app: &Arc<App>, pulse: Arc<Pulse>, request: Request<Incoming>) -> Reply {
+    let beat = pulse.begin();
+    let mut reply = answer(app, request).await;
+    match reply.body_mut() {
+        Content::Events(stream) => stream.keep(beat),
+        // what goes on counts for as long as its reader takes something
+        Content::Rpc(rpc) => {
+            let pulse = beat.0.clone();
+            rpc.on_taken(move || drop(pulse.clone().begin()));
+        }
+        Content::Whole(_) => {}
+    }
+    reply
+}
+
+/// Looks at a connection from time to time: what it does, and whether its place is wanted.
+struct Watch<'a> {
+    crowded: &'a Notify,
+    pulse: Arc<Pulse>,
+    counts: Arc<Counts>,
+    begun: Instant,
+    ticks: Interval,
+    pace: Pace,
+    /// While it idles: its place among those that do, the longest first. One that is in use has none, for all share a lock.
+    idles: Option<Pin<Box<Notified<'a>>>>,
+    requests: u64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(app: &'a App, pulse: Arc<Pulse>, counts: Arc<Counts>) -> Self {
+        let GatewayConfig { idle_ms, header_ms, bytes_per_s_min, .. } = app.config;
+        let tick = Duration::from_millis((idle_ms.min(header_ms) / LOOKS).clamp(TICK_MS_MIN, TICK_MS_MAX));
+        let begun = Instant::now();
+        let mut ticks = interval_at(begun + tick, tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let pace = Pace::new(Patience { idle_ms, header_ms, bytes_per_s_min });
+        Self { crowded: &app.crowded, pulse, counts, begun, ticks, pace, idles: None, requests: 0 }
+    }
+
+    /// What is to become of it, when there is something to tell. May be dropped and called again.
+    async fn next(&mut self) -> Verdict {
+        tokio::select! {
+            _ = self.ticks.tick() => self.look(),
+            () = wanted(&mut self.idles) => {
+                self.idles = None;
+                if self.pulse.under_way.load(Ordering::Relaxed) == 0 {
+                    return Verdict::Cut("it idled for the longest, and others wait");
+                }
+                self.crowded.notify_one(); // it has found something to do: another one goes
+                Verdict::GoOn
+            }
+        }
+    }
+
+    fn look(&mut self) -> Verdict {
+        let sight = Sight {
+            begun: self.pulse.begun.load(Ordering::Relaxed),
+            under_way: self.pulse.under_way.load(Ordering::Relaxed),
+            read: self.counts.read(),
+            written: self.counts.written(),
+            stuck: self.counts.was_stuck(),
+            http2: self.counts.is_http2(),
+        };
+        let busy = sight.under_way > 0 || sight.begun != self.requests;
+        self.requests = sight.begun;
+        if busy {
+            self.idles = None;
+        } else if self.idles.is_none() {
+            self.idles = Some(Box::pin(self.crowded.notified()));
+        }
+        self.pace.look(sight, self.begun.elapsed().as_millis() as u64)
+    }
+}
+
+/// Waits until the place of a connection that idles is wanted.
+async fn wanted(idles: &mut Option<Pin<Box<Notified<'_>>>>) {
+    match idles {
+        Some(idles) => idles.await,
+        None => std::future::pending().await,
     }
 }

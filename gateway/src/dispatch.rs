@@ -7,13 +7,13 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use oprc_mesh::metrics::OTHER;
 use oprc_mesh::outcome::{Code, Effect};
 use tokio::time::Instant;
 
 use crate::access::{Identity, Need};
-use crate::admission::Deadline;
+use crate::admission::{Deadline, Purpose};
 use crate::app::App;
 use crate::body::Inbound;
 use crate::call::Call;
@@ -28,6 +28,8 @@ use crate::{
     logs, nodes, objects, openapi, promote, rollback, scrape, served,
 };
 
+/// Path and query; longer is refused with 414.
+pub(crate) const URI_BYTES_MAX: usize = 8 * 1024;
 /// Of a path that names nothing, so much is shown in the problem.
 const SHOWN_CHARS_MAX: usize = 256;
 
@@ -37,7 +39,7 @@ pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply 
         return Box::pin(grpc::answer(app, request)).await;
     }
     let (parts, body) = request.into_parts();
-    let body = Inbound::new(body, &parts.headers, app.lingering.clone());
+    let body = Inbound::new(body, &parts.headers, app);
     let (begun, mut operation) = (Instant::now(), OTHER);
     let handled = AssertUnwindSafe(handle(app, &parts, body, &mut operation)).catch_unwind().await;
     let outcome = handled.unwrap_or_else(|_| {
@@ -68,6 +70,9 @@ async fn handle(
     body: Inbound,
     known: &mut &'static str,
 ) -> Result<Reply, Refusal> {
+    if parts.uri.path_and_query().is_some_and(|uri| uri.as_str().len() > URI_BYTES_MAX) {
+        return Err(uri_too_long());
+    }
     let resource = find(parts.uri.path())?;
     let (verb, operation) =
         resource.operation(&parts.method).map_err(|refusal| refusal.on(shown(&parts.method), &resource))?;
@@ -78,6 +83,12 @@ async fn handle(
         Err(refusal) => Err(refusal),
     };
     outcome.map_err(|refusal| refusal.on(operation, &resource))
+}
+
+fn uri_too_long() -> Refusal {
+    Refusal::invalid(format!("the path and query have more than {URI_BYTES_MAX} bytes"))
+        .hint("send what is long in the body; names are shorter")
+        .status(StatusCode::URI_TOO_LONG)
 }
 
 /// Who asks, if that is needed; refused, if that may not be.
@@ -102,13 +113,34 @@ async fn handle_for(
         Resource::Health => health::health(),
         Resource::Ready => health::ready(app),
         Resource::Metrics => scrape::read(app, parts.uri.query()).await,
-        // lets itself in
-        Resource::Invocation(id) => Box::pin(invocations::read(app, parts, identity, id)).await,
         _ => {
-            let _entry = app.admission.enter()?;
+            let purpose = purpose(resource);
+            let _visit = app.admission.door(purpose, &identity.caller(), identity.rates())?;
+            if let Resource::Invocation(id) = resource {
+                return Box::pin(invocations::read(app, parts, identity, id)).await;
+            }
             let call = &Call { app, parts, identity, need, deadline: Deadline::of(&parts.headers)? };
             admitted(call, body, resource, verb).await
         }
+    }
+}
+
+/// What a request is for, to those who let it in.
+const fn purpose(resource: &Resource) -> Purpose {
+    match resource {
+        Resource::Call(..)
+        | Resource::Function(..)
+        | Resource::Http(..)
+        | Resource::Invoke
+        | Resource::Object(..)
+        | Resource::Objects(..)
+        | Resource::Field(..)
+        | Resource::Fields(..) => Purpose::Call,
+        Resource::Invocation(..)
+        | Resource::ObjectEvents(..)
+        | Resource::ClassEvents(..)
+        | Resource::Logs(..) => Purpose::Watch,
+        _ => Purpose::Upkeep,
     }
 }
 

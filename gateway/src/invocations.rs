@@ -101,7 +101,7 @@ pub(crate) async fn look(
     wait: Duration,
 ) -> Result<Invocation, Refusal> {
     if wait.is_zero() {
-        let _entry = app.admission.enter()?;
+        let _place = app.place(Target::Function(&id.class))?;
         return ask(app, id, deadline.at, Instant::now()).await;
     }
     let _seat = app.hubs.seat().ok_or_else(|| full(app.hubs.readers_max()))?;
@@ -128,7 +128,7 @@ async fn ask(app: &App, id: &InvocationId, deadline: Instant, until: Instant) ->
             revision,
         })
     };
-    match app.ask(target, deadline, Repeat::Harmless, operation).await? {
+    match app.ask_aside(target, deadline, Repeat::Harmless, operation).await? {
         Answer::Invocation(invocation) => Ok(invocation),
         _ => Err(Refusal::misanswered()),
     }

@@ -6,7 +6,9 @@ use hyper::header::{CACHE_CONTROL, HeaderValue, LOCATION};
 use oprc_mesh::access::{ApiKey, ChangeKey, KeyChange, RotateKey, Token, TokenHash};
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::KeyName;
+use oprc_mesh::limits::{BURST, CALLS_PER_S, CONCURRENCY, PAYLOAD_KIB};
 use oprc_mesh::outcome::Code;
+use oprc_mesh::rates::Rates;
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, Op};
 use schemars::JsonSchema;
@@ -38,6 +40,62 @@ pub(crate) struct Wanted {
     /// Seconds from now on; without, for ever.
     #[serde(default)]
     expires_in_s: Option<u64>,
+    /// How much it may ask of each gateway.
+    #[serde(default)]
+    limits: Option<Limits>,
+}
+
+/// A key's limits at each gateway; absent for none.
+#[derive(Default, Deserialize, Serialize, JsonSchema)]
+#[schemars(rename = "KeyLimits")]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Calls in a second, in the long run.
+    #[schemars(with = "u64", range(min = 1, max = CALLS_PER_S.cap))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_per_s: Option<u64>,
+    /// Calls at once after a pause, only with `calls_per_s`; as many as in a second unless said.
+    #[schemars(with = "u64", range(min = 1, max = BURST.cap))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u64>,
+    /// Calls under way.
+    #[schemars(with = "u64", range(min = 1, max = CONCURRENCY.cap))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrency: Option<u64>,
+    /// A call's body.
+    #[schemars(with = "u64", range(min = 1, max = PAYLOAD_KIB.cap))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_kib: Option<u64>,
+}
+
+impl Limits {
+    fn of(rates: &Rates) -> Self {
+        let Rates { calls_per_s, burst, concurrency, payload_kib } = *rates;
+        Self {
+            calls_per_s: some(calls_per_s),
+            burst: some(burst),
+            concurrency: some(concurrency),
+            payload_kib: some(payload_kib),
+        }
+    }
+
+    /// What the catalog keeps; none when there is no limit.
+    fn rates(&self) -> Result<Option<Rates>, Refusal> {
+        let named = [
+            ("calls_per_s", self.calls_per_s),
+            ("burst", self.burst),
+            ("concurrency", self.concurrency),
+            ("payload_kib", self.payload_kib),
+        ];
+        if let Some((name, _)) = named.iter().find(|(_, value)| *value == Some(0)) {
+            return Err(Refusal::invalid(format!("limits.{name} = 0 is not allowed"))
+                .hint("leave it out for no limit"));
+        }
+        let [calls_per_s, burst, concurrency, payload_kib] = named.map(|(_, value)| value.unwrap_or(0));
+        let rates = Rates { calls_per_s, burst, concurrency, payload_kib };
+        rates.check()?;
+        Ok(Some(rates).filter(|rates| *rates != Rates::default()))
+    }
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -57,6 +115,7 @@ pub(crate) struct Document<'a> {
     scopes: &'a [String],
     created_at_ms: u64,
     expires_at_ms: Option<u64>,
+    limits: Limits,
     /// The beginnings of the tokens that count, the newest first.
     tokens: Vec<Shown>,
     /// The token, when it was just made: it is never shown again.
@@ -71,8 +130,9 @@ struct Shown {
     until_ms: Option<u64>,
 }
 
-const fn some(ms: u64) -> Option<u64> {
-    if ms == 0 { None } else { Some(ms) }
+/// 0 stands for none.
+const fn some(value: u64) -> Option<u64> {
+    if value == 0 { None } else { Some(value) }
 }
 
 impl<'a> Document<'a> {
@@ -86,6 +146,7 @@ impl<'a> Document<'a> {
             scopes: &key.scopes,
             created_at_ms: key.created_at_ms,
             expires_at_ms: some(key.expires_at_ms),
+            limits: Limits::of(&key.rates.unwrap_or_default()),
             tokens: key.tokens.iter().map(shown).collect(),
             token: token.map(Token::reveal),
         }
@@ -106,8 +167,9 @@ pub(crate) async fn create(call: &Call<'_>, body: Inbound) -> Result<Reply, Refu
     expect_json(call.headers())?;
     let body = call.read(body, BODY_BYTES_MAX).await?;
     let wanted: Wanted = serde_json::from_slice(&body.bytes).map_err(|error| {
-        Refusal::invalid(format!("the body describes no key: {error}"))
-            .hint("send {\"name\": ..., \"scopes\": [\"read:Counter\", ...]}; expires_in_s is optional")
+        Refusal::invalid(format!("the body describes no key: {error}")).hint(
+            "send {\"name\": ..., \"scopes\": [\"read:Counter\", ...]}; expires_in_s and limits are optional",
+        )
     })?;
     let token = new_token()?;
     let created_at_ms = now_ms();
@@ -117,6 +179,7 @@ pub(crate) async fn create(call: &Call<'_>, body: Inbound) -> Result<Reply, Refu
         tokens: vec![token.hash()],
         created_at_ms,
         expires_at_ms: wanted.expires_in_s.map_or(Ok(0), |seconds| later(created_at_ms, seconds))?,
+        rates: wanted.limits.unwrap_or_default().rates()?,
     };
     change(call, KeyChange::Create(key.clone()))
         .await

@@ -1,9 +1,9 @@
 //! The gateway: stateless ingress that turns HTTP into mesh calls and their outcomes into HTTP. It holds no data and
 //! decides nothing about objects; whatever it knows of the cluster is a hint in the mesh's directory.
 //!
-//! One request's way through this crate: `server` accepts the connection and hands the request, past `traced`, which tells
-//! of it, to `dispatch`, which
-//! finds the resource by its path (`router`), lets the call in or refuses it (`admission`), and runs its handler
+//! One request's way through this crate: `server` accepts the connection and hands the request, past `cors` and `traced`,
+//! which tells of it, to `dispatch`, which
+//! finds the resource by its path (`router`), lets the caller in or refuses it (`admission`), and runs its handler
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
 //! safe. A gRPC call comes the same way, on the same connections: `grpc` reads it into the same types and calls what the
@@ -20,6 +20,7 @@ mod classes;
 mod cluster;
 mod config;
 mod connection;
+mod cors;
 mod cursor;
 mod dead;
 mod deploy;
@@ -45,6 +46,8 @@ mod needs;
 mod nodes;
 mod objects;
 mod openapi;
+mod origins;
+mod pace;
 mod problem;
 mod promote;
 mod query;
@@ -62,9 +65,11 @@ mod testing;
 mod tls;
 mod traced;
 mod upload;
+mod watched;
 mod wish;
 
 pub use access::{Access, JwtConfig, JwtError, KeySource, KeySourceError, new_token};
 pub use config::{GatewayConfig, Sources};
+pub use origins::{OriginError, Origins};
 pub use server::{Gateway, GatewayError};
 pub use tls::{TlsError, TlsFiles};

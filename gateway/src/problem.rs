@@ -112,6 +112,12 @@ impl Refusal {
         self
     }
 
+    /// Says when to come back.
+    pub(crate) fn retry_after_ms(mut self, ms: u64) -> Self {
+        self.0.problem.retry_after_ms = ms;
+        self
+    }
+
     /// Names the operation and its subject, unless an inner part did.
     pub(crate) fn on(mut self, operation: &str, subject: impl std::fmt::Display) -> Self {
         self.0.problem = std::mem::take(&mut self.0.problem).on(operation, subject);
@@ -240,6 +246,7 @@ impl<'a> Document<'a> {
         let title = match status {
             StatusCode::METHOD_NOT_ALLOWED => "the method is not allowed",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "the media type is not supported",
+            StatusCode::URI_TOO_LONG => "the path is too long",
             _ => code.title(),
         };
         let outcome = match Effect::try_from(problem.effect) {

@@ -28,6 +28,13 @@ pub(crate) enum Content {
     Rpc(Box<Rpc>),
 }
 
+/// Nothing.
+impl Default for Content {
+    fn default() -> Self {
+        Self::Whole(Full::default())
+    }
+}
+
 /// See [`Content::Rpc`].
 pub(crate) struct Rpc {
     body: tonic::body::Body,

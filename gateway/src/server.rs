@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use oprc_mesh::Mesh;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -86,7 +87,7 @@ impl Gateway {
         let connections = Connections::new(app.clone(), tls, tasks.clone(), cut.clone());
         tokio::select! {
             () = shutdown => {}
-            () = accept(&listener, &app.config, &tasks, connections) => {}
+            () = accept(&listener, &app, &tasks, connections) => {}
         }
         drop(listener);
         app.stopping.cancel();
@@ -109,18 +110,14 @@ impl Gateway {
     }
 }
 
-/// Accepts connections for ever, never more at once than allowed: the permit comes before the accept.
-async fn accept(
-    listener: &TcpListener,
-    config: &GatewayConfig,
-    tasks: &TaskTracker,
-    connections: Connections,
-) {
-    let permits = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
+/// Accepts connections for ever, and serves no more at once than allowed. One that comes when there are as many makes the
+/// one go that has idled for the longest; when none idles it waits, and others behind it in the backlog.
+async fn accept(listener: &TcpListener, app: &App, tasks: &TaskTracker, connections: Connections) {
+    let permits = Arc::new(Semaphore::new(app.config.connections_max.min(Semaphore::MAX_PERMITS)));
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else { return }; // never closed
         match listener.accept().await {
             Ok((stream, _)) => {
+                let Some(permit) = permit(&permits, &app.crowded).await else { return }; // never closed
                 tasks.spawn(serve(connections.clone(), stream, permit));
             }
             Err(error) => {
@@ -129,6 +126,17 @@ async fn accept(
             }
         }
     }
+}
+
+async fn permit(permits: &Arc<Semaphore>, crowded: &Notify) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = permits.clone().try_acquire_owned() {
+        return Some(permit);
+    }
+    crowded.notify_one();
+    let permit = permits.clone().acquire_owned().await.ok();
+    // when somebody went by itself nobody else need go
+    pin!(crowded.notified()).enable();
+    permit
 }
 
 async fn serve(connections: Connections, stream: TcpStream, permit: OwnedSemaphorePermit) {

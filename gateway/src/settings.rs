@@ -134,7 +134,9 @@ mod tests {
         assert_eq!(settings.readonly, ["all", "history", "value"]);
         assert_eq!(settings.own_grid, Some(OwnGrid { partitions: 4, replicas: 1 }));
         for setting in SETTINGS {
-            let said = |value| from_query(Some(&format!("{}={value}", setting.key)));
+            // a burst stands beside a rate
+            let beside = if setting.key == "burst" { "calls_per_s=1&" } else { "" };
+            let said = |value| from_query(Some(&format!("{beside}{}={value}", setting.key)));
             assert!(said(setting.cap).is_ok(), "{}", setting.key);
             assert!(
                 said(setting.cap + 1).is_err() && said(0).is_err() && said(u64::MAX).is_err(),

@@ -6,6 +6,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::{ClassName, IdError};
+use crate::rates::Rates;
 
 /// Scopes of one key or caller.
 pub const SCOPES_MAX: usize = 64;
@@ -163,6 +164,9 @@ pub struct ApiKey {
     /// From when on it allows nothing, in milliseconds since the Unix epoch; 0 for never.
     #[prost(uint64, tag = "5")]
     pub expires_at_ms: u64,
+    /// How much it may ask of each gateway; absent for as much as there is.
+    #[prost(message, optional, tag = "8")]
+    pub rates: Option<Rates>,
 }
 
 /// What is known of a token.

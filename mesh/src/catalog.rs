@@ -5,6 +5,7 @@
 use crate::access::ApiKey;
 use crate::id::{ClassName, NodeId, ObjectId, call_slot, slot};
 use crate::limits::SETTINGS;
+use crate::rates::Rates;
 
 /// One revision of the whole catalog.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -242,7 +243,7 @@ pub struct OwnGrid {
     pub replicas: u32,
 }
 
-/// Limits of one turn; see [`crate::limits`] for each.
+/// Limits of one turn, and of all calls of the class at one gateway (0 for none); see [`crate::limits`] for each.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 #[allow(missing_docs, reason = "each is documented at its setting in `limits`")]
 pub struct ClassLimits {
@@ -264,13 +265,31 @@ pub struct ClassLimits {
     pub call_depth: u64,
     #[prost(uint64, tag = "9")]
     pub keep_hours: u64,
+    #[prost(uint64, tag = "10")]
+    pub calls_per_s: u64,
+    #[prost(uint64, tag = "11")]
+    pub burst: u64,
+    #[prost(uint64, tag = "12")]
+    pub concurrency: u64,
 }
 
 impl ClassLimits {
     /// Takes one value per entry of [`SETTINGS`], in its order.
     pub const fn of(values: [u64; SETTINGS.len()]) -> Self {
-        let [cpu_ms, wall_ms, memory_mib, payload_kib, write_kib, write_keys, sends, call_depth, keep_hours] =
-            values;
+        let [
+            cpu_ms,
+            wall_ms,
+            memory_mib,
+            payload_kib,
+            write_kib,
+            write_keys,
+            sends,
+            call_depth,
+            keep_hours,
+            calls_per_s,
+            burst,
+            concurrency,
+        ] = values;
         Self {
             cpu_ms,
             wall_ms,
@@ -281,7 +300,17 @@ impl ClassLimits {
             sends,
             call_depth,
             keep_hours,
+            calls_per_s,
+            burst,
+            concurrency,
         }
+    }
+
+    /// What a gateway lets through to the class.
+    pub const fn rates(&self) -> Rates {
+        let Self { calls_per_s, burst, concurrency, .. } = *self;
+        // a body is the host's to refuse, which knows what it becomes
+        Rates { calls_per_s, burst, concurrency, payload_kib: 0 }
     }
 
     /// The same back.
@@ -296,6 +325,9 @@ impl ClassLimits {
             self.sends,
             self.call_depth,
             self.keep_hours,
+            self.calls_per_s,
+            self.burst,
+            self.concurrency,
         ]
     }
 }

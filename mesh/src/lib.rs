@@ -32,6 +32,7 @@ pub mod outcome;
 mod peers;
 mod pending;
 mod publish;
+pub mod rates;
 mod relay;
 pub mod retry;
 mod router;

@@ -143,14 +143,32 @@ pub const NESTED_MS_MAX: u64 = 10_000;
 
 /// For so long the outcome of a call with a client's `Idempotency-Key` is kept, and given to whoever tries it again.
 pub const KEEP_HOURS: Setting = Setting { key: "keep_hours", default: 24, cap: 720 };
+/// Calls in a second that a gateway takes for a class, or from a caller; one more is `overloaded`. 0 for no limit.
+pub const CALLS_PER_S: Setting = Setting { key: "calls_per_s", default: 0, cap: 1_000_000 };
+/// Calls at once after a pause, where there is a rate; 0 for as many as in a second.
+pub const BURST: Setting = Setting { key: "burst", default: 0, cap: 1_000_000 };
+/// Calls under way that a gateway takes for a class, or from a caller; one more is `overloaded`. 0 for no limit.
+pub const CONCURRENCY: Setting = Setting { key: "concurrency", default: 0, cap: 100_000 };
 /// How often a message is tried before it becomes a dead letter, unless the manifest says otherwise.
 pub const MESSAGE_ATTEMPTS_DEFAULT: u32 = 8;
 /// The most that a manifest may say; more is `invalid`.
 pub const MESSAGE_ATTEMPTS_MAX: u32 = 100;
 
 /// All settings, for the manifest's check and the reference page.
-pub const SETTINGS: [Setting; 9] =
-    [CPU_MS, WALL_MS, MEMORY_MIB, PAYLOAD_KIB, WRITE_KIB, WRITE_KEYS, SENDS, CALL_DEPTH, KEEP_HOURS];
+pub const SETTINGS: [Setting; 12] = [
+    CPU_MS,
+    WALL_MS,
+    MEMORY_MIB,
+    PAYLOAD_KIB,
+    WRITE_KIB,
+    WRITE_KEYS,
+    SENDS,
+    CALL_DEPTH,
+    KEEP_HOURS,
+    CALLS_PER_S,
+    BURST,
+    CONCURRENCY,
+];
 
 /// A call whose id the gateway made is kept for as long as it may be tried again, which is until its deadline, and for so
 /// much more: clocks of hosts differ.

@@ -11,6 +11,7 @@ use crate::egress::Egress;
 use crate::id::{ClassName, MethodName};
 use crate::limits::{GRID_PARTITIONS_MAX, MANIFEST_BYTES_MAX, MESSAGE_ATTEMPTS_MAX, SETTINGS, Setting};
 use crate::outcome::{Code, Problem};
+use crate::rates::check_burst;
 use crate::triggers::{TriggerTable, triggers};
 
 /// The shared grid's name.
@@ -165,7 +166,9 @@ pub fn limits(given: &BTreeMap<String, u64>) -> Result<ClassLimits, Problem> {
             }
         }
     }
-    Ok(ClassLimits::of(values))
+    let limits = ClassLimits::of(values);
+    check_burst(limits.calls_per_s, limits.burst).map_err(|problem| problem.on("parse", "manifest"))?;
+    Ok(limits)
 }
 
 /// How often a message to the class is tried; 0 stands for the default.
@@ -237,7 +240,9 @@ mod tests {
     #[test]
     fn every_limit_holds_at_its_cap_and_not_past_it() {
         for setting in SETTINGS {
-            let text = |value| format!("[class.limits]\n{} = {value}", setting.key);
+            // a burst stands beside a rate
+            let beside = if setting.key == "burst" { "calls_per_s = 1\n" } else { "" };
+            let text = |value| format!("[class.limits]\n{beside}{} = {value}", setting.key);
             assert!(Manifest::parse(&text(setting.cap)).is_ok(), "{}", setting.key);
             assert!(error(&text(setting.cap + 1)).contains(setting.key));
             assert!(error(&text(0)).contains("1 to"));
@@ -248,6 +253,7 @@ mod tests {
     fn a_typo_never_passes_for_a_default() {
         assert!(error("[class]\nreadOnly = []").contains("readOnly"));
         assert!(error("[class.limits]\ncpu = 1").contains("cpu_ms"));
+        assert!(error("[class.limits]\nburst = 1").contains("calls_per_s"));
         assert!(error("[class]\ngrid = \"other\"").contains("default"));
         assert!(error("[class]\ngrid = { partitions = 257, replicas = 1 }").contains("1 to 256"));
         assert!(error("[class]\nname = \"9\"").contains("class name"));

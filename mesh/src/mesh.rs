@@ -26,6 +26,9 @@ use crate::wire::{Answer, Leads, Op, Revision};
 /// How long [`Mesh::close`] waits for replies under way.
 const CLOSE_MS: u64 = 5_000;
 
+/// How often a sign waits for whatever else this process has to do.
+const SIGN_TURNS: usize = 4;
+
 /// A process's part in the mesh. Cheap to clone.
 #[derive(Clone)]
 pub struct Mesh {
@@ -97,6 +100,16 @@ impl Mesh {
     /// with effect `unknown` when it was lost meanwhile; `deadline` with effect `unknown`.
     pub async fn call(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         self.member.call(node, op, deadline).await
+    }
+
+    /// Asks `node` for no more than a sign, and waits for it until `deadline`: whether it came. How long that takes tells
+    /// how busy the node is, and this process.
+    pub async fn greet(&self, node: NodeId, deadline: Instant) -> bool {
+        // whoever runs before it comes first: on another host once there, here a few times, as a call would wait
+        for _ in 0..SIGN_TURNS {
+            tokio::task::yield_now().await;
+        }
+        Some(node) == self.member.node || self.member.greet(self.member.ways.to(node), node, deadline).await
     }
 
     /// What this process knows of the cluster.

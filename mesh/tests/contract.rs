@@ -95,6 +95,9 @@ async fn outcomes(mesh: &Mesh) {
 
     let nobody = mesh.call(NodeId(99), Op::ReadStatus(Empty {}), soon(30_000)).await.unwrap_err();
     assert_eq!((nobody.kind(), nobody.effect()), (Code::Unavailable, Effect::NotRun));
+
+    assert!(mesh.greet(NODE, soon(30_000)).await, "it gives a sign");
+    assert!(!mesh.greet(NodeId(99), soon(300)).await, "nobody gives one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,7 +149,9 @@ async fn body_bytes(server: Server) {
 async fn settings_up_to_their_caps(server: Server) {
     let class = Class::deploy(&server, "Limits", guests::prober(), "").await;
     for setting in SETTINGS {
-        let at = |value: u64| format!("[class.limits]\n{} = {value}", setting.key);
+        // a burst stands beside a rate
+        let beside = if setting.key == "burst" { "calls_per_s = 1000\n" } else { "" };
+        let at = |value: u64| format!("[class.limits]\n{beside}{} = {value}", setting.key);
         class.redeploy(guests::prober(), &at(setting.cap)).await.expect(201);
         class.object("o").invoke("add", json!({ "by": 1 })).await.expect(200);
         for bad in [setting.cap + 1, 0, u64::from(u32::MAX) * 4] {

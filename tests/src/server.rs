@@ -188,6 +188,19 @@ impl Server {
         self.processes().host.as_ref().expect("the host runs").signal(signal);
     }
 
+    /// Memory that the process uses which takes requests, in KiB.
+    ///
+    /// # Panics
+    /// When it does not run, or the system does not tell.
+    pub fn ingress_kib(&self) -> u64 {
+        let processes = self.processes();
+        let ingress = if self.0.kind == Kind::Embedded { &processes.host } else { &processes.gateway };
+        let pid = ingress.as_ref().expect("it runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("it says how much")
+    }
+
     /// SIGKILL to the gateway.
     pub fn kill_gateway(&self) {
         self.processes().gateway = None;

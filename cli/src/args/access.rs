@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 use oprc_gateway::TlsFiles;
 use oprc_mesh::access::Scope;
 use oprc_mesh::id::KeyName;
+use oprc_mesh::limits::{BURST, CALLS_PER_S, CONCURRENCY, PAYLOAD_KIB, Setting};
 
 use super::{ClientArgs, JwtArgs};
 use crate::duration;
@@ -99,6 +101,18 @@ pub(crate) struct CreateKeyArgs {
     /// From when on it allows nothing, such as 12h or 90d; never unless given
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub(crate) expires_in: Option<Duration>,
+    /// Calls in a second that each gateway takes from it; no limit unless given
+    #[arg(long, value_name = "CALLS_PER_S", value_parser = up_to(CALLS_PER_S))]
+    pub(crate) rate: Option<u64>,
+    /// Calls at once after a pause; as many as in a second unless given
+    #[arg(long, value_name = "CALLS", requires = "rate", value_parser = up_to(BURST))]
+    pub(crate) burst: Option<u64>,
+    /// Calls of it under way at each gateway; no limit unless given
+    #[arg(long, value_name = "CALLS", value_parser = up_to(CONCURRENCY))]
+    pub(crate) concurrency: Option<u64>,
+    /// The body of a call, in KiB; no limit of its own unless given
+    #[arg(long, value_name = "KIB", value_parser = up_to(PAYLOAD_KIB))]
+    pub(crate) payload_kib: Option<u64>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -137,6 +151,10 @@ impl KeyWish {
             Self::Token => None,
         }
     }
+}
+
+fn up_to(setting: Setting) -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=setting.cap)
 }
 
 fn scope(text: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! `oprc key`: keys of those who may use the cluster.
 
+use std::fmt;
 use std::time::Duration;
 
 use oprc_mesh::access::Token;
@@ -25,7 +26,37 @@ struct Key {
     scopes: Vec<String>,
     created_at_ms: u64,
     expires_at_ms: Option<u64>,
+    /// Servers of before there were any tell nothing.
+    #[serde(default)]
+    limits: Limits,
     tokens: Vec<TokenShown>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_per_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrency: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_kib: Option<u64>,
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rate = self.calls_per_s.map(|calls| match self.burst {
+            Some(burst) => format!("{calls}/s (burst {burst})"),
+            None => format!("{calls}/s"),
+        });
+        let concurrency = self.concurrency.map(|calls| format!("{calls} at once"));
+        let payload = self.payload_kib.map(|kib| format!("{kib} KiB"));
+        let said: Vec<_> = [rate, concurrency, payload].into_iter().flatten().collect();
+        f.write_str(if said.is_empty() { "none" } else { "" })?;
+        f.write_str(&said.join(", "))
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -61,6 +92,12 @@ async fn create(args: CreateKeyArgs) -> Result<(), Failure> {
         "name": args.name.as_str(),
         "scopes": args.scopes,
         "expires_in_s": args.expires_in.map(|time| time.as_secs()),
+        "limits": Limits {
+            calls_per_s: args.rate,
+            burst: args.burst,
+            concurrency: args.concurrency,
+            payload_kib: args.payload_kib,
+        },
     });
     let answer = client.send(client.request(Method::POST, &["keys"]).json(&body)).await?;
     show_token(&client, &args.client, &answer.body)
@@ -95,9 +132,13 @@ async fn list(args: ClientArgs) -> Result<(), Failure> {
     let rows = keys.items.iter().map(|key| {
         let expires = key.expires_at_ms.map_or_else(|| "never".to_owned(), left);
         let tokens: Vec<_> = key.tokens.iter().map(|token| token.id.as_str()).collect();
-        [key.name.clone(), key.scopes.join(" "), age(key.created_at_ms), expires, tokens.join(" ")]
+        let limits = key.limits.to_string();
+        [key.name.clone(), key.scopes.join(" "), limits, age(key.created_at_ms), expires, tokens.join(" ")]
     });
-    output::line(&output::table(["name", "scopes", "age", "expires", "tokens"], rows.collect::<Vec<_>>()))
+    output::line(&output::table(
+        ["name", "scopes", "limits", "age", "expires", "tokens"],
+        rows.collect::<Vec<_>>(),
+    ))
 }
 
 /// How long it is until then.
@@ -114,5 +155,19 @@ async fn revoke(args: RevokeKeyArgs) -> Result<(), Failure> {
     match args.client.output {
         Format::Table => output::line(&format!("{}: revoked", args.name)),
         Format::Json => output::json(&json!({ "name": args.name.as_str() })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_shown_as_they_are_said() {
+        let limits =
+            Limits { calls_per_s: Some(100), burst: Some(200), concurrency: Some(20), payload_kib: Some(64) };
+        assert_eq!(limits.to_string(), "100/s (burst 200), 20 at once, 64 KiB");
+        assert_eq!(Limits { calls_per_s: Some(5), ..Limits::default() }.to_string(), "5/s");
+        assert_eq!(Limits::default().to_string(), "none");
     }
 }

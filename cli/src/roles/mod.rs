@@ -12,10 +12,9 @@ mod signals;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 
-use oprc_gateway::{Access, Gateway, GatewayConfig, Sources, TlsFiles};
+use oprc_gateway::{Gateway, GatewayConfig};
 use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
@@ -40,13 +39,15 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     let data_dir = args.store.data_dir.clone();
     let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
     let tls = args.tls.files()?;
+    let limits = args.limits.config()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let node = Node::start(odgm_config(args.store), mesh, None).await?;
     let opened = async {
         node.ready().await?;
         // the data directory is there now, and nobody else's
         let access = access::access(&args.access, args.listen, Some(&data_dir))?;
-        bind(args.listen, access, tls, node.mesh().clone(), node.sources()).await
+        let config = GatewayConfig { listen: args.listen, access, tls, sources: node.sources(), ..limits };
+        bind(config, node.mesh().clone()).await
     };
     let gateway = match opened.await {
         Ok(gateway) => gateway,
@@ -112,8 +113,10 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("a gateway needs a mesh to join: --join tcp/HOST:7447".into()));
     }
     let access = access::access(&args.access, args.listen, None)?;
+    let (limits, tls) = (args.limits.config()?, args.tls.files()?);
     let mesh = open_mesh(mesh_config(args.mesh)).await?;
-    let gateway = bind(args.listen, access, args.tls.files()?, mesh.clone(), Sources::default()).await?;
+    let config = GatewayConfig { listen: args.listen, access, tls, ..limits };
+    let gateway = bind(config, mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone().cancelled_owned());
@@ -163,14 +166,7 @@ async fn serve(
     }
 }
 
-async fn bind(
-    listen: SocketAddr,
-    access: Access,
-    tls: Option<TlsFiles>,
-    mesh: Mesh,
-    sources: Sources,
-) -> Result<Gateway, Failure> {
-    let config = GatewayConfig { listen, access, tls, sources, ..GatewayConfig::default() };
+async fn bind(config: GatewayConfig, mesh: Mesh) -> Result<Gateway, Failure> {
     Gateway::bind(config, mesh).await.map_err(|error| Failure::role("starting the gateway", error))
 }
 

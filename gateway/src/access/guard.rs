@@ -11,6 +11,7 @@ use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::ClassName;
 use oprc_mesh::outcome::{Code, Effect};
+use oprc_mesh::rates::Rates;
 use parking_lot::RwLock;
 use tokio::time::sleep;
 
@@ -43,6 +44,7 @@ struct Holder {
     expires_at_ms: u64,
     name: Arc<str>,
     scopes: Arc<Scopes>,
+    rates: Rates,
 }
 
 /// Who asks, and what they may do.
@@ -56,7 +58,7 @@ pub(crate) struct Identity {
 /// By what somebody is known.
 #[derive(Debug, Clone)]
 enum Shown {
-    Key { token: Token, name: Arc<str> },
+    Key { token: Token, name: Arc<str>, rates: Rates },
     Jwt(Arc<Verified>),
 }
 
@@ -152,15 +154,16 @@ impl Guard {
     /// Whose token it is at `now_ms`; none when it does not count.
     fn holder(&self, token: &Token, view: &CatalogView, now_ms: u64) -> Option<Identity> {
         let hash = token.hash();
-        let shown = |name: Arc<str>| Some(Shown::Key { token: token.clone(), name });
+        let shown = |name: Arc<str>, rates| Some(Shown::Key { token: token.clone(), name, rates });
         if let Access::Keys { root: Some(root), .. } = &self.access
             && same(&root.hash, &hash.hash)
         {
-            return Some(Identity { shown: shown(ROOT.into()), scopes: self.everything.clone() });
+            let shown = shown(ROOT.into(), Rates::default());
+            return Some(Identity { shown, scopes: self.everything.clone() });
         }
         let known = self.known(view);
         let holder = known.tokens.get(&token.id()).filter(|holder| holder.counts(&hash, now_ms))?;
-        Some(Identity { shown: shown(holder.name.clone()), scopes: holder.scopes.clone() })
+        Some(Identity { shown: shown(holder.name.clone(), holder.rates), scopes: holder.scopes.clone() })
     }
 
     /// The keys of this view.
@@ -233,6 +236,7 @@ impl Holder {
             expires_at_ms: key.expires_at_ms,
             name: name.clone(),
             scopes: scopes.clone(),
+            rates: key.rates.unwrap_or_default(),
         })
     }
 
@@ -249,6 +253,23 @@ impl Identity {
             None => String::new(),
             Some(Shown::Key { name, .. }) => format!("key:{name}"),
             Some(Shown::Jwt(verified)) => verified.caller().to_owned(),
+        }
+    }
+
+    /// How much it may ask of this gateway.
+    pub(crate) fn rates(&self) -> Rates {
+        match &self.shown {
+            Some(Shown::Key { rates, .. }) => *rates,
+            // an issuer sets no limits here
+            Some(Shown::Jwt(_)) | None => Rates::default(),
+        }
+    }
+
+    /// A body of it may have so many bytes of the `bytes_max` that anybody's may have.
+    pub(crate) fn body_bytes_max(&self, bytes_max: usize) -> usize {
+        match self.rates().payload_kib {
+            0 => bytes_max,
+            kib => bytes_max.min(usize::try_from(kib).unwrap_or(usize::MAX).saturating_mul(1024)),
         }
     }
 
@@ -321,7 +342,7 @@ mod tests {
 
     fn key(name: &str, scopes: &[&str], tokens: Vec<TokenHash>, expires_at_ms: u64) -> ApiKey {
         let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-        ApiKey { name: name.to_owned(), scopes, tokens, created_at_ms: 0, expires_at_ms }
+        ApiKey { name: name.to_owned(), scopes, tokens, expires_at_ms, ..ApiKey::default() }
     }
 
     fn closed() -> Guard {

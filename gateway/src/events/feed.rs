@@ -81,7 +81,7 @@ pub(super) async fn ask(
 ) -> Result<EventPage, Refusal> {
     let target = Target::Partition(class, read.group);
     let operation = |revision| Op::ReadEvents(ReadEvents { revision, ..read.clone() });
-    match app.ask(target, deadline, Repeat::Harmless, operation).await? {
+    match app.ask_aside(target, deadline, Repeat::Harmless, operation).await? {
         Answer::Events(page) => Ok(page),
         _ => Err(Refusal::misanswered()),
     }

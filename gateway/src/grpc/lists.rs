@@ -44,10 +44,7 @@ pub(super) fn fields(
         async move {
             let Some(lister) = lister else { return Ok(None) };
             lister.may_go_on(&class)?;
-            let found = {
-                let _entry = lister.app.admission.enter()?;
-                one::page(&lister.app, lister.until(), &class, &object, &lister.page).await?
-            };
+            let found = one::page(&lister.app, lister.until(), &class, &object, &lister.page).await?;
             let next = found.items.last().filter(|_| found.more).map(|last| last.key.clone());
             let answer = pb::ListFieldsResponse {
                 state: Some(state(found.tag)?),
@@ -79,10 +76,7 @@ pub(super) fn objects(
         async move {
             let Some(lister) = lister else { return Ok(None) };
             lister.may_go_on(&class)?;
-            let found = {
-                let _entry = lister.app.admission.enter()?;
-                listing::page(&lister.app, lister.until(), &class, &lister.page).await?
-            };
+            let found = listing::page(&lister.app, lister.until(), &class, &lister.page).await?;
             let next = found.items.last().filter(|_| found.more).map(|last| last.id.clone());
             let entries = found.items.into_iter().map(|entry| {
                 Ok::<_, Refusal>(pb::ListedObject { id: entry.id, state: Some(state(entry.tag)?) })

@@ -26,6 +26,7 @@ use super::pb::event_service_server::{self, EventServiceServer};
 use super::pb::invocation_service_server::{self, InvocationServiceServer};
 use super::pb::object_service_server::{self, ObjectServiceServer};
 use super::{parse, reflection, status};
+use crate::admission::Purpose;
 use crate::app::App;
 use crate::body::{Inbound, read_whole};
 use crate::metrics::{Ended, grpc_operation};
@@ -47,7 +48,7 @@ pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
 /// Answers one request.
 pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
-    let body = Inbound::new(body, &parts.headers, app.lingering.clone());
+    let body = Inbound::new(body, &parts.headers, app);
     let (path, begun) = (parts.uri.path().to_owned(), Instant::now());
     let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(name, _)| name);
     let served = AssertUnwindSafe(serve(app, service, parts, body)).catch_unwind().await;
@@ -88,13 +89,15 @@ async fn serve(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Re
 
 /// Calls one of our own services. The request is read whole first, within the bounds that a request has.
 async fn own(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Result<Response<Body>, Refusal> {
-    // asking where a call stands may wait, and lets itself in
-    let waits = parts.uri.path().ends_with("/GetInvocation");
-    let _entry = if waits { None } else { Some(app.admission.enter()?) };
     let deadline = parse::deadline(&parts.headers)?;
-    app.guard.admit(&parts.headers, &app.view()).await?;
+    let identity = app.guard.admit(&parts.headers, &app.view()).await?;
+    // asking where a call stands may wait
+    let waits = parts.uri.path().ends_with("/GetInvocation") || service == event_service_server::SERVICE_NAME;
+    let purpose = if waits { Purpose::Watch } else { Purpose::Call };
+    let _visit = app.admission.door(purpose, &identity.caller(), identity.rates())?;
     let patience = Instant::now() + Duration::from_millis(app.config.body_ms);
-    let whole = read_whole(body, MESSAGE_BYTES_MAX, deadline.at.min(patience), &app.admission).await?;
+    let bytes_max = identity.body_bytes_max(MESSAGE_BYTES_MAX);
+    let whole = read_whole(body, bytes_max, deadline.at.min(patience), &app.admission).await?;
     let mut request = Request::from_parts(parts, Full::new(whole.bytes.clone()));
     request.extensions_mut().insert(deadline);
     // once it is whole: that may have taken long

@@ -34,8 +34,11 @@ pub(super) fn parameters() -> Map<String, Value> {
         );
     }
     for setting in SETTINGS {
-        let schema =
-            json!({ "type": "integer", "minimum": 1, "maximum": setting.cap, "default": setting.default });
+        let mut schema = json!({ "type": "integer", "minimum": 1, "maximum": setting.cap });
+        // without a default there is no limit
+        if setting.default > 0 {
+            schema["default"] = setting.default.into();
+        }
         let about = format!("The manifest's `[class.limits]` {}.", setting.key);
         all.insert(
             setting.key.to_owned(),

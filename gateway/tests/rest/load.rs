@@ -117,14 +117,75 @@ async fn a_slow_call_is_not_idle() {
 #[tokio::test]
 async fn no_more_connections_than_allowed_are_served_and_the_rest_wait() {
     let server = start_with(GatewayConfig { connections_max: 1, ..GatewayConfig::default() }).await;
-    let mut first = TcpStream::connect(server.address).await.unwrap();
-    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let mut answer = [0; 12];
-    first.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
+    let first = hanging(&server, 1).await.remove(0);
     let waiting = server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tokio::pin!(waiting);
-    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
-    drop(first);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err());
+    first.abort();
     assert!(waiting.await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn the_connection_that_has_idled_for_the_longest_makes_room() {
+    let server = start_with(GatewayConfig { connections_max: 2, ..GatewayConfig::default() }).await;
+    let mut idle = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream.read_exact(&mut [0; 12]).await.unwrap();
+        idle.push(stream);
+    }
+    let third = server.raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(third.starts_with("HTTP/1.1 200"));
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_mins(1), idle[0].read_to_end(&mut rest)).await;
+    closed.expect("the older one was closed").unwrap();
+    idle[1].write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    idle[1].read_to_end(&mut rest).await.unwrap();
+    assert!(String::from_utf8_lossy(&rest).contains("HTTP/1.1 200"), "the younger one is served");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_not_waited_for() {
+    let server = start_with(GatewayConfig { header_ms: 300, ..GatewayConfig::default() }).await;
+    let served = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    for beginning in ["", "GET /healthz HTTP/1.1\r\nHo", &format!("{served}GET /he")] {
+        let ended = tokio::time::timeout(Duration::from_mins(1), server.raw(beginning.as_bytes())).await;
+        assert_eq!(
+            ended.expect("the connection is closed").contains("200 OK"),
+            beginning.starts_with(served)
+        );
+    }
+    // what is whole may idle for longer, and a call may take longer
+    let call = hanging(&server, 1).await.remove(0);
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    server.fake.gate.add_permits(1);
+    assert_eq!(call.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn slow_bodies_take_no_places() {
+    let server = start_with(GatewayConfig { concurrency_max: 2, ..GatewayConfig::default() }).await;
+    let head = format!("POST /api/v1{ECHO} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx");
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    // as many bodies as may be waited for: one more is refused, and what has no body is served
+    let started = Instant::now();
+    loop {
+        let status = server.post(ECHO, "1").send().await.unwrap().status().as_u16();
+        if status == 429 {
+            break;
+        }
+        assert!(status == 200 && started.elapsed().as_secs() < 60, "{status}");
+    }
+    text(server.get("/classes/Counter/objects"), 200).await;
+    drop(slow);
+    let started = Instant::now();
+    while server.post(ECHO, "1").send().await.unwrap().status() != 200 {
+        assert!(started.elapsed().as_secs() < 60, "the bodies that broke off still count");
+    }
 }

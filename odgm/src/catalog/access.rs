@@ -87,7 +87,7 @@ fn check(key: &ApiKey) -> Result<(), Problem> {
     if key.tokens.is_empty() || key.tokens.len() > TOKENS_MAX {
         return invalid(format!("a key has 1 to {TOKENS_MAX} secrets, not {}", key.tokens.len()));
     }
-    Ok(())
+    key.rates.unwrap_or_default().check()
 }
 
 /// Two keys never have a token's id in common: it tells whose the token is.
@@ -106,6 +106,7 @@ fn check_new(state: &CatalogState, tokens: &[TokenHash]) -> Result<(), Problem> 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use oprc_mesh::access::Token;
+    use oprc_mesh::rates::Rates;
 
     use super::*;
     use crate::catalog::change_tests::Bed;
@@ -170,6 +171,7 @@ mod tests {
             ApiKey { scopes: vec!["write".to_owned()], ..key("a", 1) },
             ApiKey { tokens: Vec::new(), ..key("a", 1) },
             ApiKey { tokens: vec![short], ..key("a", 1) },
+            ApiKey { rates: Some(Rates { burst: 1, ..Rates::default() }), ..key("a", 1) },
         ] {
             assert_eq!(run(&mut bed, KeyChange::Create(bad.clone())), Err(Code::Invalid), "{bad:?}");
         }

@@ -7,6 +7,7 @@ mod cluster;
 mod dead;
 mod invoke;
 mod lifecycle;
+mod mesh;
 mod project;
 mod watch;
 
@@ -21,11 +22,12 @@ use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
 
 pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyArgs, RotateKeyArgs, TlsArgs};
-pub(crate) use client::{ClientArgs, Format, SERVER_HEADING};
+pub(crate) use client::{ClientArgs, Format, SERVER_HEADING, Secret};
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
 pub(crate) use lifecycle::{DeployArgs, RollbackArgs};
+pub(crate) use mesh::MeshSecretArgs;
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use watch::WatchArgs;
 
@@ -227,6 +229,9 @@ pub(crate) struct GatewayArgs {
     pub(crate) tls: TlsArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
+    /// Where the mesh reaches this gateway, so that clients that speak Zenoh can ask it; nowhere unless given
+    #[arg(long, env = "OPRC_MESH_LISTEN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) mesh_listen: Vec<String>,
 }
 
 /// `oprc router`.
@@ -270,6 +275,8 @@ pub(crate) struct LinkArgs {
     /// A Zenoh configuration file, for TLS and access control
     #[arg(long, env = "OPRC_ZENOH_CONFIG", value_name = "FILE")]
     pub(crate) zenoh_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) secret: MeshSecretArgs,
 }
 
 /// Commands about one class.

@@ -29,7 +29,8 @@ impl MeshConfig {
             settings.get_json(key).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
         };
         let asks = !value("transport/auth/usrpwd/dictionary_file").is_null();
-        let denies = value("access_control/enabled") == true && value("access_control/default_permission") == "deny";
+        let denies =
+            value("access_control/enabled") == true && value("access_control/default_permission") == "deny";
         if asks || denies {
             return Ok(Vec::new());
         }

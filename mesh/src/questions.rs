@@ -90,7 +90,11 @@ impl Mesh {
     ///
     /// # Errors
     /// [`MeshError::Declare`], [`MeshError::Closed`].
-    pub async fn answer(&self, key: &'static str, answerer: Arc<dyn Answerer>) -> Result<Answering, MeshError> {
+    pub async fn answer(
+        &self,
+        key: &'static str,
+        answerer: Arc<dyn Answerer>,
+    ) -> Result<Answering, MeshError> {
         let door = Arc::new(Door {
             key,
             answerer: Arc::downgrade(&answerer),
@@ -103,7 +107,8 @@ impl Mesh {
         });
         if let Some(link) = self.link() {
             let door = door.clone();
-            let declare = move |session| -> BoxFuture<'static, _> { Box::pin(Door::declare(door.clone(), session)) };
+            let declare =
+                move |session| -> BoxFuture<'static, _> { Box::pin(Door::declare(door.clone(), session)) };
             link.declare(Box::new(declare)).await?;
         }
         Ok(Answering { door, _answerer: answerer })
@@ -164,8 +169,7 @@ impl Door {
             }
         };
         let declared = session.declare_queryable(self.key).complete(true).callback(take).await;
-        let queryable =
-            declared.map_err(|source| MeshError::Declare { key: self.key.to_owned(), source })?;
+        let queryable = declared.map_err(|source| MeshError::Declare { key: self.key.to_owned(), source })?;
         // one that was stopped meanwhile takes it back at once
         let before = self.open.lock().as_mut().map(|open| open.replace(queryable));
         drop(before);
@@ -192,7 +196,8 @@ impl Door {
             let detail = format!("the payload has {payload} bytes; at most {REQUEST_BYTES_MAX} are read");
             Problem::new(Code::PayloadTooLarge, detail)
         } else if attachment > ATTACHMENT_BYTES_MAX {
-            let detail = format!("the attachment has {attachment} bytes; at most {ATTACHMENT_BYTES_MAX} are read");
+            let detail =
+                format!("the attachment has {attachment} bytes; at most {ATTACHMENT_BYTES_MAX} are read");
             Problem::new(Code::Invalid, detail)
         } else if let Ok(permit) = self.admission.clone().try_acquire_owned() {
             return Ok(permit);
@@ -263,7 +268,9 @@ async fn send(query: Query, told: Told, permit: OwnedSemaphorePermit) {
 
 impl Question {
     fn of(query: &Query) -> Self {
-        let bytes = |bytes: Option<&ZBytes>| bytes.map_or_else(Bytes::new, |bytes| bytes.to_bytes().into_owned().into());
+        let bytes = |bytes: Option<&ZBytes>| {
+            bytes.map_or_else(Bytes::new, |bytes| bytes.to_bytes().into_owned().into())
+        };
         Self {
             key: query.key_expr().as_str().to_owned(),
             parameters: query.parameters().as_str().to_owned(),
@@ -324,8 +331,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("tcp/{}", listener.local_addr().unwrap());
         drop(listener);
-        let config =
-            MeshConfig { listen: vec![endpoint.clone()], cluster: cluster.to_owned(), ..MeshConfig::default() };
+        let config = MeshConfig {
+            listen: vec![endpoint.clone()],
+            cluster: cluster.to_owned(),
+            ..MeshConfig::default()
+        };
         let mesh = Mesh::open(config).await.unwrap();
         let answering = mesh.answer("oprc/api/**", Arc::new(Echo)).await.unwrap();
         (mesh, answering, endpoint)
@@ -365,11 +375,15 @@ mod tests {
         let refused = until_told(&stranger, "oprc/api/panic", Asked::default()).await;
         assert_eq!((refused.ok, &*refused.payload), (false, &b"internal"[..]));
         assert_eq!(refused.encoding, "application/problem+json");
-        let refused = until_told(&stranger, "oprc/api/a", said("", vec![b' '; ATTACHMENT_BYTES_MAX + 1])).await;
+        let refused =
+            until_told(&stranger, "oprc/api/a", said("", vec![b' '; ATTACHMENT_BYTES_MAX + 1])).await;
         assert_eq!(&*refused.payload, b"invalid");
         assert!(until_told(&stranger, "oprc/api/a", said("", vec![b' '; ATTACHMENT_BYTES_MAX])).await.ok);
         let large = "x".repeat(REQUEST_BYTES_MAX + 1);
-        assert_eq!(&*until_told(&stranger, "oprc/api/a", said(&large, Vec::new())).await.payload, b"payload-too-large");
+        assert_eq!(
+            &*until_told(&stranger, "oprc/api/a", said(&large, Vec::new())).await.payload,
+            b"payload-too-large"
+        );
 
         let link = mesh.link().unwrap();
         link.renew(link.generation()).await;

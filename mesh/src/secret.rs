@@ -19,7 +19,11 @@ pub struct MeshSecret(String);
 
 /// A text that is no secret of a mesh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a mesh secret is {} to {} visible ASCII characters, such as `openssl rand -hex 32` prints", CHARS_MIN, CHARS_MAX)]
+#[error(
+    "a mesh secret is {} to {} visible ASCII characters, such as `openssl rand -hex 32` prints",
+    CHARS_MIN,
+    CHARS_MAX
+)]
 pub struct SecretError;
 
 impl MeshSecret {
@@ -28,7 +32,8 @@ impl MeshSecret {
     /// # Errors
     /// [`SecretError`] for one that is too short or too long, or holds anything but visible ASCII characters.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let allowed = (CHARS_MIN..=CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        let allowed =
+            (CHARS_MIN..=CHARS_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if allowed { Ok(Self(text.to_owned())) } else { Err(SecretError) }
     }
 

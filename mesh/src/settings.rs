@@ -63,7 +63,9 @@ fn ask_for(secret: &MeshSecret, settings: &mut zenoh::Config) -> Result<HandOver
     let refused = |why: &str| MeshError::Setting { key: USRPWD.into(), source: why.into() };
     let is_set = |key: &str| settings.get_json(&format!("{USRPWD}/{key}")).is_ok_and(|value| value != "null");
     if ["user", "password", "dictionary_file"].into_iter().any(is_set) {
-        return Err(refused("the Zenoh configuration has names and passwords of its own beside the mesh secret"));
+        return Err(refused(
+            "the Zenoh configuration has names and passwords of its own beside the mesh secret",
+        ));
     }
     let handed = secret.hand_over().map_err(|source| MeshError::Secret { source })?;
     let value = serde_json::json!({

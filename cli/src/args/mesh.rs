@@ -11,7 +11,13 @@ use super::Secret;
 pub(crate) struct MeshSecretArgs {
     /// The secret that whoever links with this process on the mesh must have, the same in all of them; better in the
     /// environment or in a file than here, where other users of this machine can see it
-    #[arg(long, env = "OPRC_MESH_SECRET", value_name = "SECRET", hide_env_values = true, hide_default_value = true)]
+    #[arg(
+        long,
+        env = "OPRC_MESH_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true,
+        hide_default_value = true
+    )]
     pub(crate) mesh_secret: Option<Secret>,
     /// A file with the secret, which only its owner may read; goes before the secret itself
     #[arg(long, env = "OPRC_MESH_SECRET_FILE", value_name = "FILE")]

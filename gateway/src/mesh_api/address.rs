@@ -21,7 +21,9 @@ const FORMS: &str = "ask oprc/api/CLASS/objects/ID, oprc/api/CLASS/objects/ID/fi
 /// `invalid` for wildcards and for identifiers that cannot be, `not-found` for a key that is none.
 pub(super) fn find(key: &str) -> Result<Resource, Refusal> {
     if key.contains('*') {
-        return Err(Refusal::invalid("a key with wildcards names nothing that could be called or read").hint(FORMS));
+        return Err(
+            Refusal::invalid("a key with wildcards names nothing that could be called or read").hint(FORMS)
+        );
     }
     let no_such_key = || Refusal::new(Code::NotFound, "nothing has this key").hint(FORMS);
     let rest = key.strip_prefix(ROOT).ok_or_else(no_such_key)?;
@@ -81,7 +83,10 @@ mod tests {
             ("oprc/api/A/objects/a:b@c~d+e=f-g.h", "/api/v1/classes/A/objects/a:b@c~d+e=f-g.h"),
             ("oprc/api/A/objects/b", "/api/v1/classes/A/objects/b"),
             ("oprc/api/A/objects/b/fields/k", "/api/v1/classes/A/objects/b/fields/k"),
-            ("oprc/api/A/objects/b/fields/%2A%24%3F%23%2F%40", "/api/v1/classes/A/objects/b/fields/%2A%24%3F%23%2F%40"),
+            (
+                "oprc/api/A/objects/b/fields/%2A%24%3F%23%2F%40",
+                "/api/v1/classes/A/objects/b/fields/%2A%24%3F%23%2F%40",
+            ),
             ("oprc/api/A/invokes/f", "/api/v1/classes/A/functions/f"),
         ] {
             let found = find(key).unwrap();
@@ -110,7 +115,9 @@ mod tests {
         ] {
             assert_eq!(find(key).unwrap_err().problem().kind(), Code::NotFound, "{key}");
         }
-        for key in ["oprc/api/1/objects/b", "oprc/api/A/objects/.b", "oprc/api/A/invokes/1", "oprc/api/A/objects/b%"] {
+        for key in
+            ["oprc/api/1/objects/b", "oprc/api/A/objects/.b", "oprc/api/A/invokes/1", "oprc/api/A/objects/b%"]
+        {
             assert_eq!(find(key).unwrap_err().problem().kind(), Code::Invalid, "{key}");
         }
     }

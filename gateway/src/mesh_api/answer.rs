@@ -54,8 +54,7 @@ pub(super) fn read(
     stale_ms: Option<u64>,
 ) -> Result<Told, Refusal> {
     let etag = etag::render(tag)?;
-    let about =
-        About { version: Some(tag.version), etag: etag.to_str().ok(), stale_ms, ..About::default() };
+    let about = About { version: Some(tag.version), etag: etag.to_str().ok(), stale_ms, ..About::default() };
     told(payload, Some(encoding), &about)
 }
 
@@ -83,7 +82,13 @@ mod tests {
         let id = CallId { invocation: "i".into(), keyed: true };
         let result = |payload: Option<&'static [u8]>, form: Form| {
             let payload = payload.map(Bytes::from_static);
-            let of = Invoked { payload, form: form as i32, version: Some(3), replayed: true, ..Invoked::default() };
+            let of = Invoked {
+                payload,
+                form: form as i32,
+                version: Some(3),
+                replayed: true,
+                ..Invoked::default()
+            };
             parts(invoked(of, &id).unwrap())
         };
         let about = r#"{"invocation-id":"i","version":3,"replayed":true}"#;

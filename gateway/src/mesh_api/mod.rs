@@ -81,8 +81,18 @@ async fn admit(app: &App, question: &Question, resource: &Resource) -> Result<To
     let _entry = app.admission.enter()?;
     let deadline = Deadline::of(&said.headers)?;
     let _held = app.admission.hold(question.payload.len())?;
-    run(&Asked { app, question, headers: &said.headers, identity: &identity, deadline, consistency: said.consistency }, resource)
-        .await
+    run(
+        &Asked {
+            app,
+            question,
+            headers: &said.headers,
+            identity: &identity,
+            deadline,
+            consistency: said.consistency,
+        },
+        resource,
+    )
+    .await
 }
 
 /// A question that was let in.

@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn payloads_are_json_unless_said_otherwise() {
         let form = |encoding| body_form(&Said::read(b"", encoding).unwrap().headers);
-        for json in ["", "zenoh/bytes", "zenoh/string", "application/json", "text/json", "application/json;utf-8"] {
+        for json in
+            ["", "zenoh/bytes", "zenoh/string", "application/json", "text/json", "application/json;utf-8"]
+        {
             assert!(matches!(form(json), Ok(Form::Json)), "{json}");
         }
         assert!(matches!(form("application/octet-stream"), Ok(Form::Raw)));

@@ -121,7 +121,10 @@ impl Stranger {
                     ok: true,
                     payload: sample.payload().to_bytes().into_owned().into(),
                     encoding: sample.encoding().to_string(),
-                    attachment: sample.attachment().map(|bytes| bytes.to_bytes().into_owned().into()).unwrap_or_default(),
+                    attachment: sample
+                        .attachment()
+                        .map(|bytes| bytes.to_bytes().into_owned().into())
+                        .unwrap_or_default(),
                 },
                 Err(error) => Heard {
                     ok: false,

@@ -128,9 +128,7 @@ impl Guard {
         let mut views = directory.watch_view();
         loop {
             let view = views.borrow_and_update().clone();
-            if let Err(refusal) =
-                self.still(identity, &view).and_then(|identity| identity.check(Need::In(action, class)))
-            {
+            if let Err(refusal) = self.still(identity, &view).and_then(|identity| identity.check(Need::In(action, class))) {
                 return refusal;
             }
             tokio::select! {

@@ -12,7 +12,7 @@ pub(crate) async fn second_gateway(server: &Server) -> (Process, Http) {
     gateway_joining(server, &server.mesh_endpoint()).await
 }
 
-async fn gateway_joining(server: &Server, endpoint: &str) -> (Process, Http) {
+pub(crate) async fn gateway_joining(server: &Server, endpoint: &str) -> (Process, Http) {
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let args = ["gateway", "--listen", &listen, "--join", endpoint].map(str::to_owned);

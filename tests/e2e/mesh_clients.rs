@@ -1,8 +1,10 @@
 //! The key space `oprc/api/...` for clients that speak Zenoh, and who is let in there.
 
+use std::time::Instant;
+
 use oprc_mesh::testing::{Manner, Query, Stranger};
 use oprc_tests::mesh::Asker;
-use oprc_tests::{Class, Cli, Events, Kind, Server, eventually, guests, run};
+use oprc_tests::{Class, Cli, Events, Kind, PATIENCE, Process, Server, eventually, free_port, guests, run};
 use serde_json::{Value, json};
 
 use crate::access::key;
@@ -37,7 +39,7 @@ async fn calls_and_reads(kind: Kind) {
     let read =
         asker.ask_with(&at(""), Query::default(), json!({ "consistency": "linearizable" })).await.unwrap();
     let reply = class.object(id).get().await;
-    assert_eq!(read.payload, reply.expect(200).body);
+    assert_eq!((reply.status, &read.payload), (200, &reply.body));
     assert_eq!(read.about["etag"], reply.etag());
     let stale = asker.ask(&at("/invokes/value"), None, json!({ "consistency": "stale" })).await.unwrap();
     assert_eq!((&*stale.payload, stale.about["stale-ms"].is_u64()), (&b"7"[..], true));
@@ -153,7 +155,7 @@ async fn nothing_without_secret_and_key(kind: Kind) {
             outsiders.push(peer);
         }
     }
-    let member = server.asker(None).await;
+    let mut member = server.asker(None).await;
     for key in [&add, &read] {
         for about in [json!({}), json!({ "key": "oprc_1_2" }), json!({ "key": "" })] {
             let problem = member.ask_with(key, Query::default(), about).await.unwrap_err();
@@ -174,8 +176,16 @@ async fn nothing_without_secret_and_key(kind: Kind) {
         for key in [&add, &read] {
             assert!(outsider.ask(key, Query::default()).await.unwrap().is_empty(), "nobody hears it");
         }
-        outsider.put_frame(1, "oprc/n/*/call", vec![b"x".as_slice().into()]).await.unwrap();
         assert_eq!(outsider.heard(), None, "it hears of nothing");
+    }
+    // nor does anybody hear of it; it hears itself
+    member.stranger.hear("oprc/n/**").await.unwrap();
+    for outsider in &mut outsiders {
+        outsider.put_frame(1, "oprc/n/1/call", vec![b"x".as_slice().into()]).await.unwrap();
+        assert!(outsider.next().await.is_some());
+    }
+    while let Some((key, _)) = member.stranger.heard() {
+        assert_ne!(key, "oprc/n/1/call");
     }
     assert_eq!(class.object("o").fields().await, json!({ "n": 5 }));
 }
@@ -197,6 +207,34 @@ macro_rules! both_shapes {
 }
 
 both_shapes!(calls_and_reads, what_is_not_meant_is_refused, events_are_heard, nothing_without_secret_and_key);
+
+/// A client of a router is answered by one of the gateways behind it, and hears the hosts behind it.
+#[test]
+fn behind_a_router() {
+    run(async {
+        let server = Server::start(Kind::Apart).await;
+        let _shown = server.show_logs_on_panic();
+        let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+        let args =
+            ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
+        let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
+        let _router = Process::spawn("router", &args, &server.scratch().join("router.log"));
+        let (_gateway, _) = crate::apart::gateway_joining(&server, &endpoint).await;
+        let class = Class::deploy(&server, "Asked", guests::prober(), "").await;
+        let mut stranger = Stranger::link(&endpoint, &server.secret().shown(true)).await.unwrap();
+        stranger.hear(&format!("oprc/events/{}/*", class.name)).await.unwrap();
+        let key = format!("oprc/api/{}/objects/o/invokes/add", class.name);
+        let (mut answers, begun) = (0, Instant::now());
+        while answers == 0 || stranger.heard().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "{answers} answers, and no event is heard");
+            let query = Query { payload: b"[1]".into(), ..Query::default() };
+            let heard = stranger.ask(&key, query).await.unwrap();
+            assert!(heard.len() <= 1, "one gateway answers: {heard:?}");
+            answers += usize::from(heard.iter().any(|heard| heard.ok));
+        }
+        assert_eq!(class.object("o").fields().await, json!({ "n": answers }), "each question ran once");
+    });
+}
 
 /// A start where whoever comes would be let in takes a word that this is meant.
 #[test]

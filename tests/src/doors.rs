@@ -5,6 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oprc_mesh::testing::Query;
+use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Request, Status};
 
@@ -150,7 +151,7 @@ impl Doors {
                 object: wish.object.clone().unwrap_or_default(),
                 ..pb::GetRequest::default()
             };
-            return match self.grpc.objects.clone().get(self.request_of(get, wish)).await {
+            return match self.grpc.objects.clone().get(self.request_of(get)).await {
                 Ok(found) => {
                     let found = found.into_inner();
                     let version = found.state.as_ref().map(|state| state.version);
@@ -173,7 +174,11 @@ impl Doors {
             accept: accept as i32,
             idempotency_key: wish.key.clone().unwrap_or_default(),
         };
-        let request = self.request_of(pb::InvokeRequest { call: Some(call), consistency: 0 }, wish);
+        let message = pb::InvokeRequest { call: Some(call), consistency: 0 };
+        if let Some(ms) = wish.timeout_ms {
+            return failed(&self.late(&message, ms).await);
+        }
+        let request = self.request_of(message);
         match self.grpc.invocations.clone().invoke(request).await {
             Ok(response) => {
                 let response = response.into_inner();
@@ -189,14 +194,27 @@ impl Doors {
         }
     }
 
-    fn request_of<T>(&self, message: T, wish: &Wish) -> Request<T> {
+    /// What is told of a call that has a deadline and fails. The usual client keeps the time itself, and would tell of that.
+    async fn late(&self, message: &pb::InvokeRequest, ms: u64) -> Status {
+        let message = message.encode_to_vec();
+        let length = u32::try_from(message.len()).expect("it is short").to_be_bytes();
+        let http = self.server.http().multiplexed().await;
+        let call = http.post("/oprc.v1.InvocationService/Invoke").header("te", "trailers");
+        let call = call.body("application/grpc", [&[0], &length[..], &message].concat());
+        let call = call.header("grpc-timeout", format!("{ms}m"));
+        let reply = match &self.token {
+            Some(token) => call.header("authorization", format!("Bearer {token}")).send().await,
+            None => call.send().await,
+        };
+        let status =
+            Status::from_header_map(&reply.headers).filter(|status| status.code() != tonic::Code::Ok);
+        status.unwrap_or_else(|| panic!("it fails: {reply:?}"))
+    }
+
+    fn request_of<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("text"));
-        }
-        if let Some(ms) = wish.timeout_ms {
-            // not `set_timeout`, by which the client would give up by itself
-            request.metadata_mut().insert("grpc-timeout", format!("{ms}m").parse().expect("text"));
         }
         request
     }

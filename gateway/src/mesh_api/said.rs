@@ -36,10 +36,7 @@ impl Said {
     /// # Errors
     /// `invalid`.
     pub(super) fn read(attachment: &[u8], encoding: &str) -> Result<Self, Refusal> {
-        let attachment: Attachment = match attachment {
-            [] => Attachment::default(),
-            text => serde_json::from_slice(text).map_err(|error| unreadable(&error))?,
-        };
+        let attachment = Attachment::read(attachment)?;
         let mut headers = HeaderMap::new();
         let key = attachment.key.map(|key| format!("Bearer {key}"));
         let timeout = attachment.timeout_ms.map(|ms| ms.to_string());
@@ -67,15 +64,27 @@ impl Said {
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> Refusal {
-    // a text of the wrong type would be repeated, and it may be a token
-    let detail = match error.classify() {
-        serde_json::error::Category::Data if !error.to_string().starts_with("invalid") => {
-            format!("the attachment is not understood: {error}")
+impl Attachment {
+    fn read(text: &[u8]) -> Result<Self, Refusal> {
+        match text.trim_ascii_start() {
+            [] => Ok(Self::default()),
+            // of a list the members would be taken in their order
+            [b'{', ..] => serde_json::from_slice(text).map_err(|error| unreadable(&error)),
+            _ => Err(misunderstood("it is no JSON object".to_owned())),
         }
-        _ => format!("the attachment is not understood at line {}, column {}", error.line(), error.column()),
-    };
-    Refusal::invalid(detail).hint(
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> Refusal {
+    // what has the wrong type would be repeated, and it may be a token
+    misunderstood(match error.classify() {
+        serde_json::error::Category::Data if !error.to_string().starts_with("invalid") => error.to_string(),
+        _ => format!("line {}, column {}", error.line(), error.column()),
+    })
+}
+
+fn misunderstood(why: String) -> Refusal {
+    Refusal::invalid(format!("the attachment is not understood: {why}")).hint(
         "send a JSON object with any of key, idempotency-key, timeout-ms (a number), traceparent, consistency and accept, or none",
     )
 }
@@ -121,6 +130,7 @@ mod tests {
     fn what_is_not_understood_is_refused_and_no_token_repeated() {
         for bad in [
             "[]",
+            "[\"oprc_1\"]",
             "x",
             "\u{0}",
             "{\"keys\":\"k\"}",

@@ -10,6 +10,7 @@ mod jwt;
 mod lifecycle;
 mod limits;
 mod logs;
+mod mesh;
 mod project;
 mod traces;
 mod watch;
@@ -25,7 +26,7 @@ use crate::address::{Address, Assignment, ObjectAddress};
 use crate::consistency::Consistency;
 
 pub(crate) use access::{AccessArgs, CreateKeyArgs, KeyArgs, KeyWish, RevokeKeyArgs, RotateKeyArgs, TlsArgs};
-pub(crate) use client::{ClientArgs, Format, SERVER_HEADING};
+pub(crate) use client::{ClientArgs, Format, SERVER_HEADING, Secret};
 pub(crate) use cluster::{ClusterArgs, NodeArgs, NodeWish};
 pub(crate) use dead::{DeadArgs, DeadWish};
 pub(crate) use invoke::{InvocationArgs, InvokeArgs};
@@ -33,6 +34,7 @@ pub(crate) use jwt::JwtArgs;
 pub(crate) use lifecycle::{DeployArgs, PromoteArgs, RollbackArgs};
 pub(crate) use limits::LimitArgs;
 pub(crate) use logs::LogsArgs;
+pub(crate) use mesh::MeshSecretArgs;
 pub(crate) use project::{CompletionsArgs, Language, ManArgs, NewArgs, Shell};
 pub(crate) use traces::TraceArgs;
 pub(crate) use watch::WatchArgs;
@@ -251,6 +253,9 @@ pub(crate) struct GatewayArgs {
     pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) mesh: MeshArgs,
+    /// Where the mesh reaches this gateway, so that clients that speak Zenoh can ask it; nowhere unless given
+    #[arg(long, env = "OPRC_MESH_LISTEN", value_name = "ENDPOINT", value_delimiter = ',')]
+    pub(crate) mesh_listen: Vec<String>,
 }
 
 /// `oprc router`.
@@ -294,6 +299,8 @@ pub(crate) struct LinkArgs {
     /// A Zenoh configuration file, for TLS and access control
     #[arg(long, env = "OPRC_ZENOH_CONFIG", value_name = "FILE")]
     pub(crate) zenoh_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) secret: MeshSecretArgs,
 }
 
 /// Commands about one class.

@@ -7,7 +7,7 @@
 //! (`invoke`, `objects`, `fields`, `classes`, `deploy`, ...). A handler reads the body (`body`), parses it into types
 //! (`forms`, `etag`, `query`), and asks the cluster (`route`), which finds the leader and tries again where that is
 //! safe. A gRPC call comes the same way, on the same connections: `grpc` reads it into the same types and calls what the
-//! handlers call. Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
+//! handlers call, and so does what is asked on the mesh (`mesh_api`). Streams of events are fed by `events` and fanned out by `stream`. Whatever fails on the way is a problem, and `problem` is the one place that turns it into a response.
 
 mod access;
 mod address;
@@ -40,6 +40,7 @@ mod listing;
 mod logs;
 mod media;
 mod merge;
+mod mesh_api;
 mod metrics;
 mod multipart;
 mod needs;

@@ -20,10 +20,11 @@ use crate::tls::Reloads;
 pub(crate) enum Protocol {
     Rest,
     Grpc,
+    Mesh,
 }
 
 impl Protocol {
-    const WORDS: [&str; 2] = ["rest", "grpc"];
+    const WORDS: [&str; 3] = ["rest", "grpc", "mesh"];
 }
 
 /// How a request ended.
@@ -33,6 +34,8 @@ pub(crate) enum Ended {
     Rest(Option<Code>),
     /// The status of a gRPC response's head.
     Grpc(usize),
+    /// A question on the mesh failed so, or did not.
+    Mesh(Option<Code>),
 }
 
 /// The names of gRPC's statuses, by number.
@@ -93,7 +96,7 @@ const CALLS: Told = Told {
         "How long they took, from being handed on to the answer, with all tries.",
     ),
     way: "protocol",
-    ways: Protocol::WORDS,
+    ways: &Protocol::WORDS,
 };
 
 /// See the module.
@@ -160,14 +163,15 @@ struct Row {
     operation: &'static str,
     rest: Outcomes,
     grpc: [AtomicU64; STATUSES.len()],
-    durations: [Histogram; 2],
+    mesh: Outcomes,
+    durations: [Histogram; Protocol::WORDS.len()],
 }
 
 impl Row {
     fn new(operation: &'static str) -> Self {
         let grpc = std::array::from_fn(|_| AtomicU64::new(0));
-        let durations = [Histogram::new(&SECONDS), Histogram::new(&SECONDS)];
-        Self { operation, rest: Outcomes::default(), grpc, durations }
+        let durations = std::array::from_fn(|_| Histogram::new(&SECONDS));
+        Self { operation, rest: Outcomes::default(), grpc, mesh: Outcomes::default(), durations }
     }
 
     fn count(&self, ended: Ended, took: Duration) {
@@ -181,6 +185,10 @@ impl Row {
                 known.fetch_add(1, Ordering::Relaxed);
                 Protocol::Grpc
             }
+            Ended::Mesh(failed) => {
+                self.mesh.count(failed);
+                Protocol::Mesh
+            }
         };
         self.durations[protocol as usize].took(took);
     }
@@ -188,7 +196,9 @@ impl Row {
     fn seen(&self) -> impl Iterator<Item = (Protocol, &'static str, u64)> {
         let grpc = STATUSES.into_iter().zip(self.grpc.iter().map(|count| count.load(Ordering::Relaxed)));
         let grpc = grpc.filter(|(_, count)| *count > 0).map(|(name, count)| (Protocol::Grpc, name, count));
-        self.rest.seen().map(|(name, count)| (Protocol::Rest, name, count)).chain(grpc)
+        let rest = self.rest.seen().map(|(name, count)| (Protocol::Rest, name, count));
+        let mesh = self.mesh.seen().map(|(name, count)| (Protocol::Mesh, name, count));
+        rest.chain(grpc).chain(mesh)
     }
 }
 
@@ -279,6 +289,6 @@ mod tests {
         let seen: Vec<_> = rows[1].seen().collect();
         let (rest, grpc) = (Protocol::Rest, Protocol::Grpc);
         assert_eq!(seen, [(rest, "ok", 1), (rest, "trap", 1), (grpc, "unknown", 1), (grpc, "not-found", 1)]);
-        assert_eq!(rows[1].durations.each_ref().map(Histogram::count), [2, 2]);
+        assert_eq!(rows[1].durations.each_ref().map(Histogram::count), [2, 2, 0]);
     }
 }

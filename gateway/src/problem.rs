@@ -134,14 +134,23 @@ impl Refusal {
         self.0.invocation.as_ref().and_then(|id| id.to_str().ok())
     }
 
+    fn status_code(&self) -> StatusCode {
+        let usual = || StatusCode::from_u16(public(self.0.problem.kind()).http_status()).ok();
+        self.0.status.or_else(usual).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The document.
+    pub(crate) fn document(&self) -> Vec<u8> {
+        let problem = self.problem();
+        let document = Document::of(problem, public(problem.kind()), self.status_code());
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+
     /// The response.
     pub(crate) fn respond(self) -> Reply {
-        let Inner { problem, status, allow, invocation } = *self.0;
+        let (status, body) = (self.status_code(), self.document());
+        let Inner { problem, allow, invocation, .. } = *self.0;
         let code = public(problem.kind());
-        let status = status
-            .or_else(|| StatusCode::from_u16(code.http_status()).ok())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&Document::of(&problem, code, status)).unwrap_or_default();
         let mut reply =
             bytes(status, HeaderValue::from_static("application/problem+json"), Bytes::from(body));
         if let Some(ms) = retry_after_ms(&problem) {

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oprc_mesh::Mesh;
+use oprc_mesh::{Answering, Mesh, MeshError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -18,6 +18,7 @@ use crate::access::{Guard, JwtError};
 use crate::app::App;
 use crate::config::GatewayConfig;
 use crate::connection::Connections;
+use crate::mesh_api;
 use crate::tls::{Tls, TlsError};
 
 /// The pause after a failed accept: most often the process is out of file descriptors, and some will come free.
@@ -34,6 +35,9 @@ pub enum GatewayError {
         /// Why not.
         source: io::Error,
     },
+    /// Questions on the mesh cannot be taken.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// TLS cannot be served.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -48,10 +52,11 @@ pub struct Gateway {
     local_addr: SocketAddr,
     app: Arc<App>,
     tls: Option<Arc<Tls>>,
+    answering: Answering,
 }
 
 impl Gateway {
-    /// Begins to listen. Connections wait in the backlog until [`Gateway::run`].
+    /// Begins to listen, and to answer what is asked on the mesh. Connections wait in the backlog until [`Gateway::run`].
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -62,7 +67,9 @@ impl Gateway {
         let failed = |source| GatewayError::Listen { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local_addr, app: Arc::new(App::new(config, guard, mesh)), tls })
+        let app = Arc::new(App::new(config, guard, mesh));
+        let answering = mesh_api::serve(&app).await?;
+        Ok(Self { listener, local_addr, app, tls, answering })
     }
 
     /// The address that it listens on, with the port that was taken.
@@ -73,7 +80,7 @@ impl Gateway {
     /// Serves until `shutdown` is ready; then takes no more connections, lets the requests under way finish for
     /// [`GatewayConfig::drain_ms`] at the most, and cuts what is left.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
-        let Self { listener, app, tls, .. } = self;
+        let Self { listener, app, tls, answering, .. } = self;
         let tasks = TaskTracker::new();
         let cut = CancellationToken::new();
         if let Some(tls) = tls.clone() {
@@ -90,12 +97,14 @@ impl Gateway {
             () = accept(&listener, &app, &tasks, connections) => {}
         }
         drop(listener);
+        answering.stop();
         app.stopping.cancel();
         tasks.close();
         app.lingering.close();
         app.hubs.tasks.close();
         let drained = async {
             tasks.wait().await;
+            answering.answered().await;
             app.lingering.wait().await;
             app.hubs.tasks.wait().await;
         };
@@ -105,6 +114,7 @@ impl Gateway {
                 "requests were still under way at the end of the drain: cut"
             );
             cut.cancel();
+            answering.cut();
             tasks.wait().await;
         }
     }

@@ -17,7 +17,7 @@ const TURNS: Told = Told {
         "How long they took, from their arrival at this host to their outcome, with all waiting.",
     ),
     way: "via",
-    ways: Via::WORDS,
+    ways: &Via::WORDS,
 };
 
 /// See the module.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::id::NodeId;
 use crate::outcome::Problem;
+use crate::secret::MeshSecret;
 use crate::wire::{Answer, Op};
 
 /// How a process takes part in the mesh. Without `listen`, `connect` and `zenoh_config` it is alone: no Zenoh session
@@ -23,6 +24,8 @@ pub struct MeshConfig {
     pub connect: Vec<String>,
     /// A Zenoh configuration file for what the flags do not cover (TLS, access control).
     pub zenoh_config: Option<PathBuf>,
+    /// What whoever links with this process must have; without, whoever comes is let in.
+    pub secret: Option<MeshSecret>,
 }
 
 /// A failure of the mesh itself, not of a call on it.
@@ -35,6 +38,12 @@ pub enum MeshError {
         key: String,
         /// Zenoh's reason.
         source: zenoh::Error,
+    },
+    /// The mesh secret could not be handed to Zenoh.
+    #[error("handing the mesh secret to Zenoh: {source}")]
+    Secret {
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// The session could not be opened.
     #[error("opening the mesh (listen: {listen}; connect: {connect}): {source}")]

@@ -9,8 +9,9 @@
 //! | `oprc/n/<node>/catalog` | a node knows a new catalog revision |
 //! | `oprc/n/<node>/alive/<inbox>` | liveliness token of a process of a node |
 //! | `oprc/events/<class>/<id>` | events of an object, for any client ([`crate::EventPublisher`]) |
+//! | `oprc/api/<class>/...` | questions of any client, answered by gateways ([`crate::Answerer`]) |
 //!
-//! All but the tokens and events carry [`crate::frame`]s. With a cluster name they all stand below it, so that two clusters on one
+//! All but the tokens, events and questions carry [`crate::frame`]s. With a cluster name they all stand below it, so that two clusters on one
 //! network do not mix.
 
 use std::fmt;

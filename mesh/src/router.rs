@@ -18,11 +18,7 @@ impl Router {
     /// # Errors
     /// [`MeshError::Setting`] or [`MeshError::Open`].
     pub async fn open(config: &MeshConfig) -> Result<Self, MeshError> {
-        let session = zenoh::open(settings::of(config, true)?).await.map_err(|source| MeshError::Open {
-            listen: config.listen.join(", "),
-            connect: config.connect.join(", "),
-            source,
-        })?;
+        let session = settings::open(config, true).await?;
         let relay = Relay::start(&session).await?;
         Ok(Self { session, relay })
     }

@@ -62,7 +62,7 @@ pub(crate) type Maker =
 
 impl Link {
     pub(crate) async fn open(config: &MeshConfig) -> Result<Self, MeshError> {
-        let current = Arc::new(Current::new(open(config).await?));
+        let current = Arc::new(Current::new(settings::open(config, false).await?));
         let sending = current.clone();
         let outbox = Outbox::new(config.node, BOUNDS, Arc::new(move |route| sender(&sending, route)));
         Ok(Self { config: config.clone(), current, outbox, declared: Mutex::default() })
@@ -164,7 +164,7 @@ impl Link {
     }
 
     async fn open_declared(&self, makers: &[Box<Maker>]) -> Result<(Session, Vec<Kept>), MeshError> {
-        let session = open(&self.config).await?;
+        let session = settings::open(&self.config, false).await?;
         let mut kept = Vec::with_capacity(makers.len());
         for maker in makers {
             kept.push(maker(session.clone()).await?);
@@ -197,14 +197,6 @@ impl Current {
         let mut current = self.0.write();
         *current = (current.0 + 1, session);
     }
-}
-
-async fn open(config: &MeshConfig) -> Result<Session, MeshError> {
-    zenoh::open(settings::of(config, false)?).await.map_err(|source| MeshError::Open {
-        listen: config.listen.join(", "),
-        connect: config.connect.join(", "),
-        source,
-    })
 }
 
 /// What publishes the frames of one route, on whatever session there is.

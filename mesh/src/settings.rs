@@ -5,10 +5,28 @@
 //! them are Zenoh's routers, which would pass on by themselves: in 1.10 routers that lose each other and come back within
 //! moments may keep a link that carries nothing, and peers do not.
 
-use crate::config::{MeshConfig, MeshError};
+use zenoh::Session;
 
+use crate::config::{MeshConfig, MeshError};
+use crate::secret::{self, HandOver, MeshSecret};
+
+/// Names and passwords in Zenoh's configuration.
+const USRPWD: &str = "transport/auth/usrpwd";
 /// Milliseconds until a silent link counts as lost. A hint for failing calls early, never for safety.
 const LINK_LEASE_MS: u64 = 2_000;
+
+/// Opens a session; a `router` only passes on.
+pub(crate) async fn open(config: &MeshConfig, router: bool) -> Result<Session, MeshError> {
+    let mut settings = of(config, router)?;
+    let handed = config.secret.as_ref().map(|secret| ask_for(secret, &mut settings)).transpose()?;
+    let opened = zenoh::open(settings).await;
+    drop(handed);
+    opened.map_err(|source| MeshError::Open {
+        listen: config.listen.join(", "),
+        connect: config.connect.join(", "),
+        source,
+    })
+}
 
 /// The given file, if any, with ours where it leaves Zenoh's default, and what the flags say on top.
 /// A `router` only passes on.
@@ -38,6 +56,25 @@ pub(crate) fn of(config: &MeshConfig, router: bool) -> Result<zenoh::Config, Mes
         set(&mut settings, "namespace", &format!("{:?}", config.cluster))?;
     }
     Ok(settings)
+}
+
+/// Makes `secret` what a session shows, and all that it takes. What is returned must live until the session is open.
+fn ask_for(secret: &MeshSecret, settings: &mut zenoh::Config) -> Result<HandOver, MeshError> {
+    let refused = |why: &str| MeshError::Setting { key: USRPWD.into(), source: why.into() };
+    let is_set = |key: &str| settings.get_json(&format!("{USRPWD}/{key}")).is_ok_and(|value| value != "null");
+    if ["user", "password", "dictionary_file"].into_iter().any(is_set) {
+        return Err(refused(
+            "the Zenoh configuration has names and passwords of its own beside the mesh secret",
+        ));
+    }
+    let handed = secret.hand_over().map_err(|source| MeshError::Secret { source })?;
+    let value = serde_json::json!({
+        "user": secret::USER, "password": secret.reveal(), "dictionary_file": handed.path(),
+    });
+    // Zenoh's own error would tell the value
+    let set = settings.insert_json5(USRPWD, &value.to_string());
+    set.map_err(|_| refused("Zenoh does not take the mesh secret"))?;
+    Ok(handed)
 }
 
 /// Whether a configuration file names endpoints to listen on.
@@ -107,6 +144,19 @@ mod tests {
         let config = MeshConfig { listen: vec!["nonsense".into()], ..MeshConfig::default() };
         let error = of(&config, false).unwrap_err().to_string();
         assert!(error.contains("listen/endpoints") && error.contains("nonsense"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_all_that_is_taken_and_told_nowhere() {
+        let text = "s:e\"c\\ret-s:e\"c\\ret-s:e\"c\\ret-s:e\"c\\ret";
+        let secret = MeshSecret::parse(text).unwrap();
+        let mut settings = zenoh::Config::default();
+        let handed = ask_for(&secret, &mut settings).unwrap();
+        let set: serde_json::Value = serde_json::from_str(&value(&settings, USRPWD)).unwrap();
+        assert_eq!((&set["user"], &set["password"]), (&"oprc".into(), &text.into()));
+        assert_eq!(set["dictionary_file"], handed.path());
+        let told = ask_for(&secret, &mut settings).err().unwrap().to_string();
+        assert!(told.contains("usrpwd") && !told.contains("ret-"), "{told}");
     }
 
     #[test]

@@ -12,10 +12,11 @@ pub(crate) async fn second_gateway(server: &Server) -> (Process, Http) {
     gateway_joining(server, &server.mesh_endpoint()).await
 }
 
-async fn gateway_joining(server: &Server, endpoint: &str) -> (Process, Http) {
+pub(crate) async fn gateway_joining(server: &Server, endpoint: &str) -> (Process, Http) {
     let port = free_port();
     let listen = format!("127.0.0.1:{port}");
     let args = ["gateway", "--listen", &listen, "--join", endpoint].map(str::to_owned);
+    let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
     let gateway = Process::spawn("second gateway", &args, &server.scratch().join("gateway2.log"));
     let http = Http::to(port);
     eventually("the second gateway is ready", || async {
@@ -71,6 +72,7 @@ fn a_gateway_behind_a_router() {
         let endpoint = format!("tcp/127.0.0.1:{}", free_port());
         let args =
             ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
+        let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
         let mut router = Process::spawn("router", &args, &server.scratch().join("router.log"));
         let (_gateway, http) = gateway_joining(&server, &endpoint).await;
         let class = Class::deploy(&server, "Routed", guests::counter(), "").await.through(&http);

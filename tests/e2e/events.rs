@@ -258,7 +258,9 @@ fn a_stranger_on_the_mesh_gets_them() {
     run_on(Kind::Apart, |server| async move {
         let class = Class::deploy(&server, "Told", guests::counter(), "").await;
         let key = format!("oprc/events/{}/*", class.name);
-        let mut stranger = Stranger::listen(&server.mesh_endpoint(), &key).await.unwrap();
+        let mut stranger =
+            Stranger::link(&server.mesh_endpoint(), &server.secret().shown(false)).await.unwrap();
+        stranger.hear(&key).await.unwrap();
         let mut watched = Events::watch(&class.http, &path(&class, "o"), None).await;
         let write = async || class.object("o").field("PUT", "n").octets("1").send().await.ok();
         let mut first = None;

@@ -13,7 +13,12 @@ const PER_CONNECTION: usize = 100;
 
 /// Sends `count` calls of `method` at once, through as many connections as needed; gives how many succeeded and how
 /// many were refused as overloaded. Anything else fails the test.
-async fn flood(gateways: &[Http], class: &Class, method: &'static str, count: usize) -> (usize, usize) {
+pub(crate) async fn flood(
+    gateways: &[Http],
+    class: &Class,
+    method: &'static str,
+    count: usize,
+) -> (usize, usize) {
     let mut calls = JoinSet::new();
     let mut sent = 0;
     while sent < count {
@@ -41,9 +46,9 @@ async fn flood(gateways: &[Http], class: &Class, method: &'static str, count: us
 
 /// Long enough for a flood to arrive meanwhile, also on a busy machine.
 const NAP_MS: u64 = 15_000;
-const SLEEPY: &str = "[class.limits]\nwall_ms = 60000";
+pub(crate) const SLEEPY: &str = "[class.limits]\nwall_ms = 60000";
 
-async fn asleep(server: &Server, class: &Class) -> tokio::task::JoinHandle<()> {
+pub(crate) async fn asleep(server: &Server, class: &Class) -> tokio::task::JoinHandle<()> {
     let object = class.object("o");
     let nap = tokio::spawn(async move {
         let call = object.method("nap").json(&json!({ "ms": NAP_MS })).header("x-request-timeout-ms", 60_000);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::links::{Links, Party};
+use crate::mesh::SecretFile;
 use crate::place::Place;
 use crate::run::tail;
 use crate::{Cli, Http, Ingress, PATIENCE, Picture, Process, STOP_PATIENCE, within};
@@ -106,6 +107,7 @@ struct Inner {
     // before what they run on: fields are dropped in this order
     processes: Mutex<Processes>,
     links: Links,
+    secret: SecretFile,
     dir: Place,
 }
 
@@ -145,7 +147,8 @@ impl Cluster {
         }
         (0..plan.hosts).map(Party::Host).for_each(|party| links.add(party));
         (0..plan.gateways).map(Party::Gateway).for_each(|party| links.add(party));
-        Self(Arc::new(Inner { plan, processes: Mutex::default(), links, dir }))
+        let secret = SecretFile::new(dir.path());
+        Self(Arc::new(Inner { plan, processes: Mutex::default(), links, secret, dir }))
     }
 
     /// Starts the router unless it runs.
@@ -187,7 +190,8 @@ impl Cluster {
     }
 
     async fn spawn(&self, party: Party, mut args: Vec<String>) {
-        let Inner { links, .. } = &*self.0;
+        let Inner { links, secret, .. } = &*self.0;
+        args.extend(secret.args());
         for peer in self.peers(party) {
             if let Some(endpoint) = links.join(party, peer).await {
                 args.extend(["--join".to_owned(), endpoint]);

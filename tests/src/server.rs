@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use oprc_mesh::testing::Stranger;
 use tokio::sync::OnceCell;
 
+use crate::mesh::{Asker, SecretFile};
 use crate::place::Place;
 use crate::run::{PATIENCE, tail};
 use crate::{Cli, Http, Ingress, Process, Proxy, eventually, free_port};
@@ -33,6 +35,9 @@ struct Inner {
     mesh_port: u16,
     join_port: AtomicU16,
     health_port: u16,
+    /// Where the process that takes requests takes them from the mesh as well.
+    asked_port: u16,
+    secret: SecretFile,
     ingress_args: Mutex<Vec<String>>,
     processes: Mutex<Processes>,
 }
@@ -51,7 +56,8 @@ impl Server {
     /// When there is no directory or port for it.
     pub fn prepare(kind: Kind) -> Self {
         let dir = Place::new();
-        let [port, mesh_port, health_port] = [free_port(), free_port(), free_port()];
+        let [port, mesh_port, health_port, asked_port] = [(); 4].map(|()| free_port());
+        let secret = SecretFile::new(dir.path());
         let join_port = AtomicU16::new(mesh_port);
         Self(Arc::new(Inner {
             kind,
@@ -60,6 +66,8 @@ impl Server {
             mesh_port,
             join_port,
             health_port,
+            asked_port,
+            secret,
             ingress_args: Mutex::default(),
             processes: Mutex::default(),
         }))
@@ -72,6 +80,47 @@ impl Server {
     pub fn set_ingress_args(&self, args: &[&str]) {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         *self.0.ingress_args.lock().expect("no holder panics") = args;
+    }
+
+    /// The same, and it answers what is asked on the mesh: see [`Self::asker`].
+    ///
+    /// # Panics
+    /// Never.
+    pub fn set_asked(&self) {
+        let endpoint = self.asked_endpoint();
+        let more = ["--mesh-listen".to_owned(), endpoint];
+        self.0.ingress_args.lock().expect("no holder panics").extend(more);
+    }
+
+    /// Where clients that speak Zenoh link, with [`Self::set_asked`].
+    pub fn asked_endpoint(&self) -> String {
+        format!("tcp/127.0.0.1:{}", self.0.asked_port)
+    }
+
+    /// A client that speaks Zenoh, with [`Self::set_asked`]; it shows the token of a key if it is given one.
+    pub async fn asker(&self, token: Option<&str>) -> Asker {
+        Asker::to(&self.asked_endpoint(), &self.0.secret, token).await
+    }
+
+    /// A client that speaks Zenoh and is linked with the host apart, which answers no questions.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub async fn stranger_at_host(&self) -> Stranger {
+        let manner = self.0.secret.shown(true);
+        Stranger::link(&self.mesh_endpoint(), &manner).await.expect("it is let in")
+    }
+
+    /// What whoever links with this server's processes must have.
+    pub fn secret(&self) -> &SecretFile {
+        &self.0.secret
+    }
+
+    /// The processes that run, by their ids.
+    pub fn pids(&self) -> Vec<u32> {
+        let processes = self.processes();
+        let Processes { host, gateway } = &*processes;
+        [host, gateway].into_iter().flatten().map(Process::pid).collect()
     }
 
     /// A server of the test's own, running and ready.
@@ -117,7 +166,7 @@ impl Server {
     pub fn host_args(&self) -> Vec<String> {
         let data = self.data_dir().to_str().expect("a temporary path is UTF-8").to_owned();
         let inner = &self.0;
-        match inner.kind {
+        let mut args: Vec<String> = match inner.kind {
             Kind::Embedded => ["up", "--listen", &format!("127.0.0.1:{}", inner.port), "--data-dir", &data]
                 .map(str::to_owned)
                 .into(),
@@ -128,7 +177,9 @@ impl Server {
                     .map(str::to_owned)
                     .into()
             }
-        }
+        };
+        args.extend(inner.secret.args());
+        args
     }
 
     /// Starts the gateway unless it runs.
@@ -138,7 +189,8 @@ impl Server {
             let listen = format!("127.0.0.1:{}", self.0.port);
             let join = format!("tcp/127.0.0.1:{}", self.0.join_port.load(Ordering::Relaxed));
             let args = ["gateway", "--listen", &listen, "--join", &join].map(str::to_owned);
-            let args: Vec<_> = args.into_iter().chain(self.ingress_args()).collect();
+            let args = args.into_iter().chain(self.0.secret.args()).chain(self.ingress_args());
+            let args: Vec<_> = args.collect();
             processes.gateway = Some(Process::spawn("gateway", &args, &self.log_path("gateway")));
         }
     }
@@ -287,6 +339,11 @@ impl Server {
     /// A directory for the test's own files, in which client commands run.
     pub fn scratch(&self) -> &Path {
         self.0.dir.path()
+    }
+
+    /// What the gateway apart printed over all its lives.
+    pub fn gateway_log(&self) -> String {
+        std::fs::read_to_string(self.log_path("gateway")).unwrap_or_default()
     }
 
     /// What the host printed over all its lives.

@@ -5,6 +5,7 @@
 //! signal ends the process at once.
 
 mod access;
+mod mesh;
 mod node;
 mod panics;
 mod signals;
@@ -19,14 +20,11 @@ use oprc_mesh::{Mesh, MeshConfig, Router};
 use oprc_odgm::{Joining, OdgmConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{GatewayArgs, HostArgs, LinkArgs, MeshArgs, RouterArgs, StoreArgs, UpArgs};
+use crate::args::{GatewayArgs, HostArgs, RouterArgs, StoreArgs, UpArgs};
 use crate::failure::Failure;
 
 use node::Node;
 use signals::Signals;
-
-/// Where hosts and routers listen on the mesh when neither a flag nor a file says so.
-const MESH_LISTEN: &str = "tcp/127.0.0.1:7447";
 
 /// Where client commands ask unless told.
 const USUAL_SERVER: &str = "http://127.0.0.1:8080";
@@ -37,7 +35,7 @@ pub(crate) async fn up(args: UpArgs) -> Result<(), Failure> {
     access::check(&args.access, args.listen)?;
     let mut signals = Signals::listen()?;
     let data_dir = args.store.data_dir.clone();
-    let mesh = MeshConfig { listen: args.mesh_listen, ..mesh_config(args.mesh) };
+    let mesh = mesh::config(args.mesh, args.mesh_listen, args.access.auth)?;
     let tls = args.tls.files()?;
     let limits = args.limits.config()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -80,8 +78,8 @@ pub(crate) async fn host(args: HostArgs) -> Result<(), Failure> {
         grace: args.cluster.grace,
         ..odgm_config(args.store)
     };
-    let mesh =
-        MeshConfig { listen: mesh_listen(args.mesh_listen, &args.mesh.links), ..mesh_config(args.mesh) };
+    let listen = mesh::listen(args.mesh_listen, &args.mesh.links);
+    let mesh = mesh::config(args.mesh, listen, false)?;
     let node = Node::start(config, mesh, args.listen).await?;
     let reason = node.ended();
     let joined = tokio::select! {
@@ -114,7 +112,7 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
     }
     let access = access::access(&args.access, args.listen, None)?;
     let (limits, tls) = (args.limits.config()?, args.tls.files()?);
-    let mesh = open_mesh(mesh_config(args.mesh)).await?;
+    let mesh = open_mesh(mesh::config(args.mesh, args.mesh_listen, args.access.auth)?).await?;
     let config = GatewayConfig { listen: args.listen, access, tls, ..limits };
     let gateway = bind(config, mesh.clone()).await?;
     tracing::info!(address = %gateway.local_addr(), "the gateway listens");
@@ -127,9 +125,8 @@ pub(crate) async fn gateway(args: GatewayArgs) -> Result<(), Failure> {
 pub(crate) async fn router(args: RouterArgs) -> Result<(), Failure> {
     panics::end_with_the_mesh();
     let mut signals = Signals::listen()?;
-    let listen = mesh_listen(args.mesh_listen, &args.links);
-    let LinkArgs { join, zenoh_config } = args.links;
-    let config = MeshConfig { listen, connect: join, zenoh_config, ..MeshConfig::default() };
+    let listen = mesh::listen(args.mesh_listen, &args.links);
+    let config = mesh::of_links(args.links, listen, false)?;
     let router = Router::open(&config).await.map_err(|error| Failure::role("joining the mesh", error))?;
     tracing::info!(listen = config.listen.join(", "), "the router passes on");
     let stop = CancellationToken::new();
@@ -172,21 +169,6 @@ async fn bind(config: GatewayConfig, mesh: Mesh) -> Result<Gateway, Failure> {
 
 async fn open_mesh(config: MeshConfig) -> Result<Mesh, Failure> {
     Mesh::open(config).await.map_err(|error| Failure::role("joining the mesh", error))
-}
-
-fn mesh_config(args: MeshArgs) -> MeshConfig {
-    MeshConfig {
-        node: None,
-        cluster: args.cluster,
-        listen: Vec::new(),
-        connect: args.links.join,
-        zenoh_config: args.links.zenoh_config,
-    }
-}
-
-/// Without a flag a configuration file says where, so that nothing listens beside what it secures.
-fn mesh_listen(flag: Vec<String>, links: &LinkArgs) -> Vec<String> {
-    if flag.is_empty() && links.zenoh_config.is_none() { vec![MESH_LISTEN.to_owned()] } else { flag }
 }
 
 /// Tells a newcomer what to do next. A reader that went away does not matter.

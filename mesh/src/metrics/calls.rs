@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
-use super::cell::{Bounds, Cell, OTHER, Rooms, WAYS};
+use super::cell::{Bounds, Cell, OTHER, Rooms};
 use super::histogram::{Histogram, SIZES};
 use super::known::Known;
 use super::sheet::Sheet;
@@ -36,7 +36,7 @@ pub struct Told {
     /// The label of the way by which a call came.
     pub way: &'static str,
     /// Its values, by number.
-    pub ways: [&'static str; WAYS],
+    pub ways: &'static [&'static str],
 }
 
 impl Calls {
@@ -90,7 +90,7 @@ impl Calls {
                     ("class", *class),
                     ("method", *method),
                     ("outcome", outcome),
-                    (told.way, told.ways[way]),
+                    (told.way, told.ways.get(way).copied().unwrap_or(OTHER)),
                 ];
                 (labels, count)
             })

@@ -11,7 +11,7 @@ const TOLD: Told = Told {
     counts: ("calls", "Calls."),
     durations: ("durations", "Durations."),
     way: "way",
-    ways: ["here", "there"],
+    ways: &["here", "there", "beyond"],
 };
 
 struct Recorded {

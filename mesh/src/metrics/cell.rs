@@ -12,7 +12,7 @@ use crate::outcome::Code;
 pub const OTHER: &str = "_other";
 
 /// Ways by which calls come.
-pub(super) const WAYS: usize = 2;
+pub(super) const WAYS: usize = 3;
 /// Success, and every code by its number.
 const OUTCOMES: usize = u32::BITS as usize;
 const _: () = {

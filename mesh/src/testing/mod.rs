@@ -19,4 +19,4 @@ mod stranger;
 
 pub use network::{Faults, LocalNetwork};
 pub use peers::LocalPeers;
-pub use stranger::Stranger;
+pub use stranger::{Heard, Manner, Query, Stranger};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
+use crate::metrics::cell::WAYS;
 use crate::catalog::{Class, Method};
 use crate::metrics::{BOUNDS, Page, Source};
 

@@ -37,13 +37,13 @@ async fn replies_are_as_documented(server: Server) {
     let hosts = format!("/api/v1/cluster/nodes/{}", node.as_str().unwrap());
     let key = unique("key");
     let web = Class::deploy(&server, "Documented", guests::web(), "").await;
-    let served = |method: &str| http.call(method, format!("{}/http/plain", web.path())).octets("x").send();
+    let by_web = |method: &str| http.call(method, format!("{}/http/plain", web.path())).octets("x").send();
     let replies = [
-        served("GET").await.expect(200),
-        served("PUT").await.expect(200),
-        served("POST").await.expect(200),
-        served("PATCH").await.expect(200),
-        served("DELETE").await.expect(200),
+        by_web("GET").await.expect(200),
+        by_web("PUT").await.expect(200),
+        by_web("POST").await.expect(200),
+        by_web("PATCH").await.expect(200),
+        by_web("DELETE").await.expect(200),
         http.get(format!("{}/http/trap", web.path())).send().await.expect(500),
         http.get(at("/http/x")).send().await.expect(404),
         stands,

@@ -33,7 +33,8 @@ async fn deploy(server: &Server, more: &str, origins: &[String]) -> Class {
     Class::deploy(server, "Web", guests::web(), &manifest).await
 }
 
-fn wish(method: &str, url: String) -> Value {
+fn wish(method: &str, url: impl Into<String>) -> Value {
+    let url: String = url.into();
     json!({ "wish": { "method": method, "url": url, "headers": [], "body": "" } })
 }
 

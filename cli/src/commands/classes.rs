@@ -58,7 +58,8 @@ pub(crate) struct Methods {
     generic: bool,
     #[serde(default)]
     serves_http: bool,
-    methods: Vec<Method>,
+    #[serde(rename = "methods")]
+    listed: Vec<Method>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,13 +79,13 @@ impl Methods {
     /// The methods with their signatures, and what stands in their place.
     pub(crate) fn table(&self) -> String {
         let kind = |method: &Method| if method.readonly { "read-only" } else { "" }.to_owned();
-        let rows = self.methods.iter().map(|method| [method.signature.clone(), kind(method)]);
+        let rows = self.listed.iter().map(|method| [method.signature.clone(), kind(method)]);
         let mut parts = Vec::new();
-        if !self.methods.is_empty() {
+        if !self.listed.is_empty() {
             parts.push(output::table(["method", ""], rows));
         }
         // older servers do not say it
-        if self.generic || self.methods.is_empty() && !self.serves_http {
+        if self.generic || self.listed.is_empty() && !self.serves_http {
             parts.push("any method goes to its handler".to_owned());
         }
         if self.serves_http {
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_class_without_methods_takes_any() {
-        let told = |generic, serves_http| Methods { generic, serves_http, methods: Vec::new() }.table();
+        let told = |generic, serves_http| Methods { generic, serves_http, listed: Vec::new() }.table();
         let handler = "any method goes to its handler";
         assert_eq!((told(true, false).as_str(), told(false, false).as_str()), (handler, handler));
         let http = "requests below /api/v1/classes/.../http go to its HTTP handler";

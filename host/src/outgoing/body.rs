@@ -96,7 +96,7 @@ impl Body for Inbound {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(None) => Poll::Ready(None),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(super::failure::of_exchange(error)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(super::failure::of_exchange(&error)))),
             Poll::Ready(Some(Ok(frame))) => {
                 if !take(&mut self.left, &frame) {
                     return Poll::Ready(Some(Err(too_large())));

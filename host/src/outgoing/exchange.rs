@@ -35,11 +35,14 @@ where
         .max_header_size(HTTP_RESPONSE_HEAD_BYTES_MAX)
         .handshake(TokioIo::new(stream))
         .await
-        .map_err(failure::of_exchange)?;
+        .map_err(|error| failure::of_exchange(&error))?;
     // a task of its own: it sends what the guest still writes while the guest already reads
     let driven = AbortOnDropHandle::new(tokio::spawn(connection));
     let answer = timeout_at(times.end_of(times.first_byte), sender.send_request(request.map(Outbound::new)));
-    let response = answer.await.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failure::of_exchange)?;
+    let response = answer
+        .await
+        .map_err(|_| Error::ConnectionReadTimeout)?
+        .map_err(|error| failure::of_exchange(&error))?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::HttpUpgradeFailed);
     }

@@ -9,7 +9,7 @@ use wasmtime_wasi_http::Error;
 use super::body::Broken;
 
 /// What hyper says of an exchange, or of the body of its response.
-pub(super) fn of_exchange(error: hyper::Error) -> Error {
+pub(super) fn of_exchange(error: &hyper::Error) -> Error {
     let source = error.source();
     match source.and_then(|source| source.downcast_ref::<Broken>()) {
         Some(Broken::TooLarge) => return Error::HttpRequestBodySize(Some(HTTP_BODY_BYTES_MAX)),

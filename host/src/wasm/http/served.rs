@@ -153,7 +153,7 @@ async fn taken(receiver: oneshot::Receiver<Answer>, bytes_max: usize) -> Result<
     if !(200..600).contains(&parts.status.as_u16()) {
         return Err(failed(&format!("the HTTP handler answered with status {}", parts.status.as_u16())));
     }
-    let headers = passed_on(parts.headers)?;
+    let headers = passed_on(&parts.headers)?;
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let broken = |error| failed(&format!("the HTTP handler did not finish its answer: {error}"));
@@ -168,8 +168,8 @@ async fn taken(receiver: oneshot::Receiver<Answer>, bytes_max: usize) -> Result<
 }
 
 /// The answer's headers, without those that are between gateway and client alone.
-fn passed_on(headers: HeaderMap) -> Result<Vec<HttpHeader>, Problem> {
-    if headers.len() > SERVED_HEADERS_MAX || headers_bytes(&headers) > SERVED_HEADERS_BYTES_MAX {
+fn passed_on(headers: &HeaderMap) -> Result<Vec<HttpHeader>, Problem> {
+    if headers.len() > SERVED_HEADERS_MAX || headers_bytes(headers) > SERVED_HEADERS_BYTES_MAX {
         let detail = format!(
             "the answer of the HTTP handler has too many or too large headers; {SERVED_HEADERS_MAX} of \
              {SERVED_HEADERS_BYTES_MAX} bytes together are allowed"

@@ -103,7 +103,7 @@ impl Mesh {
             tasks: TaskTracker::new(),
             cut: CancellationToken::new(),
             runtime: Handle::current(),
-            open: Mutex::new(Some(None)),
+            open: Mutex::new(Standing::Open(None)),
         });
         if let Some(link) = self.link() {
             let door = door.clone();
@@ -118,7 +118,7 @@ impl Mesh {
 impl Answering {
     /// Takes no more questions: others that answer are asked from now on.
     pub fn stop(&self) {
-        let open = self.door.open.lock().take();
+        let open = std::mem::replace(&mut *self.door.open.lock(), Standing::Stopped);
         self.door.tasks.close();
         // outside the lock: taking it back may wait for Zenoh
         drop(open);
@@ -151,14 +151,21 @@ struct Door {
     tasks: TaskTracker,
     cut: CancellationToken,
     runtime: Handle,
-    /// What is declared on the session of the moment; none once it takes no more.
-    open: Mutex<Option<Option<Queryable<()>>>>,
+    open: Mutex<Standing>,
+}
+
+/// Whether questions are taken.
+enum Standing {
+    /// With what is declared on the session of the moment.
+    Open(Option<Queryable<()>>),
+    /// No more, on whatever session.
+    Stopped,
 }
 
 impl Door {
     async fn declare(self: Arc<Self>, session: Session) -> Result<Kept, MeshError> {
         let kept: Kept = Box::new(Retract(self.clone()));
-        if self.open.lock().is_none() {
+        if matches!(*self.open.lock(), Standing::Stopped) {
             return Ok(kept);
         }
         // weakly: the door owns the queryable, which owns the callback
@@ -171,7 +178,10 @@ impl Door {
         let declared = session.declare_queryable(self.key).complete(true).callback(take).await;
         let queryable = declared.map_err(|source| MeshError::Declare { key: self.key.to_owned(), source })?;
         // one that was stopped meanwhile takes it back at once
-        let before = self.open.lock().as_mut().map(|open| open.replace(queryable));
+        let before = match &mut *self.open.lock() {
+            Standing::Open(declared) => declared.replace(queryable),
+            Standing::Stopped => Some(queryable),
+        };
         drop(before);
         Ok(kept)
     }
@@ -233,7 +243,10 @@ struct Retract(Arc<Door>);
 
 impl Drop for Retract {
     fn drop(&mut self) {
-        let declared = self.0.open.lock().as_mut().and_then(Option::take);
+        let declared = match &mut *self.0.open.lock() {
+            Standing::Open(declared) => declared.take(),
+            Standing::Stopped => None,
+        };
         // outside the lock: taking it back may wait for Zenoh
         drop(declared);
     }
@@ -396,7 +409,7 @@ mod tests {
         }
         // and it stays so on a session to come
         link.renew(link.generation()).await;
-        assert!(answering.door.open.lock().is_none());
+        assert!(matches!(*answering.door.open.lock(), Standing::Stopped));
         stranger.leave().await;
         mesh.close().await;
     }

@@ -200,7 +200,7 @@ impl Doors {
         let length = u32::try_from(message.len()).expect("it is short").to_be_bytes();
         let http = self.server.http().multiplexed().await;
         let call = http.post("/oprc.v1.InvocationService/Invoke").header("te", "trailers");
-        let call = call.body("application/grpc", [&[0], &length[..], &message].concat());
+        let call = call.body("application/grpc", [&[0], &length[..], &message[..]].concat());
         let call = call.header("grpc-timeout", format!("{ms}m"));
         let reply = match &self.token {
             Some(token) => call.header("authorization", format!("Bearer {token}")).send().await,

@@ -70,20 +70,21 @@ impl Attachment {
             [] => Ok(Self::default()),
             // of a list the members would be taken in their order
             [b'{', ..] => serde_json::from_slice(text).map_err(|error| unreadable(&error)),
-            _ => Err(misunderstood("it is no JSON object".to_owned())),
+            _ => Err(misunderstood("it is no JSON object")),
         }
     }
 }
 
 fn unreadable(error: &serde_json::Error) -> Refusal {
     // what has the wrong type would be repeated, and it may be a token
-    misunderstood(match error.classify() {
+    let why = match error.classify() {
         serde_json::error::Category::Data if !error.to_string().starts_with("invalid") => error.to_string(),
         _ => format!("line {}, column {}", error.line(), error.column()),
-    })
+    };
+    misunderstood(&why)
 }
 
-fn misunderstood(why: String) -> Refusal {
+fn misunderstood(why: &str) -> Refusal {
     Refusal::invalid(format!("the attachment is not understood: {why}")).hint(
         "send a JSON object with any of key, idempotency-key, timeout-ms (a number), traceparent, consistency and accept, or none",
     )

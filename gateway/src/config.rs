@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub origins: Origins,
     /// Calls under way at once, at the most; one more is `overloaded` (429). Under strain fewer are let in.
     pub concurrency_max: usize,
+    /// Of them so many are let in whatever strain there seems to be.
+    pub concurrency_min: usize,
     /// Open connections; for one more the one that has idled for the longest is closed, or else it waits.
     pub connections_max: usize,
     /// Streams of events read at once; one more is `overloaded` (429).
@@ -65,6 +67,7 @@ impl Default for GatewayConfig {
             tls: None,
             origins: Origins::default(),
             concurrency_max: 1_024,
+            concurrency_min: 8,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,
             held_bytes_max: HELD_BYTES_DEFAULT,

@@ -79,6 +79,8 @@ pub const HTTP_BODY_BYTES_MAX: u64 = 16 * MIB as u64;
 pub const HTTP_HEADERS_BYTES_MAX: usize = 32 * KIB;
 /// The head of a response; past it `HTTP-response-header-section-size`.
 pub const HTTP_RESPONSE_HEAD_BYTES_MAX: usize = 64 * KIB;
+/// The path and query of a request that a turn sends; past it `HTTP-request-URI-too-long`.
+pub const HTTP_PATH_BYTES_MAX: usize = 16 * KIB;
 /// Requests of one turn at the same time; one more is `connection-limit-reached`.
 pub const HTTP_REQUESTS_PER_TURN_MAX: usize = 32;
 /// Requests of all turns of a host at the same time; one more is `connection-limit-reached`.
@@ -88,7 +90,7 @@ pub const SERVED_HEADERS_MAX: usize = 96;
 /// Their names and values; more is 431, or `payload-too-large`.
 pub const SERVED_HEADERS_BYTES_MAX: usize = 32 * KIB;
 /// The path and query of a request that a class serves; longer is 414.
-pub const SERVED_PATH_BYTES_MAX: usize = 16 * KIB;
+pub const SERVED_PATH_BYTES_MAX: usize = 4 * KIB;
 /// Lines of a class's guests that a host remembers; with one more the oldest is forgotten.
 pub const LOG_LINES_MAX: usize = 10_000;
 /// What they take up; the oldest are forgotten beyond it.

@@ -52,7 +52,10 @@ async fn over_http_1(server: Server) {
 }
 
 async fn http2(server: &Server) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
-    let stream = TcpStream::connect(server.http().address()).await.unwrap();
+    over(TcpStream::connect(server.http().address()).await.unwrap()).await
+}
+
+async fn over(stream: TcpStream) -> (http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
     let (sender, connection) =
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("it speaks HTTP/2");
     (sender, tokio::spawn(async move { drop(connection.await) }))
@@ -81,12 +84,17 @@ async fn over_http_2(server: Server) {
 
 async fn over_http_2_with_its_connection(server: Server) {
     let object = object(&server).await;
-    let (mut sender, connection) = http2(&server).await;
+    // the client's own tasks keep the connection open while a call waits: it is cut below them
+    let stream = std::net::TcpStream::connect(server.http().address()).unwrap();
+    let cut = stream.try_clone().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let (mut sender, connection) = over(TcpStream::from_std(stream).unwrap()).await;
     let call = tokio::spawn(sender.send_request(nap(&server, &object)));
     runs(&server, &object).await;
-    connection.abort();
+    cut.shutdown(std::net::Shutdown::Both).unwrap();
     is_gone(&object).await;
     call.abort();
+    connection.abort();
 }
 
 async fn over_grpc(server: Server) {

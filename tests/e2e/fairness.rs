@@ -218,7 +218,9 @@ fn no_class_takes_all_places() {
 #[test]
 fn slow_methods_are_no_overload() {
     run(async {
-        let server = Server::start(Kind::Embedded).await;
+        let server = Server::prepare(Kind::Embedded);
+        server.set_ingress_args(&["--concurrency-min", "8"]);
+        server.launch().await;
         let _shown = server.show_logs_on_panic();
         let class =
             Class::deploy(&server, "Mixed", guests::prober(), "[class.limits]\nwall_ms = 60000").await;

@@ -204,7 +204,10 @@ async fn keys_are_asked_for_and_kept_from_the_class(kind: Kind) {
     get(&reader, "/echo").await.problem(Code::Denied);
     assert_eq!(get(&invoker, "/headers").await.expect(200).body, "");
     let who = get(&invoker, "/who").await.expect(200);
-    assert!(who.body.starts_with(format!("Some({name:?}) None http ").as_bytes()), "{who:?}");
+    assert!(
+        who.body.starts_with(format!("Some({:?}) None http ", format!("key:{name}")).as_bytes()),
+        "{who:?}"
+    );
 }
 
 #[test]

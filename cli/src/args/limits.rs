@@ -15,6 +15,9 @@ pub(crate) struct LimitArgs {
     /// Calls under way at the most; under strain fewer are let in
     #[arg(long, env = "OPRC_CONCURRENCY", value_name = "CALLS", default_value_t = GatewayConfig::default().concurrency_max as u32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) concurrency: u32,
+    /// Calls that are let in whatever strain there seems to be; as many as --concurrency for a bound that never moves
+    #[arg(long, env = "OPRC_CONCURRENCY_MIN", value_name = "CALLS", default_value_t = GatewayConfig::default().concurrency_min as u32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) concurrency_min: u32,
     /// Open connections; for one more the one that has idled for the longest is closed
     #[arg(long, env = "OPRC_CONNECTIONS", value_name = "COUNT", default_value_t = GatewayConfig::default().connections_max as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
@@ -46,6 +49,7 @@ impl LimitArgs {
         Ok(GatewayConfig {
             origins: origins.map_err(|error| Failure::Usage(format!("--cors-origin: {error}")))?,
             concurrency_max: self.concurrency as usize,
+            concurrency_min: self.concurrency_min as usize,
             connections_max: self.connections as usize,
             idle_ms: ms(self.idle_timeout),
             header_ms: ms(self.header_timeout),

@@ -22,8 +22,6 @@ const SEEN_LEAST: u32 = 3;
 /// Nobody minds so much more. It leaves room for callers that call again as soon as they are answered, of whom a few dozen
 /// keep a machine busy and make no queue grow.
 pub(super) const SLACK_US: u64 = 10_000;
-/// It never falls below this, so that what is slow for another reason goes on.
-const LIMIT_MIN: f64 = 4.0;
 /// In one window it falls by half at the most, and by a tenth at the least ...
 const FALL: (f64, f64) = (0.5, 0.9);
 /// ... and grows by a tenth, and one.
@@ -35,6 +33,8 @@ const PROBE_PART: u64 = 10;
 #[derive(Debug)]
 pub(super) struct Adaptive {
     most: f64,
+    /// It never falls below this, so that what is slow for another reason goes on.
+    least: f64,
     limit: f64,
     window: Window,
     /// What the limit would fall to, while it is looked whether it must.
@@ -64,9 +64,9 @@ pub(super) const fn is_strained(suspicion: Suspicion, probe_us: u64) -> bool {
 
 #[allow(clippy::cast_precision_loss, reason = "nothing here is counted past 2^52")]
 impl Adaptive {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, least: usize) -> Self {
         let most = most as f64;
-        Self { most, limit: most, window: Window::default(), suspected: None }
+        Self { most, least: most.min(least as f64), limit: most, window: Window::default(), suspected: None }
     }
 
     /// Calls that may be under way.
@@ -110,7 +110,7 @@ impl Adaptive {
         }
         if seen >= SEEN_LEAST && late * 2 > seen {
             let factor = (gradient / f64::from(seen)).clamp(FALL.0, FALL.1);
-            let target = (self.limit.min(peak as f64) * factor).max(LIMIT_MIN.min(self.most));
+            let target = (self.limit.min(peak as f64) * factor).max(self.least);
             if target < self.limit {
                 self.suspected = Some(target);
                 return Some(Suspicion { late_us: late_us / u64::from(late) });

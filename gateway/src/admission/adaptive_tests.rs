@@ -23,7 +23,7 @@ struct Machine {
 impl Machine {
     fn new(workers: usize, work_us: u64) -> Self {
         Self {
-            adaptive: Adaptive::new(MOST),
+            adaptive: Adaptive::new(MOST, 4),
             workers: vec![0; workers],
             work_us,
             under_way: VecDeque::new(),
@@ -123,7 +123,7 @@ fn under_what_it_can_do_nobody_is_refused() {
 /// Calls that take from a millisecond to four seconds because their callers want it so.
 #[test]
 fn what_takes_long_by_nature_is_no_load() {
-    let mut adaptive = Adaptive::new(MOST);
+    let mut adaptive = Adaptive::new(MOST, 4);
     for turn in 0..3_000_u64 {
         for _ in 0..20 {
             adaptive.observe(4_000_000, 1_000);
@@ -139,7 +139,7 @@ fn what_takes_long_by_nature_is_no_load() {
 /// A few slow methods beside many quick ones: the quick ones' trouble is seen, the slow ones make none.
 #[test]
 fn a_mixed_load_is_judged_by_most_of_it() {
-    let mut adaptive = Adaptive::new(MOST);
+    let mut adaptive = Adaptive::new(MOST, 4);
     let window = |adaptive: &mut Adaptive, turn: u64, quick_us: u64| {
         for _ in 0..5 {
             adaptive.observe(4_000_000 + quick_us, 4_000_000);
@@ -167,7 +167,7 @@ fn a_mixed_load_is_judged_by_most_of_it() {
 
 #[test]
 fn a_few_answers_are_no_evidence() {
-    let mut adaptive = Adaptive::new(MOST);
+    let mut adaptive = Adaptive::new(MOST, 4);
     adaptive.observe(1_000_000, 1_000);
     adaptive.observe(1_000_000, 1_000);
     assert_eq!(adaptive.turn(WINDOW_MS, 10), None, "it waits for more");

@@ -95,7 +95,7 @@ pub(crate) struct Place<'a> {
 }
 
 impl Admission {
-    pub(crate) fn new(calls_max: usize, held_bytes_max: usize) -> Self {
+    pub(crate) fn new((calls_min, calls_max): (usize, usize), held_bytes_max: usize) -> Self {
         let units = (held_bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         Self {
             calls: AtomicUsize::new(0),
@@ -107,7 +107,7 @@ impl Admission {
             shed: Shed::default(),
             callers: Parties::new(),
             classes: Parties::new(),
-            strain: Arc::new(Strain::new(calls_max)),
+            strain: Arc::new(Strain::new(calls_max, calls_min)),
         }
     }
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn as_many_as_allowed_come_in() {
-        let admission = Admission::new(2, 0);
+        let admission = Admission::new((4, 2), 0);
         let first = admission.place("A", free()).unwrap();
         let _second = admission.place("A", free()).unwrap();
         for _ in 0..3 {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_finds_a_place_though_another_took_all() {
-        let admission = Admission::new(100, 0);
+        let admission = Admission::new((4, 100), 0);
         let all: Vec<_> = (0..100).map(|_| admission.place("A", free()).unwrap()).collect();
         refusal(admission.place("A", free()));
         let few: Vec<_> = (0..NEWCOMER_CALLS).map(|_| admission.place("B", free()).unwrap()).collect();
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_named_and_says_when_to_come_back() {
-        let admission = Admission::new(100, 0);
+        let admission = Admission::new((4, 100), 0);
         let slow = Rates { calls_per_s: 1, burst: 2, ..free() };
         for _ in 0..2 {
             drop(admission.place("A", slow).unwrap());
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn memory_is_held_and_given_back() {
-        let admission = Admission::new(1, 10 * UNIT_BYTES);
+        let admission = Admission::new((4, 1), 10 * UNIT_BYTES);
         let most = admission.hold(9 * UNIT_BYTES + 1).unwrap();
         refusal(admission.hold(1));
         drop(most);
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn so_many_bodies_are_waited_for_and_so_much_upkeep_is_done() {
-        let admission = Admission::new(2, 0);
+        let admission = Admission::new((4, 2), 0);
         let bodies: Vec<_> = (0..2 * BODIES_PER_CALL).map(|_| admission.body().unwrap()).collect();
         refusal(admission.body());
         drop(bodies);

@@ -58,8 +58,8 @@ impl Drop for Sample<'_> {
 }
 
 impl Strain {
-    pub(super) fn new(calls_max: usize) -> Self {
-        let adaptive = Adaptive::new(calls_max);
+    pub(super) fn new(calls_max: usize, calls_min: usize) -> Self {
+        let adaptive = Adaptive::new(calls_max, calls_min);
         Self {
             begun: Instant::now(),
             hasher: RandomState::new(),
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn of_calls_on_one_object_only_the_first_is_measured() {
-        let strain = Strain::new(10);
+        let strain = Strain::new(10, 4);
         let first = strain.begin(&call(Some("a")));
         assert!(first.method.is_some());
         assert!(strain.begin(&call(Some("a"))).method.is_none());

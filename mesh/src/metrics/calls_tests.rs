@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use super::*;
-use crate::metrics::cell::WAYS;
 use crate::catalog::{Class, Method};
+use crate::metrics::cell::WAYS;
 use crate::metrics::{BOUNDS, Page, Source};
 
 const TOLD: Told = Told {

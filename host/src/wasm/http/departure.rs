@@ -12,7 +12,7 @@ use hyper::http::uri::{PathAndQuery, Scheme as UriScheme};
 use hyper::{Method, Request, Uri};
 use oprc_mesh::egress::{Destination, Scheme};
 use oprc_mesh::limits::{
-    HTTP_BODY_BYTES_MAX, HTTP_HEADERS_BYTES_MAX, HTTP_REQUESTS_PER_TURN_MAX, SERVED_PATH_BYTES_MAX,
+    HTTP_BODY_BYTES_MAX, HTTP_HEADERS_BYTES_MAX, HTTP_PATH_BYTES_MAX, HTTP_REQUESTS_PER_TURN_MAX,
 };
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::trace::TRACEPARENT;
@@ -28,7 +28,7 @@ use crate::wasm::call::Call;
 /// By which a receiver knows a request that it had before.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Path and query, at the most: what a class may be asked for, it may ask another.
-const PATH_BYTES_MAX: usize = SERVED_PATH_BYTES_MAX;
+const PATH_BYTES_MAX: usize = HTTP_PATH_BYTES_MAX;
 
 /// A turn's requests.
 pub(super) struct Departures {

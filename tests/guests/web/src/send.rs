@@ -91,7 +91,7 @@ fn request(wish: &Wish) -> Result<OutgoingRequest, ErrorCode> {
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let scheme = if scheme == "https" { Scheme::Https } else { Scheme::Http };
     let set = request.set_scheme(Some(&scheme)).and_then(|()| request.set_authority(Some(&rest[..at])));
-    let path = Some(&rest[at..]).filter(|path| !path.is_empty());
+    let path = Some(&rest[at..]).filter(|path| !path.is_empty()).or(Some("/"));
     set.and_then(|()| request.set_path_with_query(path)).map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     let method = match wish.method.as_str() {
         "GET" => Method::Get,

@@ -13,6 +13,7 @@ mod example;
 mod gateway;
 mod logs;
 mod operation;
+mod operator;
 mod parameters;
 mod schemas;
 mod served;

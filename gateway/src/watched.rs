@@ -38,7 +38,9 @@ impl Counts {
 
     /// Whether the client did not take all that was sent, at some time since this was last asked.
     pub(crate) fn was_stuck(&self) -> bool {
-        self.stuck.swap(false, Ordering::Relaxed) || self.sticks.load(Ordering::Relaxed)
+        // what still is so was so at the beginning of the time that the next look is about
+        let sticks = self.sticks.load(Ordering::Relaxed);
+        self.stuck.swap(sticks, Ordering::Relaxed) || sticks
     }
 
     fn came(&self, bytes: &[u8]) {

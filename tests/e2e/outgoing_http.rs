@@ -169,7 +169,8 @@ async fn a_server_that_fails_is_told_of(server: Server) {
     let class = deploy(&server, "", &[origin.url(), closed.clone()]).await;
     assert_eq!(fetch(&class, "GET", closed).await, "ConnectionRefused");
     let told = fetch(&class, "GET", origin.url() + "/breaks").await;
-    assert!(told.starts_with("200 broken: "), "{told}");
+    // the head may be lost with the rest
+    assert!(told.starts_with("200 broken: ") || told == "HttpResponseIncomplete", "{told}");
     // and the turn goes on: it is the guest's to decide what that means
     let object = class.object("o");
     call(&object, "fetch-and-count", origin.url() + "/breaks").await.expect(200);

@@ -50,7 +50,7 @@ async fn a_thousand_slow_connections_do_not_matter(kind: Kind) {
                     stream.write_all(head.as_bytes()).await.expect("it is taken");
                     dribble(stream, &[b'x'; 100]).await;
                 }
-                _ => drop(tokio::time::timeout(QUIET, stream.read(&mut [0])).await.expect("it is closed")),
+                _ => is_closed(stream).await,
             }
         });
     }
@@ -66,6 +66,16 @@ async fn a_thousand_slow_connections_do_not_matter(kind: Kind) {
     class.object("o").invoke("add", json!({ "by": 1 })).await.expect(200);
     let ran = class.http.get(format!("{}/objects?prefix=slow", class.path())).send().await.expect(200).json();
     assert_eq!(ran["items"], json!([]), "none of the slow calls ran");
+}
+
+/// Waits until the server has had enough of a client that says nothing. Where more connect at once than the system queues,
+/// the last step of a handshake may be lost, and the server has not heard of the client yet: a byte makes up for it.
+async fn is_closed(mut stream: TcpStream) {
+    if tokio::time::timeout(QUIET, stream.read(&mut [0])).await.is_err()
+        && stream.write_all(b"P").await.is_ok()
+    {
+        drop(tokio::time::timeout(QUIET, stream.read(&mut [0])).await.expect("it is closed"));
+    }
 }
 
 /// Sends a byte now and then until the server has had enough.

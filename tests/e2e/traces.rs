@@ -280,7 +280,7 @@ async fn only_what_is_drawn_begins_a_trace(kind: Kind) {
 /// Enough calls for more spans than may wait.
 const MANY: u64 = 4_000;
 
-async fn a_collector_that_is_not_there_costs_no_call(kind: Kind, endpoint: &str) {
+async fn a_collector_that_is_not_there_costs_no_call(kind: Kind, endpoint: &str, hangs: bool) {
     let server = traced(kind, endpoint, "1").await;
     let _shown = server.show_logs_on_panic();
     let class = Class::deploy(&server, "Traced", guests::counter(), "").await;
@@ -298,7 +298,9 @@ async fn a_collector_that_is_not_there_costs_no_call(kind: Kind, endpoint: &str)
     }
     // the operator is told, once for each trouble and not for each span
     server.logged(&["spans could not be sent"]).await;
-    server.logged(&["spans were dropped"]).await;
+    if hangs {
+        server.logged(&["spans were dropped"]).await; // what is refused at once makes no queue
+    }
     let told = server.host_log().lines().filter(|line| line.contains("spans could not be sent")).count();
     assert!(told <= 3, "{told} lines");
     let stopping = tokio::time::timeout(STOP_PATIENCE, server.stop()).await;
@@ -306,7 +308,8 @@ async fn a_collector_that_is_not_there_costs_no_call(kind: Kind, endpoint: &str)
 }
 
 async fn a_dead_collector(kind: Kind) {
-    a_collector_that_is_not_there_costs_no_call(kind, &format!("http://127.0.0.1:{}", free_port())).await;
+    a_collector_that_is_not_there_costs_no_call(kind, &format!("http://127.0.0.1:{}", free_port()), false)
+        .await;
 }
 
 async fn a_collector_that_hangs(kind: Kind) {
@@ -319,7 +322,7 @@ async fn a_collector_that_hangs(kind: Kind) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
-    a_collector_that_is_not_there_costs_no_call(kind, &endpoint).await;
+    a_collector_that_is_not_there_costs_no_call(kind, &endpoint, true).await;
     hanging.abort();
 }
 

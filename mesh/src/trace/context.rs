@@ -72,7 +72,9 @@ fn hex<const DIGITS: usize>(text: &[u8]) -> Option<u128> {
 fn state<'h>(tracestates: impl Iterator<Item = &'h [u8]>) -> TraceState {
     let lists: Vec<&str> = tracestates.filter_map(|list| std::str::from_utf8(list).ok()).collect();
     let list = lists.join(",");
-    if list.len() > TRACESTATE_BYTES_MAX {
+    // the crate takes a member without a key
+    let named = |member: &str| member.trim().is_empty() || !member.trim().starts_with('=');
+    if list.len() > TRACESTATE_BYTES_MAX || !list.split(',').all(named) {
         return TraceState::default();
     }
     list.parse().unwrap_or_default()

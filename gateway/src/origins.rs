@@ -164,7 +164,7 @@ mod tests {
         // the rules refuse credentials for everybody by a panic: making a service of them is the proof
         for origins in [parse(&["*"]), parse(&["https://a.example"])] {
             let layer = origins.unwrap().layer().unwrap();
-            drop(layer.layer(service_fn(|_: ()| async { Ok::<_, Infallible>(()) })));
+            drop(layer.layer(service_fn(|(): ()| async { Ok::<_, Infallible>(()) })));
         }
     }
 }

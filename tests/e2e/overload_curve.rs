@@ -4,6 +4,13 @@
 //! sustainable is what a few clients get that call again as soon as they are answered. Client and server share the
 //! machine, so that offering more takes away from what can be done.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "figures for people, far from the ends of their types"
+)]
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

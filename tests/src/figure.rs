@@ -1,5 +1,12 @@
 //! Line charts as SVG, without anything but text.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "figures for people, far from the ends of their types"
+)]
+
 use std::fmt::Write as _;
 
 /// One chart: lines over a common axis.
@@ -9,8 +16,11 @@ pub struct Chart<'a> {
     /// The name of the axis that goes up.
     pub unit: &'a str,
     /// Name, colour and points of each line.
-    pub lines: Vec<(&'a str, &'a str, Vec<(f64, f64)>)>,
+    pub lines: Vec<Line<'a>>,
 }
+
+/// Name, colour and points.
+pub type Line<'a> = (&'a str, &'a str, Vec<(f64, f64)>);
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 220.0;

@@ -1,6 +1,13 @@
 //! Load that comes whether or not it is answered: so many requests in a second, by the clock. A client that waits for its
 //! answers slows down with the server, and would never see it overloaded.
 
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "figures for people, far from the ends of their types"
+)]
+
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -26,7 +26,7 @@ pub(crate) struct JwtArgs {
     #[arg(long, env = "OPRC_JWT_AUDIENCE", value_name = "AUDIENCE")]
     pub(crate) jwt_audience: Option<String>,
     /// The claim with scopes, a text with spaces between them or an array; one in another is written with dots, such as
-    /// realm_access.roles [default: scope]
+    /// `realm_access.roles` [default: scope]
     #[arg(long, env = "OPRC_JWT_SCOPES_CLAIM", value_name = "CLAIM")]
     pub(crate) jwt_scopes_claim: Option<String>,
     /// What stands before each scope that is meant for here, such as oprc: in oprc:read:Counter; others are left aside

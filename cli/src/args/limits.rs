@@ -33,7 +33,7 @@ pub(crate) struct LimitArgs {
     /// Bytes in a second that a body must bring, over 10 s, and that the reader of an answer must take, over 30 s; 0 for none
     #[arg(long, env = "OPRC_MIN_RATE", value_name = "BYTES_PER_S", default_value_t = GatewayConfig::default().bytes_per_s_min)]
     pub(crate) min_rate: u64,
-    /// Web pages of this origin may use the gateway, such as https://app.example; may be given more than once; * for all
+    /// Web pages of this origin may use the gateway, such as `https://app.example`; may be given more than once; * for all
     #[arg(long, env = "OPRC_CORS_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origin: Vec<String>,
 }

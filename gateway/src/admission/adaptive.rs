@@ -4,7 +4,7 @@
 //! Each answer is held against the quickest one that its method gave lately (`strain`). It is *late* when it took more than
 //! twice as long, and more than [`SLACK_US`] longer: a queue has built up somewhere. When most answers of a window are late the limit
 //! falls, by as much as they were late (the gradient of Netflix' concurrency-limits); otherwise it grows by a tenth, up to
-//! what it may be at the most. The window is that of CoDel (RFC 8289), whose insight it is that a queue is bad only when it
+//! what it may be at the most. The window is that of `CoDel` (RFC 8289), whose insight it is that a queue is bad only when it
 //! stands.
 //!
 //! A method that takes four seconds by nature is late only when it takes more than eight. One whose time depends on its

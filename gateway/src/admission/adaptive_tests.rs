@@ -76,7 +76,9 @@ impl Machine {
 
     fn percentile(&mut self, part: f64) -> u64 {
         self.took_us.sort_unstable();
-        self.took_us[(self.took_us.len() as f64 * part) as usize]
+        #[allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a part of what was counted")]
+        let at = (self.took_us.len() as f64 * part) as usize;
+        self.took_us[at]
     }
 
     fn forget(&mut self) {

@@ -148,13 +148,13 @@ async fn the_connection_that_has_idled_for_the_longest_makes_room() {
 #[tokio::test]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let server = start_with(GatewayConfig { header_ms: 300, ..GatewayConfig::default() }).await;
-    let served = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let whole = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     for beginning in ["", "GET /healthz HTTP/1.1\r\nHo"] {
         let ended = tokio::time::timeout(Duration::from_mins(1), server.raw(beginning.as_bytes())).await;
         assert!(!ended.expect("the connection is closed").contains("200 OK"), "{beginning:?}");
     }
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(served.as_bytes()).await.unwrap();
+    stream.write_all(whole.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -163,7 +163,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     ended.expect("the connection is closed").ok();
     // what is whole may idle for longer, and a call may take longer
     let call = hanging(&server, 1).await.remove(0);
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     server.fake.gate.add_permits(1);
     assert_eq!(call.await.unwrap().status(), 200);
 }

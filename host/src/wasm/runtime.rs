@@ -182,7 +182,9 @@ impl Runtime {
         let shared = Arc::clone(&self.0);
         let sweep = move || {
             let gone = shared.components.sweep(&needed, Instant::now(), as_of);
-            gone.iter().for_each(|digest| shared.aot.remove(digest));
+            for digest in &gone {
+                shared.aot.remove(digest);
+            }
             gone
         };
         let gone = tokio::task::spawn_blocking(sweep).await.unwrap_or_default(); // it goes on another time

@@ -72,8 +72,8 @@ impl Stranger {
             connect: endpoint.to_owned(),
             source,
         })?;
-        let (hears, heard) = mpsc::unbounded_channel();
-        Ok(Self { session, heard, hears })
+        let (sender, heard) = mpsc::unbounded_channel();
+        Ok(Self { session, heard, hears: sender })
     }
 
     /// Listens on `key` from now on.

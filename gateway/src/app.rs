@@ -189,7 +189,9 @@ impl App {
                     Miss::Nobody
                 }
                 Pick::Nobody => Miss::Nobody,
-                Pick::Ask(..) if Instant::now() >= deadline => return Err(too_late()),
+                Pick::Ask(..) if Instant::now() >= deadline => {
+                    return Err(tries.give_up(too_late()).into());
+                }
                 Pick::Ask(node, group) => {
                     let watched = group.filter(|_| repeat != Repeat::Never);
                     match self.call(node, operation, deadline, watched).await {
@@ -407,6 +409,6 @@ fn nobody_to_ask() -> Refusal {
         .effect(Effect::NotRun)
 }
 
-fn too_late() -> Refusal {
-    Refusal::new(Code::Deadline, "the deadline passed before a host was asked").effect(Effect::NotRun)
+fn too_late() -> Problem {
+    Problem::new(Code::Deadline, "the deadline passed before a host was asked").with_effect(Effect::NotRun)
 }

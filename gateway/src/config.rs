@@ -67,7 +67,7 @@ impl Default for GatewayConfig {
             tls: None,
             origins: Origins::default(),
             concurrency_max: 1_024,
-            concurrency_min: 8,
+            concurrency_min: 64,
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,
             held_bytes_max: HELD_BYTES_DEFAULT,

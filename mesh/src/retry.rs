@@ -73,6 +73,12 @@ impl Tries {
         self.misses
     }
 
+    /// Gives the call up with `problem`: where a try may have taken effect that says so, whatever it said of itself.
+    #[must_use]
+    pub fn give_up(&self, problem: Problem) -> Problem {
+        if self.open { problem.with_effect(Effect::Unknown) } else { problem }
+    }
+
     /// Decides what follows a miss.
     pub fn next(&mut self, miss: Miss, repeat: Repeat) -> Next {
         self.next_at(Instant::now(), miss, repeat)
@@ -236,6 +242,17 @@ mod tests {
     }
 
     /// The whole table: who is tried again, and what the others are told about their effect.
+    /// The deadline may pass between a try that was lost and the next one.
+    #[test]
+    fn what_is_given_up_after_a_lost_try_may_have_run() {
+        let late = || Problem::new(Code::Deadline, "late").with_effect(Effect::NotRun);
+        let mut tries = Tries::until(Instant::now() + Duration::from_mins(1));
+        assert_eq!(tries.give_up(late()).effect(), Effect::NotRun);
+        let lost = Problem::new(Code::Unavailable, "lost").with_effect(Effect::Unknown);
+        tries.next(Miss::Failed(NodeId(1), lost), Repeat::Once);
+        assert_eq!(tries.give_up(late()).effect(), Effect::Unknown);
+    }
+
     #[test]
     fn what_may_have_run_is_never_run_again_unless_that_changes_nothing() {
         use Effect::{NotRun, Unknown, Unsaid};

@@ -2,7 +2,7 @@
 # ~/.cache/oprc/target; the binary is linked to target/oprc.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo demo-stop cluster cluster-stop test soak lint fmt bench docs openapi-check ci
+.PHONY: help setup build guests demo demo-stop cluster cluster-stop test soak lint fmt bench docs openapi-check proto-check ci
 
 help:
 	@echo 'make demo       set up, build, start a grid, deploy and call a counter; leaves it running'
@@ -20,6 +20,8 @@ help:
 	@echo 'make docs       write docs/reference/cli.md anew'
 	@echo 'make openapi-check'
 	@echo '                have public validators check the OpenAPI documents, and call what they tell of'
+	@echo 'make proto-check'
+	@echo '                have buf check the gRPC interface: how it is written, and that no earlier client breaks'
 	@echo 'make ci         everything that is checked before a change is taken'
 
 setup:
@@ -63,6 +65,9 @@ docs: build
 
 openapi-check: setup
 	@scripts/openapi-check
+
+proto-check:
+	@scripts/proto-check
 
 ci:
 	@.ci/run

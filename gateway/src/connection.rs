@@ -69,16 +69,22 @@ impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> 
 }
 
 /// Whether anything happens on a connection: cheaper than a timer per request.
-#[derive(Default)]
 struct Pulse {
     begun: AtomicU64,
     under_way: AtomicUsize,
+    /// Bytes that had come when the last request ended.
+    served: AtomicU64,
+    counts: Arc<Counts>,
 }
 
 /// A request under way on a connection, or a stream that its reader takes.
 struct Beat(Arc<Pulse>);
 
 impl Pulse {
+    fn new(counts: Arc<Counts>) -> Self {
+        Self { begun: AtomicU64::new(0), under_way: AtomicUsize::new(0), served: AtomicU64::new(0), counts }
+    }
+
     fn begin(self: Arc<Self>) -> Beat {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.under_way.fetch_add(1, Ordering::Relaxed);
@@ -88,6 +94,7 @@ impl Pulse {
 
 impl Drop for Beat {
     fn drop(&mut self) {
+        self.0.served.store(self.0.counts.read(), Ordering::Relaxed);
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -132,16 +139,16 @@ impl Connections {
 
     async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { app, builder, cut, .. } = self;
-        let pulse = Arc::new(Pulse::default());
+        let counts = Arc::new(Counts::default());
+        let pulse = Arc::new(Pulse::new(counts.clone()));
         let (serving, beating) = (app.clone(), pulse.clone());
         let service = service_fn(move |request| {
             let (app, pulse) = (serving.clone(), beating.clone());
             async move { Ok::<_, Infallible>(beaten(&app, pulse, request).await) }
         });
-        let counts = Arc::new(Counts::default());
-        let stream = TokioIo::new(Watched::new(stream, counts.clone()));
+        let stream = TokioIo::new(Watched::new(stream, counts));
         let mut connection = pin!(builder.serve_connection(stream, service));
-        let mut watch = Watch::new(&app, pulse, counts);
+        let mut watch = Watch::new(&app, pulse);
         let mut ending = false;
         loop {
             tokio::select! {
@@ -191,7 +198,6 @@ async fn beaten(app: &Arc<App>, pulse: Arc<Pulse>, request: Request<Incoming>) -
 struct Watch<'a> {
     crowded: &'a Notify,
     pulse: Arc<Pulse>,
-    counts: Arc<Counts>,
     begun: Instant,
     ticks: Interval,
     pace: Pace,
@@ -201,14 +207,14 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(app: &'a App, pulse: Arc<Pulse>, counts: Arc<Counts>) -> Self {
+    fn new(app: &'a App, pulse: Arc<Pulse>) -> Self {
         let GatewayConfig { idle_ms, header_ms, bytes_per_s_min, .. } = app.config;
         let tick = Duration::from_millis((idle_ms.min(header_ms) / LOOKS).clamp(TICK_MS_MIN, TICK_MS_MAX));
         let begun = Instant::now();
         let mut ticks = interval_at(begun + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pace = Pace::new(Patience { idle_ms, header_ms, bytes_per_s_min });
-        Self { crowded: &app.crowded, pulse, counts, begun, ticks, pace, idles: None, requests: 0 }
+        Self { crowded: &app.crowded, pulse, begun, ticks, pace, idles: None, requests: 0 }
     }
 
     /// What is to become of it, when there is something to tell. May be dropped and called again.
@@ -227,13 +233,15 @@ impl<'a> Watch<'a> {
     }
 
     fn look(&mut self) -> Verdict {
+        let Pulse { begun, under_way, served, counts } = self.pulse.as_ref();
         let sight = Sight {
-            begun: self.pulse.begun.load(Ordering::Relaxed),
-            under_way: self.pulse.under_way.load(Ordering::Relaxed),
-            read: self.counts.read(),
-            written: self.counts.written(),
-            stuck: self.counts.was_stuck(),
-            http2: self.counts.is_http2(),
+            begun: begun.load(Ordering::Relaxed),
+            under_way: under_way.load(Ordering::Relaxed),
+            served: served.load(Ordering::Relaxed),
+            read: counts.read(),
+            written: counts.written(),
+            stuck: counts.was_stuck(),
+            http2: counts.is_http2(),
         };
         let busy = sight.under_way > 0 || sight.begun != self.requests;
         self.requests = sight.begun;

@@ -22,8 +22,9 @@ pub(crate) struct Sight {
     pub(crate) begun: u64,
     /// Requests and streams under way.
     pub(crate) under_way: usize,
-    /// Bytes that came, and bytes that went.
+    /// Bytes that came, of these until the last request ended, and bytes that went.
     pub(crate) read: u64,
+    pub(crate) served: u64,
     pub(crate) written: u64,
     /// Since the last look more was to be sent than the client took.
     pub(crate) stuck: bool,
@@ -67,7 +68,9 @@ impl Pace {
         let busy = sight.under_way > 0 || sight.begun != last.begun;
         if busy || sight.http2 {
             self.head_ms = None;
-        } else if sight.read != last.read {
+        }
+        let waits = sight.begun == 0 || sight.read > sight.served;
+        if waits && sight.under_way == 0 && !sight.http2 {
             self.head_ms.get_or_insert(now_ms);
         }
         if busy {
@@ -110,8 +113,9 @@ mod tests {
         Pace::new(Patience { idle_ms: 60_000, header_ms: 10_000, bytes_per_s_min: 100 })
     }
 
-    const SILENT: Sight = Sight { begun: 0, under_way: 0, read: 0, written: 0, stuck: false, http2: false };
-    const SERVED: Sight = Sight { begun: 1, read: 100, written: 100, ..SILENT };
+    const SILENT: Sight =
+        Sight { begun: 0, under_way: 0, read: 0, served: 0, written: 0, stuck: false, http2: false };
+    const SERVED: Sight = Sight { begun: 1, read: 100, served: 100, written: 100, ..SILENT };
 
     #[test]
     fn the_first_head_is_awaited_from_the_beginning() {
@@ -132,6 +136,21 @@ mod tests {
             assert_eq!(pace.look(Sight { read: 100 + ms, ..SERVED }, ms), Verdict::GoOn);
         }
         assert!(matches!(pace.look(Sight { read: 999_999, ..SERVED }, 51_000), Verdict::Cut(_)));
+    }
+
+    #[test]
+    fn a_head_that_begins_before_the_request_before_it_was_looked_at_is_awaited_as_well() {
+        let mut pace = pace();
+        let begins = Sight { read: 107, ..SERVED };
+        assert_eq!(pace.look(begins, 1_000), Verdict::GoOn);
+        assert_eq!(pace.look(begins, 10_999), Verdict::GoOn);
+        assert!(matches!(pace.look(begins, 11_000), Verdict::Cut(_)));
+        // each head has its own time
+        let mut pace = self::pace();
+        for begun in 1..40 {
+            let begins = Sight { begun, read: begun * 100 + 7, served: begun * 100, ..SILENT };
+            assert_eq!(pace.look(begins, begun * 1_000), Verdict::GoOn);
+        }
     }
 
     #[test]

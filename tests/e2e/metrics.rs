@@ -10,6 +10,7 @@ use oprc_tests::{Class, Http, Kind, Server, both, eventually, guests, run};
 use serde_json::json;
 
 use crate::access::{closed, key};
+use crate::asynchronous::{accepted, decided, later};
 
 both!(
     calls_are_counted_once_by_what_they_came_to,
@@ -130,6 +131,20 @@ async fn messages_are_counted(server: Server) {
     })
     .await;
     class.http.post(format!("{}/dead-letters/purge", class.path())).send().await.expect(200);
+    // what an asynchronous call came to is its outcome, also when that is a failure
+    let asked = Class::deploy(&server, "Asked", guests::prober(), "").await;
+    let reply = later(asked.object("o").method("refuse").json(&json!(["no", 1]))).send().await;
+    decided(&asked, &accepted(&reply)).await;
+    eventually("its run is counted", || async {
+        let host = Metrics::of_host(&server).await;
+        let ran = |outcome| {
+            let labels = [("class", asked.name.as_str()), ("outcome", outcome), ("via", "message")];
+            host.sum("oprc_host_turns_total", &labels)
+        };
+        assert_eq!(ran("ok"), 0);
+        (ran("function-error") == 1).then_some(())
+    })
+    .await;
 }
 
 async fn a_removed_class_takes_its_series_along(server: Server) {

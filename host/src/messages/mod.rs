@@ -116,17 +116,19 @@ impl Executor {
                 metrics.attempted(Attempt::Done);
                 return self.decided(inbound, *outcome).await;
             }
-            Err(problem) => match self.failed(inbound, problem) {
-                Ok(Some(settle)) => settle,
-                Ok(None) => {
-                    metrics.attempted(Attempt::Done);
+            Err(problem) => {
+                let judged = self.judged(inbound, &problem);
+                // as a rule the run has settled it, with what else was to be committed of its failure
+                if self.partition.inbound(key)?.is_none() {
+                    metrics.attempted(judged.map_or(Attempt::Done, |settle| Attempt::of(settle.verdict())));
                     return Ok(());
                 }
-                Err(problem) => {
+                let Some(settle) = judged else {
                     metrics.attempted(Attempt::Interrupted);
                     return Err(problem);
-                }
-            },
+                };
+                settle
+            }
         };
         metrics.attempted(Attempt::of(settle.verdict()));
         crash_point("before-settle");
@@ -147,16 +149,12 @@ impl Executor {
         settled
     }
 
-    /// What becomes of a message whose run failed; none when the run itself has settled it.
-    fn failed(&self, inbound: &Inbound, problem: Problem) -> Result<Option<Settle>, Problem> {
-        if self.partition.inbound(inbound.key)?.is_none() {
-            return Ok(None);
-        }
+    /// What becomes of a message whose run failed; none when the failure was not its own.
+    fn judged(&self, inbound: &Inbound, problem: &Problem) -> Option<Settle> {
         let view = self.turns.view();
         let settings = settings_for(&view, &inbound.message);
-        let judged =
-            judge(&problem, inbound.key, inbound.attempts, settings.unwrap_or(&ClassSettings::default()));
-        judged.map(Some).ok_or(problem)
+        let asked = inbound.message.asked.is_some();
+        judge(problem, inbound.key, inbound.attempts, asked, settings.unwrap_or(&ClassSettings::default()))
     }
 }
 

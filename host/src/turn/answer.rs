@@ -38,7 +38,7 @@ impl Turns {
         let outcome = self.run_asked(&class, object.as_ref(), &invoke, inbound, deadline).await;
         let partition = self.held(group)?;
         if partition.inbound(inbound.key)?.is_none() {
-            return Ok(Came::Settled); // by its turn's commit
+            return outcome.map(|_| Came::Settled); // by its turn's commit
         }
         if partition.decided(asked.class, &message.object, &asked.invocation)?.is_some() {
             return Ok(Came::Ran); // by a call under the same id that came before this one's turn

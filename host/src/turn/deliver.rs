@@ -12,6 +12,7 @@ use oprc_mesh::wire::{Form, Invoke};
 use oprc_odgm::{Inbound, Message, Outcome, ReadyKey, Settle, Told, Verdict};
 use tokio::time::Instant;
 
+use super::answer::is_final;
 use super::effects::Origin;
 use super::run::Turns;
 use crate::metrics::Via;
@@ -135,15 +136,19 @@ pub(crate) fn settings_for<'v>(view: &'v CatalogView, message: &Message) -> Opti
     Some(&view.class(&message.class)?.serving(served).settings)
 }
 
-/// What becomes of a message whose run failed; none when the failure is not its own and it is simply tried again.
+/// What becomes of a message whose run failed; none when the failure is not its own and it is simply tried again. `asked`:
+/// it is an asynchronous call.
 pub(crate) fn judge(
     problem: &Problem,
     ready: ReadyKey,
     attempts: u32,
+    asked: bool,
     settings: &ClassSettings,
 ) -> Option<Settle> {
     let settle = |verdict: Verdict| Settle { ready, verdict: verdict as i32, ..Settle::default() };
     match problem.kind() {
+        // the failure is what the call came to
+        _ if asked && is_final(problem) => Some(settle(Verdict::Consumed)),
         Code::NotLeader | Code::NoQuorum | Code::Unavailable | Code::StaleClass => None,
         Code::Deadline if problem.effect() == Effect::NotRun => None,
         Code::Overloaded => {
@@ -192,10 +197,11 @@ mod tests {
     #[test]
     fn failures_of_its_own_count_and_others_do_not() {
         let settings = ClassSettings { message_attempts: 3, ..ClassSettings::default() };
-        let verdict = |code, attempts| {
-            let judged = judge(&Problem::new(code, "x"), ReadyKey::default(), attempts, &settings);
+        let verdict_on = |asked, code, attempts| {
+            let judged = judge(&Problem::new(code, "x"), ReadyKey::default(), attempts, asked, &settings);
             judged.map(|settle| settle.verdict())
         };
+        let verdict = |code, attempts| verdict_on(false, code, attempts);
         for code in [Code::FunctionError, Code::Trap, Code::CpuLimit, Code::NotFound, Code::Invalid] {
             assert_eq!((verdict(code, 0), verdict(code, 1)), (Some(Verdict::Retry), Some(Verdict::Retry)));
             assert_eq!(verdict(code, 2), Some(Verdict::Dead), "{code:?}");
@@ -206,6 +212,9 @@ mod tests {
         assert_eq!(verdict(Code::Overloaded, 99), Some(Verdict::Postpone));
         assert_eq!(verdict(Code::CallTimeout, 99), Some(Verdict::Postpone), "what it called may be done");
         assert_eq!(verdict(Code::NondeterministicRerun, 0), Some(Verdict::Dead));
+        // what an asynchronous call came to is not tried again
+        assert_eq!(verdict_on(true, Code::FunctionError, 0), Some(Verdict::Consumed));
+        assert_eq!(verdict_on(true, Code::Trap, 0), Some(Verdict::Retry));
     }
 
     #[test]

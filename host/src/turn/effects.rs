@@ -9,7 +9,6 @@ use oprc_mesh::wire::FieldWrite;
 use oprc_odgm::{Change, Outgoing, Post, ReadyKey, Settle, Verdict, crash_point};
 
 use super::access::{Bound, Parts, TurnAccess};
-use super::answer::is_final;
 use super::commit::Work;
 use super::deliver::judge;
 use super::mail::Sender;
@@ -112,10 +111,7 @@ impl Turned<'_> {
 
     fn of_failure(&self, problem: &Problem) -> Post {
         let settle = self.origin.delivery.and_then(|(ready, attempts)| {
-            if self.origin.asked && is_final(problem) {
-                return Some(consumed(ready));
-            }
-            judge(problem, ready, attempts, &self.class.settings)
+            judge(problem, ready, attempts, self.origin.asked, &self.class.settings)
         });
         Post { settle, ..Post::default() }
     }

@@ -14,6 +14,7 @@ use oprc_mesh::trace::{self, KeyValue, Span};
 use crate::app::App;
 use crate::dispatch;
 use crate::grpc::is_grpc;
+use crate::problem::Refusal;
 use crate::reply::Reply;
 use crate::router::{Resource, find};
 
@@ -30,9 +31,39 @@ pub(crate) async fn answer(app: &Arc<App>, request: Request<Incoming>) -> Reply 
     let (span, asked) = match begin(&request, asked) {
         Some((span, asked)) => (span, Some(asked)),
         None if tracing::enabled!(tracing::Level::DEBUG) => (Span::default(), Asked::of(&request)),
-        None => return dispatch::answer(app, request).await,
+        // boxed, because it is large, and each of those that it is held within is moved
+        None => return Box::pin(dispatch::answer(app, request)).await,
     };
     Box::pin(told(app, request, span, asked)).await
+}
+
+/// Answers one question on the mesh: the same for what comes without HTTP. `headers` are what it says about itself.
+///
+/// # Errors
+/// What `work` fails with.
+pub(crate) async fn question<T>(
+    headers: &HeaderMap,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let Some(drawn) = incoming(headers).drawn() else { return work.await };
+    let span = Span::server(drawn, || format!("oprc/api {operation}").into());
+    span.set(|| [KeyValue::new("rpc.system", "zenoh"), KeyValue::new("rpc.method", operation)]);
+    let outcome = span.within(work).await;
+    if let Err(refusal) = &outcome {
+        failed(&span, refusal.problem().kind());
+    }
+    span.end();
+    outcome
+}
+
+/// What the client did wrong is no failure of the server's.
+fn failed(span: &Span, code: Code) {
+    if code.http_status() >= 500 {
+        span.fail_as(code.as_str());
+    } else {
+        span.set(|| [KeyValue::new("error.type", code.as_str())]);
+    }
 }
 
 /// What a request asks for, in words of which there are few.
@@ -100,21 +131,18 @@ async fn told(app: &Arc<App>, request: Request<Incoming>, span: Span, asked: Opt
     let begun = Instant::now();
     let mut reply = span.within(dispatch::answer(app, request)).await;
     let status = reply.status().as_u16();
-    let code = reply.extensions().get::<Code>().map(|code| code.as_str());
+    let code = reply.extensions().get::<Code>().copied();
     if asked.as_ref().is_some_and(|asked| asked.is_grpc) {
         let status = reply.headers().get(GRPC_STATUS).and_then(|value| value.to_str().ok()?.parse().ok());
         let status: i64 = status.unwrap_or(0);
         span.set(|| [KeyValue::new("rpc.grpc.status_code", status)]);
         if status != 0 {
-            span.fail_as(code.unwrap_or("grpc"));
+            span.fail_as(code.map_or("grpc", |code| code.as_str()));
         }
     } else {
         span.set(|| [KeyValue::new("http.response.status_code", i64::from(status))]);
-        match code {
-            Some(code) if status >= 500 => span.fail_as(code),
-            // the request was wrong and this server right: that is no failure of the span
-            Some(code) => span.set(|| [KeyValue::new("error.type", code)]),
-            None => {}
+        if let Some(code) = code {
+            failed(&span, code);
         }
     }
     if span.is_own()
@@ -124,6 +152,7 @@ async fn told(app: &Arc<App>, request: Request<Incoming>, span: Span, asked: Opt
     }
     span.end();
     if let Some(Asked { method, route, .. }) = &asked {
+        let code = code.map(|code| code.as_str());
         let (ms, trace_id) = (begun.elapsed().as_millis() as u64, span.trace_id());
         tracing::debug!(%method, %route, status, code, ms, trace_id, "a request was answered");
     }

@@ -44,6 +44,7 @@ async fn invoking(server: Server) {
     let result = first.result.as_ref().unwrap();
     assert_eq!((result.media_type.as_str(), result.version), ("application/json", Some(1)));
     assert!(!first.replayed && !first.invocation_id.is_empty());
+    assert_eq!(first.class_version, Some(1));
     // one object, whichever way
     assert_eq!(class.object("o").invoke("increment", json!({ "by": 2 })).await.expect(200).json(), 7);
     let read = pb::InvokeRequest {

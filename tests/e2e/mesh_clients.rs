@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use oprc_mesh::testing::{Manner, Query, Stranger};
 use oprc_tests::mesh::Asker;
-use oprc_tests::{Class, Cli, Events, Kind, PATIENCE, Process, Server, eventually, free_port, guests, run};
+use oprc_tests::{Class, Cli, Events, Kind, PATIENCE, Server, eventually, guests, run};
 use serde_json::{Value, json};
 
-use crate::access::key;
+use crate::access::{close, key};
 
 async fn asked(kind: Kind) -> (Server, Asker) {
     let server = Server::prepare(kind);
@@ -27,7 +27,7 @@ async fn calls_and_reads(kind: Kind) {
     let add = at("/invokes/add");
     let answer = asker.ask(&add, Some(&json!({ "by": 5 })), json!({})).await.unwrap();
     assert_eq!((&*answer.payload, answer.encoding.as_str()), (&b"5"[..], "application/json"));
-    assert_eq!(answer.about["version"], 1);
+    assert_eq!((&answer.about["version"], &answer.about["class-version"]), (&json!(1), &json!(1)));
     assert!(answer.about["invocation-id"].is_string() && answer.about["replayed"].is_null());
 
     let about = json!({ "idempotency-key": "k", "timeout-ms": 30_000 });
@@ -127,14 +127,8 @@ async fn events_are_heard(kind: Kind) {
 /// Whoever has not the secret gets no link, at any port of the mesh; who has it still needs a key.
 async fn nothing_without_secret_and_key(kind: Kind) {
     let server = Server::prepare(kind);
-    let token = Cli::run(&["key", "token"], server.scratch(), &[], None).await.ok();
-    let file = server.scratch().join("root");
-    std::fs::write(&file, &token).unwrap();
-    server.set_ingress_args(&["--auth", "--root-key-file", file.to_str().unwrap()]);
-    server.set_asked();
-    server.launch().await;
+    let root = close(&server, &["--mesh-listen", &server.asked_endpoint()]).await;
     let _shown = server.show_logs_on_panic();
-    let root = server.http().with_key(token.trim());
     let class = Class::deploy(&root, "Closed", guests::prober(), "").await;
     let add = format!("oprc/api/{}/objects/o/invokes/add", class.name);
     let read = format!("oprc/api/{}/objects/o", class.name);
@@ -166,7 +160,7 @@ async fn nothing_without_secret_and_key(kind: Kind) {
     // with both it is served as far as the key goes
     let (_, reader) = key(&root, &[format!("read:{}", class.name)]).await;
     let reader = server.asker(Some(&reader.authorization().unwrap()["Bearer ".len()..])).await;
-    let operator = server.asker(Some(token.trim())).await;
+    let operator = server.asker(root.authorization().and_then(|shown| shown.strip_prefix("Bearer "))).await;
     operator.ask(&add, Some(&json!([5])), json!({})).await.unwrap();
     reader.ask_with(&read, Query::default(), json!({})).await.unwrap();
     assert_eq!(reader.ask(&add, Some(&json!([5])), json!({})).await.unwrap_err()["code"], "denied");
@@ -214,11 +208,7 @@ fn behind_a_router() {
     run(async {
         let server = Server::start(Kind::Apart).await;
         let _shown = server.show_logs_on_panic();
-        let endpoint = format!("tcp/127.0.0.1:{}", free_port());
-        let args =
-            ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
-        let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
-        let _router = Process::spawn("router", &args, &server.scratch().join("router.log"));
+        let (_router, endpoint) = crate::apart::router_joining(&server);
         let (_gateway, _) = crate::apart::gateway_joining(&server, &endpoint).await;
         let class = Class::deploy(&server, "Asked", guests::prober(), "").await;
         let mut stranger = Stranger::link(&endpoint, &server.secret().shown(true)).await.unwrap();

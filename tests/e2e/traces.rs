@@ -19,6 +19,7 @@ pub(crate) async fn traced(kind: Kind, endpoint: &str, sample: &str) -> Server {
     let server = Server::prepare(kind);
     let args = ["--otlp-endpoint", endpoint, "--trace-sample", sample, "--trace-service", "oprc-test"];
     server.set_ingress_args(&args);
+    server.set_asked();
     if kind == Kind::Apart {
         server.start_host_with(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
@@ -242,6 +243,36 @@ async fn grpc_calls_are_traced_alike(server: &Server, collector: &Collector) {
     has(asked, &[("rpc.grpc.status_code", "0")]);
 }
 
+async fn questions_on_the_mesh_are_traced_alike(server: &Server, collector: &Collector) {
+    let class = Class::deploy(server, "Traced", guests::prober(), "").await;
+    let asker = server.asker(None).await;
+    let (trace, header) = incoming("01");
+    let key = |method: &str| format!("oprc/api/{}/objects/o/invokes/{method}", class.name);
+    let about = json!({ "traceparent": header });
+    let answer = asker.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
+    let name = "oprc/api invoke";
+    let spans = collector.trace(&trace, &[name, "commit"]).await;
+    let asked = one(&spans, name);
+    assert_eq!(answer.about["traceparent"], format!("00-{trace}-{}-01", asked.id));
+    assert_eq!(asked.parent, "00f067aa0ba902b7");
+    let turn = format!("turn {}/add", class.name);
+    assert_eq!(way(&spans, one(&spans, "commit")), ["commit", &*turn, "mesh call", name]);
+    has(asked, &[("rpc.system", "zenoh"), ("rpc.method", "invoke")]);
+    // one that is not to be traced is not, and says nothing of it
+    let (hidden, header) = incoming("00");
+    let about = json!({ "traceparent": header });
+    let answer = asker.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
+    assert!(answer.about["traceparent"].is_null());
+    // without a context it begins one, and fails as its call does
+    asker.ask(&key("explode"), None, json!({})).await.unwrap_err();
+    let failed = eventually("the question that failed is told of", || async {
+        collector.all().into_iter().find(|span| span.name == name && span.failed.is_some())
+    });
+    let failed = failed.await;
+    assert_eq!((failed.failed.as_deref(), failed.parent.as_str()), (Some("trap"), ""));
+    assert_eq!(collector.of(&hidden), []);
+}
+
 async fn calls_are_traced(kind: Kind) {
     let collector = Collector::start().await;
     let server = traced(kind, &collector.endpoint(), "1").await;
@@ -253,6 +284,7 @@ async fn calls_are_traced(kind: Kind) {
     what_happens_later_belongs_to_its_sender(&server, &collector).await;
     failures_show_with_their_code(&server, &collector).await;
     grpc_calls_are_traced_alike(&server, &collector).await;
+    questions_on_the_mesh_are_traced_alike(&server, &collector).await;
     // what is not sent when the processes end is sent then
     let class = Class::deploy(&server, "Traced", guests::counter(), "").await;
     let reply = class.object("last").invoke("increment", json!({ "by": 1 })).await.expect(200);

@@ -72,6 +72,7 @@ impl Invocations {
         Ok(pb::InvokeResponse {
             replayed: invoked.replayed,
             stale_ms: invoked.stale_ms,
+            class_version: invoked.class_version,
             result: Some(result(invoked)),
             invocation_id: wish.id.invocation,
         })
@@ -143,7 +144,7 @@ impl Parsed {
                 form,
                 accept,
                 id,
-                caller: identity.caller(),
+                caller: identity.caller().to_owned(),
                 headers: forwarded(headers)?,
                 protocol: Protocol::Grpc,
             })

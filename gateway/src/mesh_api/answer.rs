@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use oprc_mesh::Told;
+use oprc_mesh::trace;
 use oprc_mesh::wire::{Form, Invoked, Tag};
 use serde::Serialize;
 
@@ -22,6 +23,9 @@ struct About<'a> {
     /// The object's, after it.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
+    /// The class's, that the call was run by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     etag: Option<&'a str>,
     /// The call had come to this before.
@@ -30,6 +34,9 @@ struct About<'a> {
     /// How old it may be, where that was allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     stale_ms: Option<u64>,
+    /// The span of the question, where it is traced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 /// What a call came to. A method without a result gives an empty payload without an encoding.
@@ -37,8 +44,10 @@ pub(super) fn invoked(invoked: Invoked, id: &CallId) -> Result<Told, Refusal> {
     let about = About {
         invocation_id: Some(&id.invocation),
         version: invoked.version,
+        class_version: invoked.class_version,
         replayed: invoked.replayed,
         stale_ms: invoked.stale_ms,
+        traceparent: trace::traceparent(),
         ..About::default()
     };
     let form = if invoked.form() == Form::Raw { OCTETS } else { JSON };
@@ -54,7 +63,13 @@ pub(super) fn read(
     stale_ms: Option<u64>,
 ) -> Result<Told, Refusal> {
     let etag = etag::render(tag)?;
-    let about = About { version: Some(tag.version), etag: etag.to_str().ok(), stale_ms, ..About::default() };
+    let about = About {
+        version: Some(tag.version),
+        etag: etag.to_str().ok(),
+        stale_ms,
+        traceparent: trace::traceparent(),
+        ..About::default()
+    };
     told(payload, Some(encoding), &about)
 }
 
@@ -86,12 +101,13 @@ mod tests {
                 payload,
                 form: form as i32,
                 version: Some(3),
+                class_version: Some(2),
                 replayed: true,
                 ..Invoked::default()
             };
             parts(invoked(of, &id).unwrap())
         };
-        let about = r#"{"invocation-id":"i","version":3,"replayed":true}"#;
+        let about = r#"{"invocation-id":"i","version":3,"class-version":2,"replayed":true}"#;
         assert_eq!(result(Some(b"5"), Form::Json), (Bytes::from("5"), Some(JSON), about.into()));
         assert_eq!(result(Some(b""), Form::Raw).1, Some(OCTETS));
         assert_eq!(result(None, Form::Json).1, None);

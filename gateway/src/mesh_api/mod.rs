@@ -32,7 +32,7 @@ use crate::needs::needed;
 use crate::problem::Refusal;
 use crate::router::Resource;
 use crate::wish::{Callee, Wish};
-use crate::{fields, objects};
+use crate::{fields, objects, traced};
 
 /// What is answered; `address` knows what there is.
 const KEYS: &str = "oprc/api/**";
@@ -78,18 +78,24 @@ fn refuse(refusal: Refusal, key: &str) -> Told {
 /// Tells also which operation it is, once that is known.
 async fn handle(app: &App, question: &Question, known: &mut &'static str) -> Result<Told, Refusal> {
     let resource = address::find(&question.key)?;
-    *known = verb(&resource).1;
-    let outcome = admit(app, question, &resource).await;
-    outcome.map_err(|refusal| refusal.on(verb(&resource).1, &resource))
+    let operation = verb(&resource).1;
+    *known = operation;
+    let read = || {
+        address::expect_no_parameters(&question.parameters)?;
+        Said::read(&question.attachment, &question.encoding)
+    };
+    let outcome = match read() {
+        Ok(said) => traced::question(&said.headers, operation, admit(app, question, &resource, &said)).await,
+        Err(refusal) => Err(refusal),
+    };
+    outcome.map_err(|refusal| refusal.on(operation, &resource))
 }
 
-async fn admit(app: &App, question: &Question, resource: &Resource) -> Result<Told, Refusal> {
-    address::expect_no_parameters(&question.parameters)?;
-    let said = Said::read(&question.attachment, &question.encoding)?;
+async fn admit(app: &App, question: &Question, resource: &Resource, said: &Said) -> Result<Told, Refusal> {
     let need = needed(resource, verb(resource).0);
     let identity = app.guard.admit(&said.headers, &app.view()).await?;
     identity.check(need)?;
-    let _visit = app.admission.door(Purpose::Call, &identity.caller(), identity.rates())?;
+    let _visit = app.admission.door(Purpose::Call, identity.caller(), identity.rates())?;
     let deadline = Deadline::of(&said.headers)?;
     let bytes_max = identity.body_bytes_max(REQUEST_BYTES_MAX);
     if question.payload.len() > bytes_max {
@@ -152,7 +158,7 @@ async fn invoke(asked: &Asked<'_>, callee: Callee<'_>) -> Result<Told, Refusal> 
         form: body_form(asked.headers)?,
         accept: accepted_form(asked.headers),
         id: CallId::of(asked.headers)?,
-        caller: asked.identity.caller(),
+        caller: asked.identity.caller().to_owned(),
         headers: forwarded(asked.headers)?,
     };
     let invoked = wish.run(asked.app, asked.deadline.at, asked.consistency).await?;

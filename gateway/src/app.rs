@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use oprc_mesh::catalog::{CatalogView, Class};
 use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::limits::DEADLINE_MS_DEFAULT;
@@ -218,8 +219,7 @@ impl App {
         }
     }
 
-    /// Asks a host. With `watched`, a group that it is taken to lead, it is asked no longer once another host is known to
-    /// lead: it may stand still, and what it was asked for can be had elsewhere.
+    /// Asks a host, and takes note of how long its answer took.
     async fn call(
         &self,
         node: NodeId,
@@ -229,19 +229,26 @@ impl App {
     ) -> Result<Answer, Problem> {
         let sample = self.admission.strain.begin(&op);
         let call = self.mesh.call(node, op, deadline);
-        let Some(group) = watched else {
-            let answer = call.await;
-            self.note_answer(sample, node, &answer);
-            return answer;
+        let answer = match watched {
+            Some(group) => self.while_leading(node, group, call).await,
+            None => call.await,
         };
-        tokio::pin!(call);
+        self.note_answer(sample, node, &answer);
+        answer
+    }
+
+    /// Waits for the answer of the host that is taken to lead `group`, but no longer once another one is known to lead: it
+    /// may stand still, and what it was asked for can be had elsewhere.
+    async fn while_leading(
+        &self,
+        node: NodeId,
+        group: u64,
+        mut call: BoxFuture<'_, Result<Answer, Problem>>,
+    ) -> Result<Answer, Problem> {
         loop {
             tokio::select! {
                 biased;
-                answer = &mut call => {
-                    self.note_answer(sample, node, &answer);
-                    return answer;
-                }
+                answer = &mut call => return answer,
                 () = sleep(Duration::from_millis(LOOK_MS)) => {}
             }
             if self.mesh.directory().leader(group).is_some_and(|leader| leader != node) {

@@ -77,7 +77,7 @@ impl Classes {
         let known = self.loaded.read().get(name).and_then(|variants| variants.iter().find(is)).cloned();
         match known {
             Some(known) => Ok(known),
-            None => self.load(name, Class { canary: None, ..class.clone() }).await,
+            None => Box::pin(self.load(name, Class { canary: None, ..class.clone() })).await,
         }
     }
 

@@ -34,24 +34,27 @@ pub(crate) struct Server {
 
 impl Handler for Server {
     fn handle(&self, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        async move {
-            let (operation, subject) = subject_of(&op);
-            self.answer(op, deadline).await.map_err(|problem| problem.on(operation, subject))
+        let (operation, subject) = subject_of(&op);
+        let name = move |problem: Problem| problem.on(operation, subject);
+        match op {
+            Op::Invoke(invoke) => {
+                let call = self.turns.invoke(invoke, deadline);
+                call.map(|done| done.map(Answer::Invoked).map_err(name)).boxed()
+            }
+            other => self.answer(other, deadline).map(|done| done.map_err(name)).boxed(),
         }
-        .boxed()
     }
 }
 
 impl Server {
     async fn answer(&self, op: Op, deadline: Instant) -> Result<Answer, Problem> {
         Ok(match op {
-            Op::Invoke(invoke) => Answer::Invoked(self.turns.invoke(invoke, deadline).await?),
             Op::ReadObject(read) => Answer::Object(self.read_object(&read, deadline).await?),
-            Op::WriteObject(write) => Answer::Written(self.turns.write(write, deadline).await?),
+            Op::WriteObject(write) => Answer::Written(Box::pin(self.turns.write(write, deadline)).await?),
             Op::ReadField(read) => Answer::Field(self.read_field(&read, deadline).await?),
             Op::ListFields(list) => Answer::Fields(self.list_fields(&list, deadline).await?),
             Op::ListObjects(list) => Answer::Objects(self.list_objects(&list, deadline).await?),
-            // what comes once in a while is boxed, so that a call's own future stays small
+            // what comes once in a while is boxed, so that the others' own future stays small
             rarer => Box::pin(self.answer_rarer(rarer, deadline)).await?,
         })
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
 use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
@@ -99,28 +100,38 @@ impl Member {
     /// # Errors
     /// The problem that the node answered with; `unavailable` with effect `not-run` when the node is not to be reached,
     /// with effect `unknown` when it was lost meanwhile; `deadline` with effect `unknown`.
-    pub(crate) async fn call(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+    pub(crate) fn call(
+        &self,
+        node: NodeId,
+        op: Op,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Answer, Problem>> {
         let span = Span::current().child(Kind::Client, || "mesh call".into());
+        let asked = self.ask(node, op, deadline);
         if span.is_none() {
-            return self.ask(node, op, deadline).await;
+            return asked;
         }
         let is_local = Some(node) == self.node;
         span.set(|| [KeyValue::new("oprc.node", node.to_string()), KeyValue::new("oprc.local", is_local)]);
-        span.run(Box::pin(self.ask(node, op, deadline))).await
+        Box::pin(span.run(asked))
     }
 
-    async fn ask(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
+    /// In a box, and each way in its own: callers hold it within many others of their own, and each of those is moved.
+    fn ask(&self, node: NodeId, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
         if Some(node) == self.node {
             let local = self.local.read().clone();
-            let Some(handler) = local else { return Err(unreachable(node)) };
-            return timeout_at(deadline, handler.handle(op, deadline))
-                .await
-                .unwrap_or_else(|_| Err(too_late()));
+            return Box::pin(async move {
+                let Some(handler) = local else { return Err(unreachable(node)) };
+                let answer = timeout_at(deadline, handler.handle(op, deadline)).await;
+                answer.unwrap_or_else(|_| Err(too_late()))
+            });
         }
-        if !self.directory.is_alive(node) {
-            return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
-        }
-        self.exchange(self.ways.to(node), node, Some(op), deadline).await.flatten()
+        Box::pin(async move {
+            if !self.directory.is_alive(node) {
+                return Err(unreachable(node)); // Zenoh would drop it silently; lost from here on, the ticket fails
+            }
+            self.exchange(self.ways.to(node), node, Some(op), deadline).await.flatten()
+        })
     }
 
     /// Greets `node` by one way; whether it answered. The mesh itself answers there.

@@ -98,8 +98,8 @@ impl Mesh {
     /// # Errors
     /// The problem that the node answered with; `unavailable` with effect `not-run` when the node is not to be reached,
     /// with effect `unknown` when it was lost meanwhile; `deadline` with effect `unknown`.
-    pub async fn call(&self, node: NodeId, op: Op, deadline: Instant) -> Result<Answer, Problem> {
-        self.member.call(node, op, deadline).await
+    pub fn call(&self, node: NodeId, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
+        self.member.call(node, op, deadline)
     }
 
     /// Asks `node` for no more than a sign, and waits for it until `deadline`: whether it came. How long that takes tells
@@ -180,7 +180,7 @@ impl Peers for Mesh {
     }
 
     fn call(&self, to: NodeId, op: Op, deadline: Instant) -> BoxFuture<'_, Result<Answer, Problem>> {
-        Box::pin(self.member.call(to, op, deadline))
+        self.member.call(to, op, deadline)
     }
 
     fn watch_nodes(&self) -> watch::Receiver<BTreeSet<NodeId>> {

@@ -138,7 +138,7 @@ impl Turns {
             Err(problem) => (Some(problem.kind()), problem.replayed),
         };
         if replayed {
-            self.metrics().replays.add();
+            self.metrics().replays.one();
         }
         let names = (class.as_str(), method.as_str());
         self.metrics().ran(&self.view(), names, Via::Call, failed, begun.elapsed());
@@ -178,7 +178,7 @@ impl Turns {
         } else if invoke.consistency() == Consistency::Stale {
             Err(not_stale(method))
         } else {
-            self.turn(class, object, method, invoke, deadline, &Origin::default()).await
+            Box::pin(self.turn(class, object, method, invoke, deadline, &Origin::default())).await
         }
     }
 

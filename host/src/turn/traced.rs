@@ -75,11 +75,9 @@ impl Turns {
         access: TurnAccess,
     ) -> (Result<Output, Problem>, TurnAccess) {
         let span = self.begin(&mut call);
-        let (outcome, access) = if span.is_none() {
-            class.module.call(call, access).await
-        } else {
-            span.within(Box::pin(class.module.call(call, access))).await
-        };
+        // boxed, because it is large, and each of those that it is held within is moved
+        let run = Box::pin(class.module.call(call, access));
+        let (outcome, access) = if span.is_none() { run.await } else { span.within(run).await };
         if let Err(problem) = &outcome {
             span.fail(problem);
         }
@@ -129,7 +127,7 @@ impl Turns {
     ) -> Result<Committed, Problem> {
         let span = Span::current().child(Kind::Internal, || "commit".into());
         if span.is_none() {
-            return self.commit_now(place, stage, head, work, kept).await;
+            return Box::pin(self.commit_now(place, stage, head, work, kept)).await;
         }
         mark(&mut work.post.sends);
         let home = stage.home;

@@ -1,7 +1,7 @@
 //! How long a turn has really run, and until when it may.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -70,11 +70,10 @@ fn thread_nanos() -> u64 {
 /// Runs `future` on the meter, until `until` at the latest: then it is dropped and `None` comes back. Most turns are over
 /// with their first poll; only the others pay for a timer.
 pub(super) async fn run<F: Future>(
-    future: F,
+    mut future: Pin<&mut F>,
     meter: &Meter,
     until: tokio::time::Instant,
 ) -> Option<F::Output> {
-    let mut future = pin!(future);
     let mut timer = None;
     std::future::poll_fn(|cx| {
         if timer.is_some() {
@@ -95,6 +94,7 @@ pub(super) async fn run<F: Future>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::pin::pin;
     use std::sync::atomic::AtomicBool;
 
     use super::*;
@@ -123,7 +123,7 @@ mod tests {
             spin_until(|| meter.used() >= Duration::from_millis(20)).await;
             before
         };
-        let before = run(work, &meter, far()).await.unwrap();
+        let before = run(pin!(work), &meter, far()).await.unwrap();
         assert!(before <= FIRST_POLL_MAX * 2, "waiting counted as {before:?}");
         assert!(meter.used() >= Duration::from_millis(20), "{:?}", meter.used());
     }
@@ -140,7 +140,7 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(500));
                 meter.used()
             };
-            let used = run(work, &meter, far()).await.unwrap();
+            let used = run(pin!(work), &meter, far()).await.unwrap();
             assert!(used < Duration::from_millis(100), "{used:?} after {polls_before} polls");
         }
     }
@@ -162,7 +162,7 @@ mod tests {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
                 let (meter, begun) = (Meter::new(), Instant::now());
                 let work = spin_until(|| begun.elapsed() >= Duration::from_millis(500));
-                runtime.block_on(run(work, &meter, far())).unwrap();
+                runtime.block_on(run(pin!(work), &meter, far())).unwrap();
                 (begun.elapsed(), meter.used())
             });
             let measured = turn.join();
@@ -176,6 +176,6 @@ mod tests {
     #[tokio::test]
     async fn the_time_limit_ends_what_waits() {
         let soon = tokio::time::Instant::now() + Duration::from_millis(5);
-        assert_eq!(run(std::future::pending::<()>(), &Meter::new(), soon).await, None);
+        assert_eq!(run(pin!(std::future::pending::<()>()), &Meter::new(), soon).await, None);
     }
 }

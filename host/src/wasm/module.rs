@@ -1,6 +1,7 @@
 //! A compiled component, and one turn of it.
 
 use std::any::Any;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -127,7 +128,7 @@ impl Module {
             Ok(run) => run,
             Err(access) => return (Err(failure::no_slot()), access),
         };
-        let done = meter::run(self.execute(&mut run.store, plan, &call), &run.meter, run.until).await;
+        let done = meter::run(pin!(self.execute(&mut run.store, plan, &call)), &run.meter, run.until).await;
         let (result, access) = run.end(done);
         (result.and_then(|output| within_limit(output, &call)), access)
     }

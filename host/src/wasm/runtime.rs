@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use oprc_mesh::id::Digest;
+use oprc_mesh::metrics::Count;
 use oprc_mesh::outcome::{Code, Effect, Problem};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -74,9 +75,9 @@ struct Shared {
 /// Where modules came from.
 #[derive(Default)]
 struct Loads {
-    memory: AtomicU64,
-    disk: AtomicU64,
-    compiled: AtomicU64,
+    memory: Count,
+    disk: Count,
+    compiled: Count,
 }
 
 /// See [`Runtime::usage`].
@@ -126,7 +127,7 @@ impl Runtime {
         let Shared { slots, budget, loads, .. } = &*self.0;
         let ((running, running_max), (memory_bytes, memory_bytes_max)) = (slots.taken(), budget.taken());
         let loads = [("memory", &loads.memory), ("disk", &loads.disk), ("compiled", &loads.compiled)]
-            .map(|(from, count)| (from, count.load(Ordering::Relaxed)));
+            .map(|(from, count)| (from, count.get()));
         Usage { running, running_max, memory_bytes, memory_bytes_max, loads }
     }
 
@@ -155,7 +156,7 @@ impl Runtime {
         };
         let loaded = self.0.modules.get_or_insert_async(digest, load).await;
         if loaded.is_ok() && !missed.load(Ordering::Relaxed) {
-            self.0.loads.memory.fetch_add(1, Ordering::Relaxed);
+            self.0.loads.memory.one();
         }
         loaded.map_err(|problem| problem.on("load", digest))
     }
@@ -211,7 +212,7 @@ impl Shared {
     /// From compiled code on disk, if it is there.
     fn load_compiled(&self, digest: &Digest) -> Result<Option<Arc<Module>>, Problem> {
         let Some(component) = self.aot.get(digest, self.linker.engine()) else { return Ok(None) };
-        self.loads.disk.fetch_add(1, Ordering::Relaxed);
+        self.loads.disk.one();
         self.module(&component).map(Some)
     }
 
@@ -240,7 +241,7 @@ impl Shared {
             invalid(format!("the component does not compile: {}", failure::chain(&error)))
         })?;
         tracing::info!(%digest, bytes = bytes.len(), ms = begun.elapsed().as_millis(), "compiled a component");
-        self.loads.compiled.fetch_add(1, Ordering::Relaxed);
+        self.loads.compiled.one();
         self.aot.put(digest, &code);
         AotCache::load(&code, engine).map_err(|error| {
             invalid(format!("the component does not fit this host: {}", failure::chain(&error)))

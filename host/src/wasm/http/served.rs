@@ -1,6 +1,7 @@
 //! Requests that a class serves by its `wasi:http/incoming-handler`: whole when the handler begins, and answered whole
 //! once it has ended.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -100,7 +101,7 @@ impl Module {
         };
         let bytes_max = payload_bytes_max(&call);
         let work = self.handle(&mut run.store, handle, served, bytes_max);
-        let done = meter::run(work, &run.meter, run.until).await;
+        let done = meter::run(pin!(work), &run.meter, run.until).await;
         run.end(done)
     }
 

@@ -45,6 +45,6 @@ impl Call<'_> {
     /// # Errors
     /// `unauthenticated`, `denied`.
     pub(crate) fn still_may(&self, need: Need<'_>) -> Result<(), Refusal> {
-        self.app.guard.identify(self.headers(), &self.app.view())?.check(need)
+        self.app.guard.still(self.identity, &self.app.view())?.check(need)
     }
 }

@@ -136,7 +136,22 @@ fn may_go_elsewhere(problem: &Problem) -> bool {
         && matches!(problem.kind(), Code::Unavailable | Code::NoQuorum | Code::NotLeader)
 }
 
-pub(crate) fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
+/// Has the catalog deploy what it holds already, and answers as a deployment does, once this gateway sees the new revision.
+pub(crate) async fn deploy_again(call: &Call<'_>, class: &ClassName, op: &Op) -> Result<Reply, Refusal> {
+    // it may have to be fetched and compiled first
+    let deadline = call.deadline.or_longer(DEADLINE_MS_MAX);
+    let Answer::Deployed(deployed) =
+        call.app.ask(Target::Catalog, deadline, Repeat::Never, |_| op.clone()).await?
+    else {
+        return Err(Refusal::misanswered());
+    };
+    if !call.app.see(deployed.revision, None, deadline).await {
+        tracing::warn!(%class, "the class is deployed again but this gateway does not see it yet");
+    }
+    respond(&deployed)
+}
+
+fn respond(deployed: &Deployed) -> Result<Reply, Refusal> {
     let class = &deployed.class;
     let status = if deployed.unchanged { StatusCode::OK } else { StatusCode::CREATED };
     let answered = Answered {

@@ -103,7 +103,7 @@ async fn run(
         form,
         accept: accepted_form(call.headers()),
         id: CallId::of(call.headers())?,
-        caller: call.identity.caller(),
+        caller: call.identity.caller().to_owned(),
         headers: forwarded(call.headers())?,
         protocol: Protocol::Rest,
     };

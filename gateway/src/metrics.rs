@@ -141,7 +141,7 @@ impl Source for Metrics {
             "Requests refused for load, by what there was too much of.",
             shed,
         )?;
-        let reloads = [("ok", self.reloads.done()), ("failed", self.reloads.failed())];
+        let reloads = [("ok", self.reloads.done.get()), ("failed", self.reloads.failed.get())];
         let reloads = reloads.map(|(result, count)| ([("result", result)], count));
         sheet.counters(
             "oprc_gateway_tls_reloads",

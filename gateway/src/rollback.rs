@@ -1,19 +1,16 @@
 //! `POST /classes/{class}/rollback`: an earlier version of the class is deployed again, as a new version.
 
 use oprc_mesh::id::ClassName;
-use oprc_mesh::limits::DEADLINE_MS_MAX;
-use oprc_mesh::retry::Repeat;
-use oprc_mesh::wire::{Answer, Op, RollBack};
+use oprc_mesh::wire::{Op, RollBack};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::body::Inbound;
 use crate::call::Call;
-use crate::deploy::respond;
+use crate::deploy::deploy_again;
 use crate::problem::Refusal;
 use crate::query::Query;
 use crate::reply::Reply;
-use crate::route::Target;
 
 /// A body says one number.
 const BODY_BYTES_MAX: usize = 1_024;
@@ -55,18 +52,7 @@ pub(crate) async fn roll_back(call: &Call<'_>, class: &ClassName, body: Inbound)
     Query::parse(call.query(), &[])?;
     let body = call.read(body, BODY_BYTES_MAX).await?;
     let Wish { to } = Wish::parse(&body.bytes)?;
-    // it may have to be fetched and compiled first, as for a deployment
-    let deadline = call.deadline.or_longer(DEADLINE_MS_MAX);
-    let operation = |_| Op::RollBack(RollBack { class: class.as_str().to_owned(), to });
-    let Answer::Deployed(deployed) =
-        call.app.ask(Target::Catalog, deadline, Repeat::Never, operation).await?
-    else {
-        return Err(Refusal::misanswered());
-    };
-    if !call.app.see(deployed.revision, None, deadline).await {
-        tracing::warn!(%class, "the class is rolled back but this gateway does not see it yet");
-    }
-    respond(&deployed)
+    deploy_again(call, class, &Op::RollBack(RollBack { class: class.as_str().to_owned(), to })).await
 }
 
 #[cfg(test)]

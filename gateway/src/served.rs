@@ -44,7 +44,7 @@ pub(crate) async fn serve(
     let request = HandleHttp {
         class: class.as_str().to_owned(),
         invocation: id.invocation.clone(),
-        caller: call.identity.caller(),
+        caller: call.identity.caller().to_owned(),
         method: call.parts.method.as_str().to_owned(),
         secure: call.app.config.tls.is_some(),
         authority,

@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use oprc_mesh::metrics::Count;
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -70,26 +70,8 @@ pub(crate) struct Tls {
 /// How often changed files were taken over, and how many looks at them failed.
 #[derive(Debug, Default)]
 pub(crate) struct Reloads {
-    done: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Reloads {
-    fn note<E>(&self, looked: &Result<bool, E>) {
-        match looked {
-            Ok(true) => self.done.fetch_add(1, Ordering::Relaxed),
-            Ok(false) => 0,
-            Err(_) => self.failed.fetch_add(1, Ordering::Relaxed),
-        };
-    }
-
-    pub(crate) fn done(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
+    pub(crate) done: Count,
+    pub(crate) failed: Count,
 }
 
 /// What is in the files.
@@ -129,7 +111,11 @@ impl Tls {
     pub(crate) async fn follow(self: Arc<Self>, reloads: Arc<Reloads>) {
         let look = move || {
             let looked = self.look();
-            reloads.note(&looked);
+            match looked {
+                Ok(true) => reloads.done.one(),
+                Ok(false) => {}
+                Err(_) => reloads.failed.one(),
+            }
             looked
         };
         follow("the certificate and key of TLS", look).await;

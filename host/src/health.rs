@@ -11,7 +11,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use oprc_mesh::access::{Action, Scopes, Token};
+use oprc_mesh::access::{Action, Scopes, Token, bearer};
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::metrics::{CONTENT_TYPE as OPENMETRICS, Page};
@@ -84,10 +84,8 @@ fn is_closed(address: SocketAddr, view: &CatalogView) -> bool {
 
 /// Whether the request shows a key of the catalog that may read everything.
 fn may_read(headers: &HeaderMap, view: &CatalogView, now_ms: u64) -> bool {
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let words = given.next().and_then(|value| value.to_str().ok()?.split_once(' '));
-    let bearer = words.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") && given.next().is_none());
-    let Some(token) = bearer.and_then(|(_, token)| Token::parse(token.trim())) else { return false };
+    let shown = bearer(headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok()));
+    let Some(token) = shown.ok().flatten().and_then(Token::parse) else { return false };
     let hash = token.hash();
     let mut keys = view.keys.iter().filter(|key| key.counts(&hash, now_ms));
     keys.any(|key| Scopes::among(key.scopes.iter().map(String::as_str)).allow(Action::Read, None))

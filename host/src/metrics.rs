@@ -1,10 +1,10 @@
 //! What this host has run, counted where it happens; [`crate::told`] tells it.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use oprc_mesh::catalog::CatalogView;
-use oprc_mesh::metrics::{BOUNDS, Calls};
+use oprc_mesh::metrics::{BOUNDS, Calls, Count};
 use oprc_mesh::outcome::Code;
 use oprc_odgm::{Rejection, Verdict};
 
@@ -66,20 +66,6 @@ pub(crate) struct Metrics {
     readers: AtomicUsize,
 }
 
-/// A number that grows.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// One who reads events, until it is dropped.
 pub(crate) struct Reading<'m>(&'m Metrics);
 
@@ -116,11 +102,11 @@ impl Metrics {
             Rejection::Revision { .. } => 2,
             Rejection::Settled => 3,
         };
-        self.reruns[cause].add();
+        self.reruns[cause].one();
     }
 
     pub(crate) fn attempted(&self, attempt: Attempt) {
-        self.attempts[attempt as usize].add();
+        self.attempts[attempt as usize].one();
     }
 
     pub(crate) fn reading(&self) -> Reading<'_> {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oprc_mesh::metrics::{Sheet, Source, Told};
+use oprc_mesh::metrics::{Count, Sheet, Source, Told};
 
-use crate::metrics::{Attempt, CAUSES, Count, Metrics, Via};
+use crate::metrics::{Attempt, CAUSES, Metrics, Via};
 use crate::turn::Turns;
 use crate::wasm::Runtime;
 

@@ -285,6 +285,25 @@ impl Token {
 }
 
 /// Never the secret.
+/// Credentials that are none of those that are taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the credentials are not one bearer token")]
+pub struct NotBearer;
+
+/// The token in the values of `Authorization` headers (RFC 6750, 2.1), each none where it is no text; none without any.
+///
+/// # Errors
+/// [`NotBearer`]: another scheme, or several.
+pub fn bearer<'v>(mut values: impl Iterator<Item = Option<&'v str>>) -> Result<Option<&'v str>, NotBearer> {
+    let Some(value) = values.next() else { return Ok(None) };
+    match value.and_then(|value| value.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && values.next().is_none() => {
+            Ok(Some(token.trim()))
+        }
+        _ => Err(NotBearer),
+    }
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{TOKEN_PREFIX}{:016x}_...", self.id)

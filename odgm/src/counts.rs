@@ -1,22 +1,8 @@
 //! What a host's grid has done since its start, as far as nobody else counts it. For metrics alone: nothing is decided by it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use oprc_mesh::metrics::Count;
 
 use crate::types::CommitReply;
-
-/// A number that grows.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// See the module. What was replayed at the start is counted as well.
 #[derive(Debug, Default)]
@@ -44,7 +30,7 @@ impl Counts {
                 CommitReply::Known(_) => &self.known,
                 CommitReply::Rejected(_) => &self.rejected,
             };
-            count.add(1);
+            count.one();
         }
     }
 }

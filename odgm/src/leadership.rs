@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use oprc_mesh::id::NodeId;
+use oprc_mesh::metrics::Count;
 use oprc_mesh::wire::Leads;
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
 
-use crate::counts::Count;
 use crate::raft::{Follow, Standing};
 
 /// See the module.
@@ -54,7 +54,7 @@ impl Leaderships {
             let before = std::mem::replace(&mut *standing.write(), now);
             self.set(group, now.leads.filter(|_| is_open));
             if now.leader.is_some() && now.leader != before.leader {
-                self.changes.add(1);
+                self.changes.one();
             }
             if before.leads != now.leads {
                 self.moved.notify_one();

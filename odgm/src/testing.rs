@@ -175,3 +175,12 @@ pub(crate) fn fields(reader: &Reader, object: &str) -> Vec<(String, String)> {
 pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
+
+/// Applies one entry that changes a group's message boxes.
+pub(crate) fn mail_entry(group: &GroupState, index: u64, now_ms: u64, work: impl FnOnce(&mut Desk<'_>)) {
+    let mut desk = Desk::new(group, group.space().group, index, now_ms);
+    work(&mut desk);
+    let mut batch = WriteBatch::default();
+    group.put_mail(&mut batch, desk);
+    group.write(batch, &StateRecord { format: 1, ..StateRecord::default() }).unwrap();
+}

@@ -63,17 +63,21 @@ fn two_gateways() {
     });
 }
 
+/// A router that joins the server's host, and where it listens.
+pub(crate) fn router_joining(server: &Server) -> (Process, String) {
+    let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+    let args = ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
+    let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
+    (Process::spawn("router", &args, &server.scratch().join("router.log")), endpoint)
+}
+
 /// A gateway that reaches only a router works with the host behind it, and the router stops when it is told to.
 #[test]
 fn a_gateway_behind_a_router() {
     run(async {
         let server = Server::start(Kind::Apart).await;
         let _shown = server.show_logs_on_panic();
-        let endpoint = format!("tcp/127.0.0.1:{}", free_port());
-        let args =
-            ["router", "--mesh-listen", &endpoint, "--join", &server.mesh_endpoint()].map(str::to_owned);
-        let args: Vec<_> = args.into_iter().chain(server.secret().args()).collect();
-        let mut router = Process::spawn("router", &args, &server.scratch().join("router.log"));
+        let (mut router, endpoint) = router_joining(&server);
         let (_gateway, http) = gateway_joining(&server, &endpoint).await;
         let class = Class::deploy(&server, "Routed", guests::counter(), "").await.through(&http);
         eventually("the gateway hears of the class", || async {

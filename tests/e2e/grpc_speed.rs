@@ -10,9 +10,10 @@ use oprc_tests::{Class, Kind, Server, guests, run};
 const MEASURED: Duration = Duration::from_secs(3);
 const BODY: &[u8] = b"{\"text\": \"hello, world\"}";
 
-/// Calls per second with so many under way.
-async fn rate<F: Future<Output = ()> + Send + 'static>(
+/// Calls per second with so many under way, over a time.
+pub(crate) async fn rate<F: Future<Output = ()> + Send + 'static>(
     under_way: usize,
+    time: Duration,
     call: impl Fn() -> F + Clone + Send + 'static,
 ) -> f64 {
     let started = Instant::now();
@@ -21,7 +22,7 @@ async fn rate<F: Future<Output = ()> + Send + 'static>(
             let call = call.clone();
             tokio::spawn(async move {
                 let mut calls = 0u32;
-                while started.elapsed() < MEASURED {
+                while started.elapsed() < time {
                     call().await;
                     calls += 1;
                 }
@@ -52,8 +53,8 @@ fn beside_rest() {
                     async move { drop(call.send().await.expect(200)) }
                 }
             };
-            let http1 = rate(under_way, rest(&class)).await;
-            let http2 = rate(under_way, rest(&over_http2)).await;
+            let http1 = rate(under_way, MEASURED, rest(&class)).await;
+            let http2 = rate(under_way, MEASURED, rest(&over_http2)).await;
             let call = pb::Call {
                 class_name: class.name.clone(),
                 method: "echo".to_owned(),
@@ -61,7 +62,7 @@ fn beside_rest() {
                 ..pb::Call::default()
             };
             let client = grpc.clone();
-            let by_grpc = rate(under_way, move || {
+            let by_grpc = rate(under_way, MEASURED, move || {
                 let (client, call) = (client.clone(), call.clone());
                 async move { drop(client.invoke(call).await.unwrap()) }
             });

@@ -52,7 +52,7 @@ async fn scopes_and_names_hold(kind: Kind) {
     class.object("o").invoke("add", json!({ "by": 1 })).await.expect(200);
     let scope = format!("openid read:{0} invoke:{0}", class.name);
     let alice = mint.token("alice smith", &scope);
-    eventually("the issuer's keys are there", || async { counts(&class, &alice).await }).await;
+    keys_are_there(&class, &alice).await;
     let hers = class.through(&root.with_key(&alice));
     let told = hers.object("o").invoke("circumstances-of-call", json!({})).await.expect(200).json();
     assert_eq!(told["caller"], "jwt:alice%20smith", "the guest is told who calls");
@@ -99,16 +99,27 @@ async fn by_grpc(server: &Server, class: &Class, alice: &str, mint: &Mint) {
     }
 }
 
+/// A class with an object to read.
+async fn signed(root: &Http) -> Class {
+    let class = Class::deploy(root, "Signed", guests::counter(), "").await;
+    class.object("o").put(&json!({})).send().await.expect(201);
+    class
+}
+
+/// Waits until the gateway can tell of a token that counts.
+async fn keys_are_there(class: &Class, token: &str) -> bool {
+    eventually("the issuer's keys are there", || async { counts(class, token).await }).await
+}
+
 async fn no_other_token_counts(kind: Kind) {
     let [mint, stranger, other] = [Mint::new("a"), Mint::new("a"), Mint::new("b")];
     let port = free_port();
     let _keys = KeyServer::start(port, &[&mint]).await;
     let (server, root) = taking(kind, |_| at(port)).await;
     let _shown = server.show_logs_on_panic();
-    let class = Class::deploy(&root, "Signed", guests::counter(), "").await;
-    class.object("o").put(&json!({})).send().await.expect(201);
+    let class = signed(&root).await;
     let good = mint.token("alice", "admin");
-    eventually("the issuer's keys are there", || async { counts(&class, &good).await }).await;
+    keys_are_there(&class, &good).await;
     assert_eq!(counts(&class, &good).await, Some(true));
     let but = |name: &str, value: Value| {
         let mut claims = claims("alice", "admin", 3_600);
@@ -150,10 +161,9 @@ async fn keys_are_replaced(kind: Kind) {
     let keys = KeyServer::start(port, &[&first]).await;
     let (server, root) = taking(kind, |_| at(port)).await;
     let _shown = server.show_logs_on_panic();
-    let class = Class::deploy(&root, "Signed", guests::counter(), "").await;
-    class.object("o").put(&json!({})).send().await.expect(201);
+    let class = signed(&root).await;
     let [old, new] = [&first, &second].map(|mint| mint.token("alice", "admin"));
-    eventually("the issuer's keys are there", || async { counts(&class, &old).await }).await;
+    keys_are_there(&class, &old).await;
     assert_eq!(counts(&class, &old).await, Some(true));
     // a key that is new is asked for by the first token that names it
     keys.publish(&[&second]);
@@ -181,8 +191,7 @@ async fn a_file_is_replaced(kind: Kind) {
     .await;
     let _shown = server.show_logs_on_panic();
     let file = server.scratch().join("keys.json");
-    let class = Class::deploy(&root, "Signed", guests::counter(), "").await;
-    class.object("o").put(&json!({})).send().await.expect(201);
+    let class = signed(&root).await;
     let [old, new] = [&first, &second].map(|mint| mint.token("alice", "admin"));
     assert_eq!((counts(&class, &old).await, counts(&class, &new).await), (Some(true), Some(false)));
     let put = |mints: &[&Mint]| std::fs::write(&file, key_set(mints).to_string()).unwrap();
@@ -207,12 +216,11 @@ async fn the_issuer_is_down_at_first(kind: Kind) {
     let port = free_port();
     let (server, root) = taking(kind, |_| at(port)).await;
     let _shown = server.show_logs_on_panic();
-    let class = Class::deploy(&root, "Signed", guests::counter(), "").await;
-    class.object("o").put(&json!({})).send().await.expect(201);
+    let class = signed(&root).await;
     let token = mint.token("alice", "admin");
     assert_eq!(counts(&class, &token).await, None, "keys count, and of JWTs nothing can be told");
     let keys = KeyServer::start(port, &[&mint]).await;
-    let let_in = eventually("the issuer's keys are there", || async { counts(&class, &token).await }).await;
+    let let_in = keys_are_there(&class, &token).await;
     assert!(let_in && keys.asked() > 0);
 }
 
@@ -222,10 +230,9 @@ async fn streams_end_with_their_token(kind: Kind) {
     let _keys = KeyServer::start(port, &[&mint]).await;
     let (server, root) = taking(kind, |_| at(port)).await;
     let _shown = server.show_logs_on_panic();
-    let class = Class::deploy(&root, "Signed", guests::counter(), "").await;
-    class.object("o").put(&json!({})).send().await.expect(201);
+    let class = signed(&root).await;
     let long = mint.token("alice", "admin");
-    eventually("the issuer's keys are there", || async { counts(&class, &long).await }).await;
+    keys_are_there(&class, &long).await;
     let path = format!("/classes/{}/events", class.name);
     let grpc = Grpc::to(&server).await;
     // its time is over, but for what the clocks may be apart

@@ -7,7 +7,7 @@ use oprc_tests::doors::{Door, Doors, Outcome, Wish};
 use oprc_tests::{Class, Cli, Http, Kind, Server, eventually, guests, run};
 use serde_json::{Value, json};
 
-use crate::access::key;
+use crate::access::{close, key};
 
 /// Small, so that passing them is quick.
 const LIMITS: &str = "[class.limits]
@@ -306,14 +306,8 @@ fn plain(class: &str, call: Option<(&str, Value)>) -> Wish {
 
 async fn without_a_key_or_a_scope(kind: Kind) {
     let server = Server::prepare(kind);
-    let token = Cli::run(&["key", "token"], server.scratch(), &[], None).await.ok();
-    let file = server.scratch().join("root");
-    std::fs::write(&file, &token).unwrap();
-    server.set_ingress_args(&["--auth", "--root-key-file", file.to_str().unwrap()]);
-    server.set_asked();
-    server.launch().await;
+    let root = close(&server, &["--mesh-listen", &server.asked_endpoint()]).await;
     let _shown = server.show_logs_on_panic();
-    let root = server.http().with_key(token.trim());
     let class = Class::deploy(&root, "Closed", guests::prober(), "").await;
     class.object("o").invoke("add", json!({ "by": 1 })).await.expect(200);
     let unknown = Cli::run(&["key", "token"], server.scratch(), &[], None).await.ok();

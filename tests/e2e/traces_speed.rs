@@ -2,39 +2,28 @@
 //! measurement, not a proof: run it by name, with `--ignored --nocapture`. Clients and the collector share the processors with
 //! the server.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use oprc_tests::{Class, Collector, Kind, Server, guests, run};
 use serde_json::json;
 
+use crate::grpc_speed::rate;
 use crate::traces::traced;
 
 const MEASURED: Duration = Duration::from_secs(5);
 const CLIENTS: usize = 64;
 
 /// Increments per second over 100 objects.
-async fn rate(server: &Server) -> f64 {
+async fn increments(server: &Server) -> f64 {
     let class = Class::deploy(server, "Speed", guests::counter(), "").await;
-    let started = Instant::now();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|client| {
-            let class = class.clone();
-            tokio::spawn(async move {
-                let mut calls = 0u32;
-                while started.elapsed() < MEASURED {
-                    let object = class.object(format!("o{}", (client * 37 + calls as usize) % 100));
-                    object.invoke("increment", json!({ "by": 1 })).await.expect(200);
-                    calls += 1;
-                }
-                calls
-            })
-        })
-        .collect();
-    let mut calls = 0;
-    for client in clients {
-        calls += client.await.unwrap();
-    }
-    f64::from(calls) / started.elapsed().as_secs_f64()
+    let next = Arc::new(AtomicUsize::new(0));
+    let call = move || {
+        let object = class.object(format!("o{}", next.fetch_add(1, Ordering::Relaxed) % 100));
+        async move { drop(object.invoke("increment", json!({ "by": 1 })).await.expect(200)) }
+    };
+    rate(CLIENTS, MEASURED, call).await
 }
 
 #[test]
@@ -50,7 +39,7 @@ fn of_increments() {
                         None => Server::start(kind).await,
                         Some(sample) => traced(kind, &collector.endpoint(), sample).await,
                     };
-                    told.push(format!("{kind:?} {round} {name}: {:.0}/s", rate(&server).await));
+                    told.push(format!("{kind:?} {round} {name}: {:.0}/s", increments(&server).await));
                     server.stop().await;
                 }
             }

@@ -9,17 +9,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use oprc_mesh::access::Token;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Identity, Method, RequestBuilder, StatusCode, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::args::ClientArgs;
 use crate::failure::Failure;
 use crate::problem::Problem;
 
-pub(crate) use sse::{Block, Parser};
+pub(crate) use sse::Block;
+use sse::Parser;
 pub(crate) use upload::Upload;
 
 /// JSON's media type.
@@ -36,6 +38,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(50);
 /// An upload is also compiled before it is answered.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// The last block of a stream.
+#[derive(Deserialize)]
+struct End {
+    detail: String,
+}
 
 /// A client of one server.
 pub(crate) struct Client {
@@ -156,8 +164,42 @@ impl Client {
         self.send(self.request(Method::GET, path).query(query)).await
     }
 
+    /// A GET whose answer goes on, block by block, until `take` has enough: then none. Otherwise why it ended; a block that
+    /// says so is not given to `take`.
+    ///
+    /// # Errors
+    /// The server refuses it, what comes is no stream, or what `take` fails with.
+    pub(crate) async fn follow(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        mut begun: impl FnMut(),
+        mut take: impl FnMut(Block) -> Result<bool, Failure>,
+    ) -> Result<Option<String>, Failure> {
+        let mut stream = self.stream(path, query).await?;
+        begun();
+        let mut parser = Parser::default();
+        loop {
+            let piece = match stream.next().await {
+                None => return Ok(Some("the stream ended".into())),
+                Some(Err(error)) => return Ok(Some(format!("the connection broke ({error})"))),
+                Some(Ok(piece)) => piece,
+            };
+            let blocks = parser.push(&piece).map_err(|_| self.misunderstood("a block without end"))?;
+            for block in blocks {
+                if block.name == "end" {
+                    let end: End = self.understand(block.data.as_bytes())?;
+                    return Ok(Some(format!("the server ended the stream: {}", end.detail)));
+                }
+                if take(block)? {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
     /// A GET whose answer goes on: its pieces as they come.
-    pub(crate) async fn stream(
+    async fn stream(
         &self,
         path: &[&str],
         query: &[(&str, &str)],

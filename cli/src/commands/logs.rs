@@ -3,12 +3,11 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::args::{Format, LogsArgs};
-use crate::client::{Block, Client, Parser};
+use crate::client::{Block, Client};
 use crate::failure::Failure;
 use crate::output;
 
@@ -41,8 +40,10 @@ async fn follow(args: &LogsArgs) -> Result<(), Failure> {
     let mut tail = args.tail.to_string();
     let mut begun = false;
     loop {
-        match once(&client, args, &tail, &mut begun).await {
-            Ok(why) => eprintln!("{why}; going on, lines may be missing here"),
+        let take = |block| show(&client, args.client.output, &block).map(|()| false);
+        match client.follow(&path(args), &query(args, &tail), || begun = true, take).await {
+            Ok(None) => return Ok(()), // there is never enough
+            Ok(Some(why)) => eprintln!("{why}; going on, lines may be missing here"),
             Err(failure) if begun && failure.may_pass() => eprintln!("{failure}; trying again"),
             Err(failure) => return Err(failure),
         }
@@ -51,44 +52,21 @@ async fn follow(args: &LogsArgs) -> Result<(), Failure> {
     }
 }
 
-/// Follows one stream to its end, and gives why it ended.
-async fn once(client: &Client, args: &LogsArgs, tail: &str, begun: &mut bool) -> Result<String, Failure> {
-    let mut stream = client.stream(&path(args), &query(args, tail)).await?;
-    *begun = true;
-    let mut parser = Parser::default();
-    loop {
-        let piece = match stream.next().await {
-            None => return Ok("the stream ended".into()),
-            Some(Err(error)) => return Ok(format!("the connection broke ({error})")),
-            Some(Ok(piece)) => piece,
-        };
-        let blocks = parser.push(&piece).map_err(|_| client.misunderstood("a block without end"))?;
-        for block in blocks.iter().filter(|block| !block.data.is_empty()) {
-            if let Some(ended) = show(client, args.client.output, block)? {
-                return Ok(ended);
-            }
-        }
-    }
-}
-
-/// Shows a block; gives why the stream ends, if it says so.
-fn show(client: &Client, form: Format, block: &Block) -> Result<Option<String>, Failure> {
-    if block.name == "end" {
-        let end: End = client.understand(block.data.as_bytes())?;
-        return Ok(Some(format!("the server ended the stream: {}", end.detail)));
+fn show(client: &Client, form: Format, block: &Block) -> Result<(), Failure> {
+    if block.data.is_empty() {
+        return Ok(());
     }
     match (form, block.name.as_str()) {
         // one document a line, whoever looks on
-        (Format::Json, _) => output::line(&block.data)?,
+        (Format::Json, _) => output::line(&block.data),
         (Format::Table, "gap") => {
-            output::line("(lines are missing here: they came faster than they were read)")?;
+            output::line("(lines are missing here: they came faster than they were read)")
         }
         (Format::Table, _) => {
             let line: Line = client.understand(block.data.as_bytes())?;
-            output::line(&line.shown())?;
+            output::line(&line.shown())
         }
     }
-    Ok(None)
 }
 
 fn path(args: &LogsArgs) -> [&str; 3] {
@@ -104,11 +82,6 @@ fn query<'a>(args: &'a LogsArgs, tail: &'a str) -> Vec<(&'a str, &'a str)> {
 struct Lines {
     items: Vec<Line>,
     missing: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct End {
-    detail: String,
 }
 
 #[derive(Deserialize)]

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::time::sleep;
 
 use crate::args::{Format, WatchArgs};
-use crate::client::{Block, Client, Parser};
+use crate::client::{Block, Client};
 use crate::failure::Failure;
 use crate::output;
 
@@ -19,12 +18,12 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
         return Err(Failure::Usage("--prefix is for a class: it names the beginnings of ids".into()));
     }
     let client = Client::streaming(&args.client)?;
-    let mut watch = Watch { last: args.since.clone(), left: args.limit, args };
+    let mut progress = Progress { last: args.since.clone(), left: args.limit };
     let mut begun = false;
     loop {
-        match watch.once(&client, &mut begun).await {
-            Ok(Ended::Enough) => return Ok(()),
-            Ok(Ended::Broken(why)) => eprintln!("{why}; going on"),
+        match once(&client, &args, &mut progress, &mut begun).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) => eprintln!("{why}; going on"),
             // a server that was there may come back, and one that is overloaded will have room
             Err(failure) if begun && failure.may_pass() => eprintln!("{failure}; trying again"),
             Err(failure) => return Err(failure),
@@ -33,86 +32,69 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
     }
 }
 
-struct Watch {
-    args: WatchArgs,
+struct Progress {
     /// Where to go on.
     last: Option<String>,
     /// How many events are still wanted.
     left: Option<u64>,
 }
 
-enum Ended {
-    Enough,
-    Broken(String),
-}
-
-impl Watch {
-    /// Follows one stream to its end.
-    async fn once(&mut self, client: &Client, begun: &mut bool) -> Result<Ended, Failure> {
-        let class = self.args.address.class.as_str();
-        let path = match &self.args.address.object {
-            Some(object) => vec!["classes", class, "objects", object.as_str(), "events"],
-            None => vec!["classes", class, "events"],
-        };
-        let mut query = Vec::new();
-        query.extend(self.args.prefix.as_ref().map(|prefix| ("prefix", prefix.as_str())));
-        query.extend(self.args.keys.as_ref().map(|keys| ("keys", keys.as_str())));
-        query.extend(self.last.as_deref().map(|last| ("since", last)));
-        let mut stream = client.stream(&path, &query).await?;
-        if !std::mem::replace(begun, true) && self.args.client.output == Format::Table {
-            eprintln!("watching {}", self.args.address);
-        }
-        let mut parser = Parser::default();
-        loop {
-            let piece = match stream.next().await {
-                None => return Ok(Ended::Broken("the stream ended".into())),
-                Some(Err(error)) => return Ok(Ended::Broken(format!("the connection broke ({error})"))),
-                Some(Ok(piece)) => piece,
-            };
-            let blocks = parser.push(&piece).map_err(|_| client.misunderstood("a block without end"))?;
-            for block in blocks {
-                if let Some(ended) = self.take(client, block)? {
-                    return Ok(ended);
-                }
-            }
-        }
-    }
-
-    fn take(&mut self, client: &Client, block: Block) -> Result<Option<Ended>, Failure> {
-        if block.name == "end" {
-            let end: End = client.understand(block.data.as_bytes())?;
-            return Ok(Some(Ended::Broken(format!("the server ended the stream: {}", end.detail))));
-        }
-        if !block.data.is_empty() {
-            self.print(client, &block)?;
-        }
+impl Progress {
+    /// Takes note of a block that was shown; whether there were enough.
+    fn take(&mut self, block: Block) -> bool {
         self.last = block.id.or(self.last.take());
         if block.data.is_empty() || block.name == "gap" {
-            return Ok(None);
+            return false;
         }
         self.left = self.left.map(|left| left - 1);
-        Ok((self.left == Some(0)).then_some(Ended::Enough))
-    }
-
-    fn print(&self, client: &Client, block: &Block) -> Result<(), Failure> {
-        match (self.args.client.output, block.name.as_str()) {
-            // one document a line, whoever looks on
-            (Format::Json, _) => output::line(&block.data),
-            (Format::Table, "gap") => {
-                let gap: Missed = client.understand(block.data.as_bytes())?;
-                output::line(&format!("(events are missing here: {})", gap.reason))
-            }
-            (Format::Table, _) => {
-                let event: Event<'_> = client.understand_borrowed(&block.data)?;
-                output::line(&event.line())
-            }
-        }
+        self.left == Some(0)
     }
 }
 
-#[derive(Deserialize)]
-struct End {
-    detail: String,
+/// Follows one stream until there were enough events, or to its end: then why.
+async fn once(
+    client: &Client,
+    args: &WatchArgs,
+    progress: &mut Progress,
+    begun: &mut bool,
+) -> Result<Option<String>, Failure> {
+    let class = args.address.class.as_str();
+    let path = match &args.address.object {
+        Some(object) => vec!["classes", class, "objects", object.as_str(), "events"],
+        None => vec!["classes", class, "events"],
+    };
+    let since = progress.last.clone();
+    let mut query = Vec::new();
+    query.extend(args.prefix.as_ref().map(|prefix| ("prefix", prefix.as_str())));
+    query.extend(args.keys.as_ref().map(|keys| ("keys", keys.as_str())));
+    query.extend(since.as_deref().map(|since| ("since", since)));
+    let announce = || {
+        if !std::mem::replace(begun, true) && args.client.output == Format::Table {
+            eprintln!("watching {}", args.address);
+        }
+    };
+    let take = |block: Block| {
+        if !block.data.is_empty() {
+            print(client, args.client.output, &block)?;
+        }
+        Ok(progress.take(block))
+    };
+    client.follow(&path, &query, announce, take).await
+}
+
+fn print(client: &Client, form: Format, block: &Block) -> Result<(), Failure> {
+    match (form, block.name.as_str()) {
+        // one document a line, whoever looks on
+        (Format::Json, _) => output::line(&block.data),
+        (Format::Table, "gap") => {
+            let gap: Missed = client.understand(block.data.as_bytes())?;
+            output::line(&format!("(events are missing here: {})", gap.reason))
+        }
+        (Format::Table, _) => {
+            let event: Event<'_> = client.understand_borrowed(&block.data)?;
+            output::line(&event.line())
+        }
+    }
 }
 
 #[derive(Deserialize)]

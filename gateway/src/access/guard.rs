@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use oprc_mesh::Directory;
-use oprc_mesh::access::{Action, ApiKey, ROOT, Scopes, Token, TokenHash};
+use oprc_mesh::access::{Action, ApiKey, ROOT, Scopes, Token, TokenHash, bearer};
 use oprc_mesh::catalog::CatalogView;
 use oprc_mesh::clock::now_ms;
 use oprc_mesh::id::ClassName;
@@ -28,6 +28,8 @@ pub(crate) struct Guard {
     access: Access,
     /// What those may do who may do everything.
     everything: Arc<Scopes>,
+    /// What the operator is called who shows the first token.
+    root: Arc<str>,
     known: RwLock<Arc<Known>>,
     jwt: Option<Arc<Jwt>>,
 }
@@ -42,7 +44,8 @@ struct Known {
 struct Holder {
     token: TokenHash,
     expires_at_ms: u64,
-    name: Arc<str>,
+    /// As a guest is told of it.
+    caller: Arc<str>,
     scopes: Arc<Scopes>,
     rates: Rates,
 }
@@ -58,7 +61,7 @@ pub(crate) struct Identity {
 /// By what somebody is known.
 #[derive(Debug, Clone)]
 enum Shown {
-    Key { token: Token, name: Arc<str>, rates: Rates },
+    Key { token: Token, caller: Arc<str>, rates: Rates },
     Jwt(Arc<Verified>),
 }
 
@@ -77,7 +80,8 @@ impl Guard {
             Access::Keys { jwt: Some(config), .. } => Some(Arc::new(Jwt::open((**config).clone())?)),
             Access::Keys { jwt: None, .. } | Access::Open => None,
         };
-        Ok(Self { access, everything: Arc::new(Scopes::all()), known: RwLock::default(), jwt })
+        let (everything, root) = (Arc::new(Scopes::all()), called(ROOT));
+        Ok(Self { access, everything, root, known: RwLock::default(), jwt })
     }
 
     /// What follows the keys of a JWT's issuer, for ever; none without JWTs.
@@ -85,19 +89,11 @@ impl Guard {
         self.jwt.clone().map(Jwt::follow)
     }
 
-    /// Who sent these headers.
+    /// Whose token it is; none is nobody's.
     ///
     /// # Errors
     /// `unauthenticated`, and `unavailable` as long as that cannot be told.
-    pub(crate) fn identify(&self, headers: &HeaderMap, view: &CatalogView) -> Result<Identity, Refusal> {
-        self.identify_token(self.token_in(headers)?, view)
-    }
-
-    /// Whose token it is, however it came; none is nobody's.
-    ///
-    /// # Errors
-    /// As [`Self::identify`].
-    pub(crate) fn identify_token(&self, text: Option<&str>, view: &CatalogView) -> Result<Identity, Refusal> {
+    pub(super) fn identify_token(&self, text: Option<&str>, view: &CatalogView) -> Result<Identity, Refusal> {
         if matches!(self.access, Access::Open) {
             return Ok(Identity { shown: None, scopes: self.everything.clone() });
         }
@@ -115,24 +111,13 @@ impl Guard {
         }
     }
 
-    /// Who sent these headers, before anything is done for them.
+    /// Who sent these headers, before anything is done for them. Where a JWT is by a key of the issuer that is not known yet, it
+    /// waits for those that the issuer has now.
     ///
     /// # Errors
-    /// As [`Self::identify`].
+    /// As [`Self::identify_token`].
     pub(crate) async fn admit(&self, headers: &HeaderMap, view: &CatalogView) -> Result<Identity, Refusal> {
-        self.admit_token(self.token_in(headers)?, view).await
-    }
-
-    /// The same of a token, however it came. Unlike [`Self::identify_token`] it waits, where a JWT is by a key of the issuer that is
-    /// not known yet, for those that the issuer has now.
-    ///
-    /// # Errors
-    /// As [`Self::identify`].
-    pub(crate) async fn admit_token(
-        &self,
-        text: Option<&str>,
-        view: &CatalogView,
-    ) -> Result<Identity, Refusal> {
+        let text = self.token_in(headers)?;
         let identified = self.identify_token(text, view);
         if let (Err(_), Some(jwt), Some(text)) = (&identified, &self.jwt, text)
             // boxed, as it is rare: every connection's own future stays small
@@ -147,23 +132,28 @@ impl Guard {
     fn token_in<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, Refusal> {
         match self.access {
             Access::Open => Ok(None),
-            Access::Keys { .. } => bearer(headers),
+            Access::Keys { .. } => {
+                let given = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok());
+                bearer(given).map_err(|_| ill_formed())
+            }
         }
     }
 
     /// Whose token it is at `now_ms`; none when it does not count.
     fn holder(&self, token: &Token, view: &CatalogView, now_ms: u64) -> Option<Identity> {
         let hash = token.hash();
-        let shown = |name: Arc<str>, rates| Some(Shown::Key { token: token.clone(), name, rates });
+        let shown = |caller: &Arc<str>, rates| {
+            Some(Shown::Key { token: token.clone(), caller: caller.clone(), rates })
+        };
         if let Access::Keys { root: Some(root), .. } = &self.access
             && same(&root.hash, &hash.hash)
         {
-            let shown = shown(ROOT.into(), Rates::default());
+            let shown = shown(&self.root, Rates::default());
             return Some(Identity { shown, scopes: self.everything.clone() });
         }
         let known = self.known(view);
         let holder = known.tokens.get(&token.id()).filter(|holder| holder.counts(&hash, now_ms))?;
-        Some(Identity { shown: shown(holder.name.clone(), holder.rates), scopes: holder.scopes.clone() })
+        Some(Identity { shown: shown(&holder.caller, holder.rates), scopes: holder.scopes.clone() })
     }
 
     /// The keys of this view.
@@ -229,12 +219,12 @@ impl Guard {
 
 impl Holder {
     fn all(key: &ApiKey) -> impl Iterator<Item = Self> {
-        let name: Arc<str> = key.name.as_str().into();
+        let caller = called(&key.name);
         let scopes = Arc::new(Scopes::among(key.scopes.iter().map(String::as_str)));
         key.tokens.iter().map(move |token| Self {
             token: token.clone(),
             expires_at_ms: key.expires_at_ms,
-            name: name.clone(),
+            caller: caller.clone(),
             scopes: scopes.clone(),
             rates: key.rates.unwrap_or_default(),
         })
@@ -248,11 +238,11 @@ impl Holder {
 
 impl Identity {
     /// As a guest is told of it; empty for nobody in particular.
-    pub(crate) fn caller(&self) -> String {
+    pub(crate) fn caller(&self) -> &str {
         match &self.shown {
-            None => String::new(),
-            Some(Shown::Key { name, .. }) => format!("key:{name}"),
-            Some(Shown::Jwt(verified)) => verified.caller().to_owned(),
+            None => "",
+            Some(Shown::Key { caller, .. }) => caller,
+            Some(Shown::Jwt(verified)) => verified.caller(),
         }
     }
 
@@ -309,21 +299,14 @@ impl Identity {
     }
 }
 
+/// What the holder of a key of that name is called.
+fn called(key: &str) -> Arc<str> {
+    format!("key:{key}").into()
+}
+
 /// Whether two hashes are equal, in the same time whatever they are.
 fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && one.iter().zip(other).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
-}
-
-/// The token that a request shows, if it shows one.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let mut given = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = given.next() else { return Ok(None) };
-    match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && given.next().is_none() => {
-            Ok(Some(token.trim()))
-        }
-        _ => Err(ill_formed()),
-    }
 }
 
 #[cfg(test)]
@@ -331,6 +314,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::headers;
+    use futures::FutureExt as _;
 
     fn token(id: u64) -> Token {
         Token::new(id, [id as u8; 32])
@@ -368,16 +352,21 @@ mod tests {
         assert!(rootless.holder(&token(1), &with, 0).is_none());
     }
 
+    /// Where no JWTs are taken nothing is waited for.
+    fn admitted(guard: &Guard, pairs: &[(&'static str, &str)], revision: u64) -> Result<Identity, Refusal> {
+        guard.admit(&headers(pairs), &view(revision, Vec::new())).now_or_never().unwrap()
+    }
+
     #[test]
     fn who_asks_is_in_the_header() {
         let guard = closed();
         let shown = token(1).reveal().to_owned();
-        let asks = |pairs: &[(&'static str, &str)]| guard.identify(&headers(pairs), &view(1, Vec::new()));
+        let asks = |pairs: &[(&'static str, &str)]| admitted(&guard, pairs, 1);
         let identity = asks(&[("authorization", &format!("bearer {shown}"))]).unwrap();
         assert_eq!(identity.caller(), "key:root");
         // it knows no keys before it knows the catalog
         let stranger = format!("Bearer {}", token(2).reveal());
-        let early = guard.identify(&headers(&[("authorization", &stranger)]), &view(0, Vec::new()));
+        let early = admitted(&guard, &[("authorization", &stranger)], 0);
         assert_eq!(early.unwrap_err().problem().kind(), Code::Unavailable);
         let both = format!("Bearer {shown}");
         let wrong = format!("Bearer {}", token(2).reveal());
@@ -393,8 +382,7 @@ mod tests {
             assert_eq!(refusal.problem().kind(), Code::Unauthenticated, "{bad:?}");
             assert!(!refusal.problem().detail.contains(token(2).reveal()));
         }
-        let open =
-            Guard::new(Access::Open).unwrap().identify(&HeaderMap::new(), &view(1, Vec::new())).unwrap();
+        let open = admitted(&Guard::new(Access::Open).unwrap(), &[], 1).unwrap();
         assert_eq!(open.caller(), "");
         assert!(open.check(Need::Everywhere(Action::Admin)).is_ok());
     }

@@ -1,6 +1,8 @@
 //! What is told of the door and the places: how full they are, and how many were refused so far.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+
+use oprc_mesh::metrics::Count;
 
 use super::{Admission, UNIT_BYTES};
 
@@ -18,15 +20,9 @@ pub(crate) struct Load {
 #[derive(Default)]
 pub(super) struct Shed {
     /// Calls and other requests, for whatever limit or share.
-    pub(super) calls: AtomicU64,
+    pub(super) calls: Count,
     /// Bodies for which there was no room.
-    pub(super) bodies: AtomicU64,
-}
-
-impl Shed {
-    pub(super) fn one(count: &AtomicU64) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
+    pub(super) bodies: Count,
 }
 
 impl Admission {
@@ -36,10 +32,10 @@ impl Admission {
         Load {
             calls: self.calls.load(Ordering::Relaxed),
             calls_max: self.strain.limit(),
-            calls_shed: self.shed.calls.load(Ordering::Relaxed),
+            calls_shed: self.shed.calls.get(),
             held_bytes: held * UNIT_BYTES,
             held_bytes_max: self.held_units_max * UNIT_BYTES,
-            bodies_shed: self.shed.bodies.load(Ordering::Relaxed),
+            bodies_shed: self.shed.bodies.get(),
         }
     }
 }

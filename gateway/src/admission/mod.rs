@@ -116,7 +116,7 @@ impl Admission {
     /// # Errors
     /// `overloaded`: past the caller's limits or share, or no call would find a place now.
     pub(crate) fn door(&self, purpose: Purpose, caller: &str, rates: Rates) -> Result<Visit<'_>, Refusal> {
-        self.visit(purpose, caller, rates).inspect_err(|_| Shed::one(&self.shed.calls))
+        self.visit(purpose, caller, rates).inspect_err(|_| self.shed.calls.one())
     }
 
     fn visit(&self, purpose: Purpose, caller: &str, rates: Rates) -> Result<Visit<'_>, Refusal> {
@@ -143,7 +143,7 @@ impl Admission {
     /// # Errors
     /// `overloaded`: past the class's limits or share, or as many calls as may be are under way.
     pub(crate) fn place(&self, class: &str, rates: Rates) -> Result<Place<'_>, Refusal> {
-        self.take(class, rates).inspect_err(|_| Shed::one(&self.shed.calls))
+        self.take(class, rates).inspect_err(|_| self.shed.calls.one())
     }
 
     fn take(&self, class: &str, rates: Rates) -> Result<Place<'_>, Refusal> {
@@ -170,7 +170,7 @@ impl Admission {
     pub(crate) fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         self.held.clone().try_acquire_many_owned(units).map_err(|_| {
-            Shed::one(&self.shed.bodies);
+            self.shed.bodies.one();
             overloaded("the bodies of other requests take up the memory that is set aside for them")
         })
     }
@@ -182,7 +182,7 @@ impl Admission {
     pub(crate) fn body(&self) -> Result<Counted<'_>, Refusal> {
         let (body, before) = Counted::new(&self.bodies);
         if before >= self.calls_max.saturating_mul(BODIES_PER_CALL) {
-            Shed::one(&self.shed.bodies);
+            self.shed.bodies.one();
             return Err(overloaded("the bodies of too many other requests are waited for"));
         }
         Ok(body)

@@ -10,12 +10,12 @@ use oprc_mesh::id::ClassName;
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::retry::Repeat;
 use oprc_mesh::wire::{Answer, EventPage, Op, ReadEvents};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::app::App;
 use crate::problem::Refusal;
 use crate::route::Target;
-use crate::stream::{End, Hold, Hub};
+use crate::stream::{End, Hold, Hub, heartbeats};
 
 /// How long a host may wait for an event before it says that there is none.
 const WAIT_MS: u64 = 15_000;
@@ -25,8 +25,6 @@ const ANSWER_MS: u64 = 10_000;
 const PACE_MS: u64 = 2;
 /// After a partition that nobody could be asked of.
 const PAUSE_MS: u64 = 250;
-/// How often a reader that nothing comes for is shown that its stream is alive.
-const HEARTBEAT_S: u64 = 15;
 /// Partitions asked at once where a stream begins.
 const ASKED_AT_ONCE: usize = 32;
 
@@ -126,9 +124,7 @@ async fn feed(app: Arc<App>, hub: Arc<Hub>, group: u64, mut after: u64) {
 
 /// Shows readers that their streams are alive, and ends them when the class or the gateway goes.
 async fn keep(app: Arc<App>, hub: Arc<Hub>, number: u64) {
-    let period = Duration::from_secs(HEARTBEAT_S);
-    let mut beats = interval_at(Instant::now() + period, period);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut beats = heartbeats();
     let mut views = app.mesh.directory().watch_view();
     loop {
         if let Some(end) = fate(&views.borrow_and_update(), &hub, number) {

@@ -94,14 +94,14 @@ async fn own(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Resu
     // asking where a call stands may wait
     let waits = parts.uri.path().ends_with("/GetInvocation") || service == event_service_server::SERVICE_NAME;
     let purpose = if waits { Purpose::Watch } else { Purpose::Call };
-    let _visit = app.admission.door(purpose, &identity.caller(), identity.rates())?;
+    let _visit = app.admission.door(purpose, identity.caller(), identity.rates())?;
     let patience = Instant::now() + Duration::from_millis(app.config.body_ms);
     let bytes_max = identity.body_bytes_max(MESSAGE_BYTES_MAX);
     let whole = read_whole(body, bytes_max, deadline.at.min(patience), &app.admission).await?;
     let mut request = Request::from_parts(parts, Full::new(whole.bytes.clone()));
     request.extensions_mut().insert(deadline);
     // once it is whole: that may have taken long
-    let identity = app.guard.identify(request.headers(), &app.view())?;
+    let identity = app.guard.still(&identity, &app.view())?;
     request.extensions_mut().insert(identity);
     let app = app.clone();
     Ok(given(match service {

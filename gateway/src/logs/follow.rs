@@ -12,7 +12,7 @@ use oprc_mesh::access::Action;
 use oprc_mesh::id::{ClassName, NodeId};
 use oprc_mesh::outcome::{Code, Effect};
 use oprc_mesh::wire::{LogPage, ReadLogs};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::line::Line;
@@ -22,7 +22,7 @@ use crate::app::App;
 use crate::call::Call;
 use crate::config::FOLLOWERS_MAX;
 use crate::problem::Refusal;
-use crate::stream::{End, Queue, Stream};
+use crate::stream::{End, Queue, Stream, heartbeats};
 
 /// How long a host may wait for a line before it says that there is none.
 const WAIT_MS: u64 = 15_000;
@@ -30,8 +30,6 @@ const WAIT_MS: u64 = 15_000;
 const ANSWER_MS: u64 = 10_000;
 /// After a host that did not answer.
 const PAUSE_MS: u64 = 1_000;
-/// How often a reader that nothing comes for is shown that its stream is alive.
-const HEARTBEAT_S: u64 = 15;
 
 /// Begins a stream of a class's lines: the newest that there are, and then what comes.
 ///
@@ -91,9 +89,7 @@ impl Follow {
         let mut upto: HashMap<NodeId, u64> = HashMap::new();
         let mut asking: HashSet<NodeId> = HashSet::new();
         let mut answers = FuturesUnordered::new();
-        let period = Duration::from_secs(HEARTBEAT_S);
-        let mut beats = interval_at(Instant::now() + period, period);
-        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beats = heartbeats();
         loop {
             for node in nodes.borrow_and_update().iter().copied() {
                 if asking.insert(node) {

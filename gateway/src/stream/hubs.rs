@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oprc_mesh::id::ClassName;
+use oprc_mesh::metrics::Count;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +21,7 @@ pub(crate) struct Hubs {
     open: Mutex<HashMap<ClassName, Arc<Hub>>>,
     readers: AtomicUsize,
     readers_max: usize,
-    readers_shed: AtomicU64,
+    readers_shed: Count,
     budget: Arc<Budget>,
     /// What fills the hubs.
     pub(crate) tasks: TaskTracker,
@@ -41,7 +42,7 @@ impl Hubs {
             open: Mutex::default(),
             readers: AtomicUsize::new(0),
             readers_max,
-            readers_shed: AtomicU64::new(0),
+            readers_shed: Count::default(),
             budget: Budget::new(HELD_BYTES_MAX),
             tasks: TaskTracker::new(),
         })
@@ -53,7 +54,7 @@ impl Hubs {
         if self.readers.fetch_add(1, Ordering::Relaxed) < self.readers_max {
             return Some(seat);
         }
-        self.readers_shed.fetch_add(1, Ordering::Relaxed);
+        self.readers_shed.one();
         None
     }
 
@@ -64,7 +65,7 @@ impl Hubs {
 
     /// How many found none so far.
     pub(crate) fn readers_shed(&self) -> u64 {
-        self.readers_shed.load(Ordering::Relaxed)
+        self.readers_shed.get()
     }
 
     /// A queue for a reader of something else than a hub's events.

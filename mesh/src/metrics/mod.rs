@@ -7,6 +7,7 @@
 
 mod calls;
 mod cell;
+mod count;
 mod histogram;
 mod known;
 mod own;
@@ -15,6 +16,7 @@ mod sheet;
 
 pub use self::calls::{Calls, Told};
 pub use self::cell::{BOUNDS, Bounds, OTHER, Outcomes};
+pub use self::count::Count;
 pub use self::histogram::{Buckets, COUNTS, Histogram, SECONDS, SIZES};
 pub use self::page::{CONTENT_TYPE, Page, PageError};
 pub use self::sheet::{Sheet, Source};

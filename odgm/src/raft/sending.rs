@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oprc_mesh::Lane;
+use oprc_mesh::metrics::Count;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -14,7 +15,6 @@ use super::exchange::{Exchange, Ticket};
 use super::snapshot::{Moment, Record, SnapshotData};
 use super::types::{RaftVote, Snapshot};
 use super::wire::{Body, Chunk, Pair, Stored};
-use crate::counts::Count;
 
 /// A piece's records, about.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -73,7 +73,7 @@ pub(super) async fn send(
     let stored = sender.settle(0).await?;
     let installed =
         stored.and_then(|stored| stored.vote).ok_or("the replica did not say how it installed")?;
-    exchange.sending().sent.add(1);
+    exchange.sending().sent.one();
     let took = begun.elapsed();
     tracing::info!(group, bytes = sent, ?took, "a snapshot was installed");
     Ok(codec::vote(installed))

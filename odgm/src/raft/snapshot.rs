@@ -137,7 +137,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
                 .await
                 .map_err(io::Error::other)??;
         }
-        self.group.db().counts.built.add(1);
+        self.group.db().counts.built.one();
         self.built.store(true, Ordering::Release);
         Ok(Snapshot { meta, snapshot: SnapshotData::Here(data) })
     }

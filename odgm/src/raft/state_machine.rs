@@ -112,7 +112,7 @@ impl StateMachine {
     /// Writes the batch together with how far it brings the group.
     fn finish(&mut self, batch: WriteBatch, at: LogId) -> Result<(), OdgmError> {
         self.group.write(batch, &codec::state_record(Some(&at), &self.membership))?;
-        self.group.db().counts.entries.add(1);
+        self.group.db().counts.entries.one();
         self.applied = Some(at);
         self.group.show_events(self.events.last);
         let term = at.leader_id.term;
@@ -215,7 +215,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             group.flip(to, &state)
         };
         tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
-        self.group.db().counts.installed.add(1);
+        self.group.db().counts.installed.one();
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.events = self.group.event_bounds()?;

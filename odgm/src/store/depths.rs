@@ -87,22 +87,11 @@ impl GroupState {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rocksdb::WriteBatch;
-
     use super::*;
-    use crate::mail::{Desk, Message, Outgoing, Settle, Verdict};
-    use crate::record::StateRecord;
-    use crate::testing::Bed;
+    use crate::mail::{Message, Outgoing, Settle, Verdict};
+    use crate::testing::{Bed, mail_entry as entry};
 
     const GROUP: u64 = 5;
-
-    fn entry(group: &GroupState, index: u64, now_ms: u64, work: impl FnOnce(&mut Desk<'_>)) {
-        let mut desk = Desk::new(group, GROUP, index, now_ms);
-        work(&mut desk);
-        let mut batch = WriteBatch::default();
-        group.put_mail(&mut batch, desk);
-        group.write(batch, &StateRecord { format: 1, ..StateRecord::default() }).unwrap();
-    }
 
     fn outgoing(to_group: u64, object: &str, due_ms: u64) -> Outgoing {
         let message = Message {

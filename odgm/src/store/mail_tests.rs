@@ -2,24 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use rocksdb::WriteBatch;
-
-use crate::mail::{Desk, MailCommand, MailStep, Message, Outgoing, ReadyKey, Settle, Tick, Trim, Verdict};
-use crate::record::StateRecord;
+use crate::mail::{MailCommand, MailStep, Message, Outgoing, ReadyKey, Settle, Tick, Trim, Verdict};
 use crate::store::GroupState;
-use crate::testing::Bed;
+use crate::testing::{Bed, mail_entry as entry};
 
 const GROUP: u64 = 5;
 const SENDERS: usize = 100;
-
-/// Applies one entry.
-fn entry(group: &GroupState, index: u64, now_ms: u64, work: impl FnOnce(&mut Desk<'_>)) {
-    let mut desk = Desk::new(group, GROUP, index, now_ms);
-    work(&mut desk);
-    let mut batch = WriteBatch::default();
-    group.put_mail(&mut batch, desk);
-    group.write(batch, &StateRecord { format: 1, ..StateRecord::default() }).unwrap();
-}
 
 fn outgoing(n: usize, to_group: u64, due_ms: u64) -> Outgoing {
     let message = Message {

@@ -137,7 +137,7 @@ async fn told(app: &Arc<App>, request: Request<Incoming>, span: Span, asked: Opt
         let status: i64 = status.unwrap_or(0);
         span.set(|| [KeyValue::new("rpc.grpc.status_code", status)]);
         if status != 0 {
-            span.fail_as(code.map_or("grpc", |code| code.as_str()));
+            span.fail_as(code.map_or("grpc", Code::as_str));
         }
     } else {
         span.set(|| [KeyValue::new("http.response.status_code", i64::from(status))]);
@@ -152,7 +152,7 @@ async fn told(app: &Arc<App>, request: Request<Incoming>, span: Span, asked: Opt
     }
     span.end();
     if let Some(Asked { method, route, .. }) = &asked {
-        let code = code.map(|code| code.as_str());
+        let code = code.map(Code::as_str);
         let (ms, trace_id) = (begun.elapsed().as_millis() as u64, span.trace_id());
         tracing::debug!(%method, %route, status, code, ms, trace_id, "a request was answered");
     }

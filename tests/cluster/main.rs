@@ -22,6 +22,7 @@ mod messages;
 mod nested;
 mod no_quorum;
 mod one_host;
+mod outgoing;
 mod placement;
 mod rolling;
 mod router;

@@ -61,6 +61,7 @@ mod nested_crashes;
 mod new_project;
 mod object_size;
 mod openapi;
+mod outgoing_crashes;
 mod outgoing_http;
 mod overload;
 mod overload_curve;

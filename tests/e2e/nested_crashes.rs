@@ -9,7 +9,7 @@ use oprc_tests::{Bank, Class, Kind, Object, Server, eventually, guests, run};
 use serde_json::json;
 
 /// Between the callee's commit and the caller's.
-const CRASH: (&str, &str) = ("OPRC_TEST_CRASH", "after-call:1");
+const CRASH: &str = "after-call:1";
 
 /// A server, whose host has not crashed yet, with a class of callers.
 async fn prepared(kind: Kind) -> (Server, Class) {
@@ -18,10 +18,10 @@ async fn prepared(kind: Kind) -> (Server, Class) {
     (server, class)
 }
 
-/// Starts the host anew so that it dies after the first nested call, makes that call, and starts the host as usual.
-async fn dies_with(server: &Server, call: impl AsyncFnOnce()) {
+/// Starts the host anew so that it dies at `place`, makes a call that leads there, and starts the host as usual.
+pub(crate) async fn dies_at(server: &Server, place: &str, call: impl AsyncFnOnce()) {
     assert!(server.stop().await.success());
-    server.start_host_with(&[CRASH]);
+    server.start_host_with(&[("OPRC_TEST_CRASH", place)]);
     server.launch().await;
     let mut host = server.take_host();
     call().await;
@@ -50,7 +50,7 @@ async fn the_call_is_made_once(kind: Kind) {
     let (server, class) = prepared(kind).await;
     let _shown = server.show_logs_on_panic();
     let (a, b) = (class.object("a"), class.object("b"));
-    dies_with(&server, async || drop(add(&a, &b, 5).try_send().await)).await;
+    dies_at(&server, CRASH, async || drop(add(&a, &b, 5).try_send().await)).await;
     assert_eq!(b.fields().await, json!({ "n": 5 }), "the callee had committed");
     a.get().await.problem(Code::NotFound);
     for _ in 0..2 {
@@ -69,7 +69,7 @@ fn a_rerun_that_calls_something_else_is_refused() {
             let arguments = json!({ "class": class.name, "id": "b" });
             a.method("roll").json(&arguments).header("idempotency-key", "k")
         };
-        dies_with(&server, async || drop(roll().try_send().await)).await;
+        dies_at(&server, CRASH, async || drop(roll().try_send().await)).await;
         let before = b.fields().await;
         for _ in 0..2 {
             let problem = roll().send().await.problem(Code::NondeterministicRerun);
@@ -90,7 +90,7 @@ fn a_messages_turn_calls_once() {
         let post = json!({
             "class": class.name, "id": "a", "method": "ask", "payload": ask.to_string(), "delay": 0, "key": null,
         });
-        dies_with(&server, async || drop(mail.method("post").json(&post).try_send().await)).await;
+        dies_at(&server, CRASH, async || drop(mail.method("post").json(&post).try_send().await)).await;
         let (a, b) = (class.object("a"), class.object("b"));
         eventually("the message has been run", || async {
             let reply = a.get().await;

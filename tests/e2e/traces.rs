@@ -245,11 +245,11 @@ async fn grpc_calls_are_traced_alike(server: &Server, collector: &Collector) {
 
 async fn questions_on_the_mesh_are_traced_alike(server: &Server, collector: &Collector) {
     let class = Class::deploy(server, "Traced", guests::prober(), "").await;
-    let asker = server.asker(None).await;
+    let client = server.asker(None).await;
     let (trace, header) = incoming("01");
     let key = |method: &str| format!("oprc/api/{}/objects/o/invokes/{method}", class.name);
     let about = json!({ "traceparent": header });
-    let answer = asker.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
+    let answer = client.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
     let name = "oprc/api invoke";
     let spans = collector.trace(&trace, &[name, "commit"]).await;
     let asked = one(&spans, name);
@@ -261,10 +261,10 @@ async fn questions_on_the_mesh_are_traced_alike(server: &Server, collector: &Col
     // one that is not to be traced is not, and says nothing of it
     let (hidden, header) = incoming("00");
     let about = json!({ "traceparent": header });
-    let answer = asker.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
+    let answer = client.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
     assert!(answer.about["traceparent"].is_null());
     // without a context it begins one, and fails as its call does
-    asker.ask(&key("explode"), None, json!({})).await.unwrap_err();
+    client.ask(&key("explode"), None, json!({})).await.unwrap_err();
     let failed = eventually("the question that failed is told of", || async {
         collector.all().into_iter().find(|span| span.name == name && span.failed.is_some())
     });

@@ -16,6 +16,7 @@ use oprc_mesh::limits::{
 };
 use oprc_mesh::outcome::{Code, Problem};
 use oprc_mesh::trace::TRACEPARENT;
+use oprc_odgm::crash_point;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -144,7 +145,9 @@ impl WasiHttpHooks for Departures {
             // If it is not passed, what the turn saw does not stand: whatever it makes of this error is not committed,
             // and it is run again.
             gate.await.map_err(|problem| Error::InternalError(Some(problem.detail)))?;
-            outgoing.send(request, trip).await
+            let answer = outgoing.send(request, trip).await;
+            crash_point("after-request");
+            answer
         })
     }
 }

@@ -23,7 +23,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::access::Guard;
 use crate::admission::{Admission, Place, Sample};
-use crate::config::{FOLLOWERS_MAX, GatewayConfig};
+use crate::config::{FOLLOWERS_MAX, GatewayConfig, PROBES_MAX};
 use crate::metrics::Metrics;
 use crate::problem::Refusal;
 use crate::route::{Pick, Target, pick};
@@ -57,6 +57,9 @@ pub(crate) struct App {
     pub(crate) page: Page,
     /// Places of those who follow what guests print.
     pub(crate) log_followers: Arc<Semaphore>,
+    /// Places of those who ask over gRPC for as long as they like, and of whom nobody knows who they are: for the health, and
+    /// for what there is to be called.
+    pub(crate) probes: Arc<Semaphore>,
     /// Cancelled when the gateway shuts down.
     pub(crate) stopping: CancellationToken,
     alive: watch::Receiver<BTreeSet<NodeId>>,
@@ -80,6 +83,7 @@ impl App {
             guard,
             hubs,
             log_followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
             cors: config.origins.layer(),
             crowded: Notify::new(),
             alive: mesh.directory().watch_nodes(),
@@ -181,6 +185,10 @@ impl App {
                 None => self.pick(target, start.wrapping_add(tries.misses() as usize)),
             };
             let miss = match picked {
+                Pick::UnknownClass if looked && tries.is_open() => {
+                    let detail = "an earlier try may have run, and the class is not deployed any more";
+                    return Err(tries.give_up(Problem::new(Code::Unavailable, detail)).into());
+                }
                 Pick::UnknownClass if looked => return Err(no_such_class(target)),
                 Pick::UnknownClass => {
                     looked = self.refresh(deadline).await;
@@ -261,7 +269,12 @@ impl App {
     /// Takes note of how long an answer took. When most take long it is looked whether it is the machine: how long does
     /// `node` take to say that it is there?
     fn note_answer(&self, sample: Sample<'_>, node: NodeId, answer: &Result<Answer, Problem>) {
-        let Some(suspicion) = answer.as_ref().ok().and_then(|_| sample.answered()) else { return };
+        let suspicion = match answer.as_ref().map_err(Problem::kind) {
+            Ok(_) => sample.answered(),
+            Err(Code::Deadline | Code::Overloaded) => sample.given_up(),
+            Err(_) => None,
+        };
+        let Some(suspicion) = suspicion else { return };
         let (mesh, strain) = (self.mesh.clone(), self.admission.strain.clone());
         self.lingering.spawn(async move {
             let begun = Instant::now();

@@ -33,11 +33,11 @@ pub(crate) struct Inbound {
     /// The client waits for `100 Continue` and will not send a body that is refused.
     expects: bool,
     lingering: TaskTracker,
-    flow: Flow,
+    pub(crate) flow: Flow,
 }
 
 /// How fast a body comes: in each span of [`SLOW_MS`] it brings so many bytes, or it is given up.
-struct Flow {
+pub(crate) struct Flow {
     bytes_min: u64,
     bytes: u64,
     ends: Instant,
@@ -49,15 +49,25 @@ impl Flow {
         Self { bytes_min: bytes_per_s_min.saturating_mul(SLOW_MS) / 1_000, bytes: 0, ends }
     }
 
+    /// When the span is over in which it has to bring enough.
+    pub(crate) fn ends(&self) -> Instant {
+        self.ends
+    }
+
+    /// It brought so much.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
     /// It is waited for again. When a span ended while it was not, the client is not to blame.
-    fn resume(&mut self, now: Instant) {
+    pub(crate) fn resume(&mut self, now: Instant) {
         if now >= self.ends {
             *self = Self { bytes: 0, ends: now + Duration::from_millis(SLOW_MS), ..*self };
         }
     }
 
     /// Looks at the span that ended by `now`, if one did, and begins the next one. False when it brought too little.
-    fn goes_on(&mut self, now: Instant) -> bool {
+    pub(crate) fn goes_on(&mut self, now: Instant) -> bool {
         if now < self.ends {
             return true;
         }
@@ -99,7 +109,7 @@ impl Inbound {
                 Err(_) => return Err(too_slow()),
             };
             if let Ok(data) = frame.into_data() {
-                self.flow.bytes += data.len() as u64;
+                self.flow.took(data.len());
                 return Ok(Some(data));
             }
         }

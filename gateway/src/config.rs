@@ -94,6 +94,10 @@ const HELD_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 /// host, and these are answered from the places that calls have there as well.
 pub(crate) const FOLLOWERS_MAX: usize = 128;
 
+/// Streams of gRPC's health and reflection at once, which anybody may open; one more is `RESOURCE_EXHAUSTED`. A single question
+/// after the health is none.
+pub(crate) const PROBES_MAX: usize = 256;
+
 // The largest body must fit, or it could never be sent; an upload may outlast any call.
 const _: () = assert!(HELD_BYTES_DEFAULT >= REQUEST_BYTES_MAX);
 const _: () = assert!(DEADLINE_MS_MAX < 600_000);

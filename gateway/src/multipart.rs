@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
@@ -14,7 +14,7 @@ use hyper::body::Frame;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::{Request, StatusCode};
 use oprc_mesh::outcome::Code;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::body::{Inbound, too_slow};
 use crate::problem::Refusal;
@@ -25,8 +25,17 @@ const UNPARSED_BYTES_MAX: usize = 1024 * 1024;
 /// A multipart body under way.
 pub(crate) struct Parts {
     inner: Multipart,
-    unparsed: Arc<AtomicUsize>,
+    pacing: Arc<Pacing>,
     until: Instant,
+}
+
+/// What the body's two ends tell each other.
+#[derive(Default)]
+struct Pacing {
+    /// Bytes that the parser has and has not given out.
+    unparsed: AtomicUsize,
+    /// The body came too slowly.
+    slow: AtomicBool,
 }
 
 impl Parts {
@@ -35,8 +44,10 @@ impl Parts {
     /// # Errors
     /// `invalid` when the content type names no boundary.
     pub(crate) async fn of(headers: &HeaderMap, body: Inbound, until: Instant) -> Result<Self, Refusal> {
-        let unparsed = Arc::new(AtomicUsize::new(0));
-        let mut request = Request::new(Body::new(Paced { body, resting: false, unparsed: unparsed.clone() }));
+        let pacing = Arc::new(Pacing::default());
+        let looks = Box::pin(sleep_until(body.flow.ends()));
+        let mut request =
+            Request::new(Body::new(Paced { body, resting: true, pacing: pacing.clone(), looks }));
         if let Some(content_type) = headers.get(CONTENT_TYPE) {
             request.headers_mut().insert(CONTENT_TYPE, content_type.clone());
         }
@@ -45,21 +56,21 @@ impl Parts {
             Refusal::invalid(rejection.body_text())
                 .hint("send Content-Type: multipart/form-data; boundary=...")
         })?;
-        Ok(Self { inner, unparsed, until })
+        Ok(Self { inner, pacing, until })
     }
 
     /// The next part; none after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Part<'_>>, Refusal> {
         let field = timeout_at(self.until, self.inner.next_field()).await.map_err(|_| too_slow())?;
-        let field = field.map_err(|error| malformed(&error))?;
-        Ok(field.map(|field| Part { field, unparsed: &self.unparsed, until: self.until }))
+        let field = field.map_err(|error| self.pacing.refused(&error))?;
+        Ok(field.map(|field| Part { field, pacing: &self.pacing, until: self.until }))
     }
 }
 
 /// One part of a multipart body.
 pub(crate) struct Part<'a> {
     field: Field<'a>,
-    unparsed: &'a AtomicUsize,
+    pacing: &'a Pacing,
     until: Instant,
 }
 
@@ -72,8 +83,8 @@ impl Part<'_> {
     /// The next piece of its content; none at its end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Refusal> {
         let chunk = timeout_at(self.until, self.field.chunk()).await.map_err(|_| too_slow())?;
-        let chunk = chunk.map_err(|error| malformed(&error))?;
-        self.unparsed.fetch_sub(chunk.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+        let chunk = chunk.map_err(|error| self.pacing.refused(&error))?;
+        self.pacing.unparsed.fetch_sub(chunk.as_ref().map_or(0, Bytes::len), Ordering::Relaxed);
         Ok(chunk)
     }
 
@@ -94,6 +105,13 @@ impl Part<'_> {
     }
 }
 
+impl Pacing {
+    /// Why nothing more comes.
+    fn refused(&self, error: &MultipartError) -> Refusal {
+        if self.slow.load(Ordering::Relaxed) { too_slow() } else { malformed(error) }
+    }
+}
+
 fn malformed(error: &MultipartError) -> Refusal {
     let detail = format!("the multipart body is malformed: {}", error.body_text());
     match error.status() {
@@ -106,13 +124,17 @@ fn malformed(error: &MultipartError) -> Refusal {
 struct Paced {
     body: Inbound,
     resting: bool,
-    unparsed: Arc<AtomicUsize>,
+    pacing: Arc<Pacing>,
+    /// Looks how fast it comes.
+    looks: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum PacedError {
     #[error("no part begins or ends within {UNPARSED_BYTES_MAX} bytes")]
     Unparsed,
+    #[error("it comes too slowly")]
+    Slow,
     #[error(transparent)]
     Body(#[from] hyper::Error),
 }
@@ -126,16 +148,30 @@ impl hyper::body::Body for Paced {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PacedError>>> {
         if std::mem::take(&mut self.resting) {
+            // what was not asked for meanwhile could not come
+            self.body.flow.resume(Instant::now());
+            let ends = self.body.flow.ends();
+            self.looks.as_mut().reset(ends);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.unparsed.load(Ordering::Relaxed) > UNPARSED_BYTES_MAX {
+        if self.pacing.unparsed.load(Ordering::Relaxed) > UNPARSED_BYTES_MAX {
             return Poll::Ready(Some(Err(PacedError::Unparsed)));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx).map_err(PacedError::from);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
-            self.unparsed.fetch_add(frame.data_ref().map_or(0, Bytes::len), Ordering::Relaxed);
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            self.body.flow.took(bytes);
+            self.pacing.unparsed.fetch_add(bytes, Ordering::Relaxed);
             self.resting = true;
+        }
+        while polled.is_pending() && self.looks.as_mut().poll(cx).is_ready() {
+            if !self.body.flow.goes_on(Instant::now()) {
+                self.pacing.slow.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(PacedError::Slow)));
+            }
+            let ends = self.body.flow.ends();
+            self.looks.as_mut().reset(ends);
         }
         polled
     }

@@ -3,13 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What HTTP/2 begins with, and no request of HTTP/1 does.
-const PREFACE: &[u8] = b"PRI";
+/// What HTTP/2 begins with (RFC 9113, section 3.4), and no request of HTTP/1 does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What passed.
 #[derive(Default)]
@@ -20,7 +20,8 @@ pub(crate) struct Counts {
     stuck: AtomicBool,
     /// It still is so.
     sticks: AtomicBool,
-    http2: AtomicBool,
+    /// How much of [`PREFACE`] has come, for as long as nothing else has.
+    preface: AtomicUsize,
 }
 
 impl Counts {
@@ -33,7 +34,7 @@ impl Counts {
     }
 
     pub(crate) fn is_http2(&self) -> bool {
-        self.http2.load(Ordering::Relaxed)
+        self.preface.load(Ordering::Relaxed) == PREFACE.len()
     }
 
     /// Whether the client did not take all that was sent, at some time since this was last asked.
@@ -44,8 +45,11 @@ impl Counts {
     }
 
     fn came(&self, bytes: &[u8]) {
-        if self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed) == 0 {
-            self.http2.store(bytes.starts_with(PREFACE), Ordering::Relaxed);
+        let before = self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let come = self.preface.load(Ordering::Relaxed);
+        if come as u64 == before && come < PREFACE.len() {
+            let alike = bytes.iter().zip(&PREFACE[come..]).take_while(|(one, other)| one == other).count();
+            self.preface.store(come + alike, Ordering::Relaxed);
         }
     }
 
@@ -134,7 +138,7 @@ mod tests {
         let mut watched = Watched::new(near, counts.clone());
         far.write_all(b"PRI * H").await.unwrap();
         watched.read_exact(&mut [0; 7]).await.unwrap();
-        assert_eq!((counts.read(), counts.is_http2(), counts.was_stuck()), (7, true, false));
+        assert_eq!((counts.read(), counts.is_http2(), counts.was_stuck()), (7, false, false));
         let mut sending = Box::pin(watched.write_all(b"0123456789"));
         assert!(futures::poll!(&mut sending).is_pending());
         assert_eq!(counts.written(), 8);
@@ -143,5 +147,22 @@ mod tests {
         sending.await.unwrap();
         assert_eq!((counts.written(), counts.was_stuck()), (10, true));
         assert!(!counts.was_stuck(), "it was, and is no more");
+    }
+
+    #[test]
+    fn http_2_is_what_begins_with_all_of_its_preface() {
+        let of = |pieces: &[&[u8]]| {
+            let counts = Counts::default();
+            for piece in pieces {
+                counts.came(piece);
+            }
+            counts.is_http2()
+        };
+        let more = [PREFACE, b"more"].concat();
+        assert!(of(&[PREFACE]) && of(&[&more]) && of(&[&more, b"and more"]));
+        assert!(of(&[b"P", &PREFACE[1..7], &more[7..]]), "it may come in pieces");
+        assert!(!of(&[&PREFACE[..23]]));
+        assert!(!of(&[b"PRIX / HTTP/1.1\r\n", PREFACE]));
+        assert!(!of(&[b"PRI ", b"* HTTP/1.1\r\n", &PREFACE[4..]]));
     }
 }

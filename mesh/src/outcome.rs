@@ -143,6 +143,10 @@ pub struct Problem {
     /// The call had failed so before, and did not run again.
     #[prost(bool, tag = "11")]
     pub replayed: bool,
+    /// Of a `call-timeout`: nothing that could be done meanwhile answers at once next time, so that a message has used up an
+    /// attempt.
+    #[prost(bool, tag = "12")]
+    pub spent: bool,
 }
 
 impl Problem {

@@ -73,6 +73,11 @@ impl Tries {
         self.misses
     }
 
+    /// Whether a try may have taken effect of which nothing is known.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Gives the call up with `problem`: where a try may have taken effect that says so, whatever it said of itself.
     #[must_use]
     pub fn give_up(&self, problem: Problem) -> Problem {

@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs as _;
 
 use oprc_mesh::limits::{HTTP_BODY_BYTES_MAX, HTTP_REQUESTS_PER_TURN_MAX, HTTP_RESPONSE_HEAD_BYTES_MAX};
 use oprc_mesh::outcome::Code;
-use oprc_tests::{Class, Kind, Object, Origin, Server, both, guests, run};
+use oprc_tests::{Class, Kind, Object, Origin, Server, both, eventually, guests, run};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -19,6 +19,7 @@ both!(
     bodies_are_bounded,
     a_server_that_fails_is_told_of,
     a_server_that_does_not_answer_ends_with_the_turn,
+    a_message_that_asks_in_vain_is_given_up,
     a_turn_that_fails_leaves_its_object,
     a_call_under_a_key_sends_once,
     requests_have_keys,
@@ -194,6 +195,28 @@ async fn a_server_that_does_not_answer_ends_with_the_turn(server: Server) {
     assert_eq!(object.fields().await["calls"], 1);
 }
 
+/// What is asked in vain is not asked for ever: each try counts, and the last one leaves a dead letter.
+async fn a_message_that_asks_in_vain_is_given_up(server: Server) {
+    let origin = Origin::new().await;
+    let more = "[class.limits]\nwall_ms = 500\n[class.messages]\nattempts = 2";
+    let class = deploy(&server, more, &[origin.url()]).await;
+    let mail = Class::deploy(&server, "Mail", guests::mailer(), "").await.object("m");
+    let payload = wish("POST", origin.url() + "/stalls").to_string();
+    let post = json!({
+        "class": class.name, "id": "o", "method": "fetch-and-count", "payload": payload, "delay": 0, "key": null,
+    });
+    mail.invoke("post", post).await.expect(204);
+    let letters = format!("{}/dead-letters", class.path());
+    let dead = eventually("it is a dead letter", || async {
+        let listed = class.http.get(&letters).send().await.expect(200).json();
+        listed["items"].as_array().and_then(|items| items.first().cloned())
+    });
+    let dead = dead.await;
+    assert_eq!((&dead["attempts"], &dead["problem"]["code"]), (&json!(2), &json!("call-timeout")), "{dead}");
+    assert_eq!(origin.asked("/stalls").len(), 2);
+    class.http.post(format!("{letters}/purge")).send().await.expect(200);
+}
+
 async fn a_turn_that_fails_leaves_its_object(server: Server) {
     let origin = Origin::new().await;
     let class = deploy(&server, "", &[origin.url()]).await;
@@ -234,6 +257,14 @@ async fn requests_have_keys(server: Server) {
     let keys: Vec<_> = origin.asked("/keyed").iter().map(key).collect();
     let [Some(first), Some(second), None] = keys.as_slice() else { panic!("{keys:?}") };
     assert!(first.starts_with("oprc-") && first != second, "{keys:?}");
+    // calls of a function may be named alike, and are others all the same
+    for body in ["a", "b", "a"] {
+        let mut asked = wish("POST", origin.url() + "/named");
+        asked["wish"]["body"] = json!(body);
+        class.function("fetch").json(&asked).header("idempotency-key", "order-1").send().await.expect(200);
+    }
+    let named: Vec<_> = origin.asked("/named").iter().map(key).collect();
+    assert!(named[0] == named[2] && named[0] != named[1], "{named:?}");
     assert_eq!(key(&origin.asked("/own")[0]).unwrap(), "mine");
 }
 

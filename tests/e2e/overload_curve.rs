@@ -27,7 +27,7 @@ const GROWTH_KIB_MAX: u64 = 96 * 1024;
 
 async fn prepared() -> (Server, Class, Offer, f64) {
     let server = Server::prepare(Kind::Embedded);
-    server.set_ingress_args(&["--concurrency-min", "8"]);
+    server.set_ingress_args(&["--concurrency-min", "2"]);
     server.launch().await;
     let class = Class::deploy(&server, "Curve", guests::prober(), "").await;
     let paths = (0..OBJECTS).map(|n| format!("{}/invoke/burn", class.object(format!("o{n}")).path()));

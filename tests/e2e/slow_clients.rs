@@ -235,9 +235,14 @@ fn resets(count: u32) -> (Vec<u8>, u32) {
 
 /// Whether the last stream is answered; otherwise the connection ended.
 async fn is_answered(server: &Server, count: u32) -> bool {
-    let mut stream = TcpStream::connect(server.http().address()).await.expect("it listens");
     let (bytes, last) = resets(count);
-    stream.write_all(&bytes).await.expect("it is taken");
+    heard(server, &bytes, last).await
+}
+
+/// Whether a stream is answered on a connection that begins so; otherwise it ended.
+async fn heard(server: &Server, bytes: &[u8], last: u32) -> bool {
+    let mut stream = TcpStream::connect(server.http().address()).await.expect("it listens");
+    stream.write_all(bytes).await.expect("it is taken");
     loop {
         let mut head = [0; 9];
         let read = tokio::time::timeout(QUIET, stream.read_exact(&mut head)).await;
@@ -253,6 +258,58 @@ async fn is_answered(server: &Server, count: u32) -> bool {
         let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         stream.read_exact(&mut vec![0; len as usize]).await.expect("a frame is whole");
     }
+}
+
+/// Whoever asks for the health does not say who it is, and so is not waited for long: here the message never comes.
+#[test]
+fn a_question_for_the_health_that_does_not_come_is_given_up() {
+    run(async {
+        let server = server(Kind::Embedded, &["--body-timeout", "2s"]).await;
+        for (method, last) in [("Check", 1), ("Watch", 1)] {
+            // POST http, then names and values as they are
+            let path = format!("/grpc.health.v1.Health/{method}");
+            let mut head = vec![0x83, 0x86, 0x41, 1, b'x'];
+            for (name, value) in [(4, path.as_str()), (15 + (31 - 15), "application/grpc")] {
+                head.extend(indexed(name));
+                head.push(value.len() as u8);
+                head.extend(value.as_bytes());
+            }
+            let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+            bytes.extend(frame(SETTINGS, 0, 0, &[]));
+            bytes.extend(frame(HEADERS, 4, last, &head)); // the head is whole, and the stream is not over
+            let begun = Instant::now();
+            assert!(heard(&server, &bytes, last).await, "{method}");
+            assert!(begun.elapsed() >= Duration::from_secs(2), "it was waited for: {method}");
+        }
+    });
+}
+
+/// The n-th name of HPACK's static table, for a value that is not to be kept (RFC 7541, section 6.2.2).
+fn indexed(n: u8) -> Vec<u8> {
+    if n < 15 { vec![n] } else { vec![15, n - 15] }
+}
+
+/// The parts of an upload are held to the least speed as well.
+#[test]
+fn a_slow_upload_is_given_up() {
+    run(async {
+        let server = server(Kind::Embedded, &["--min-rate", "1000"]).await;
+        let mut stream = TcpStream::connect(server.http().address()).await.expect("it listens");
+        let head = "PUT /api/v1/classes/Slow HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\n\
+                    content-length: 1000000\r\n\r\n--b\r\ncontent-disposition: form-data; name=\"component\"\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.expect("it is taken");
+        let (mut reader, mut writer) = stream.into_split();
+        let dribbling = tokio::spawn(async move {
+            while writer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        let mut answer = [0; 12];
+        let read = tokio::time::timeout(QUIET, reader.read_exact(&mut answer)).await;
+        read.expect("it is given up").expect("and told so");
+        assert_eq!(&answer, b"HTTP/1.1 504");
+        dribbling.abort();
+    });
 }
 
 /// Streams that are begun only to be reset cost the server more than the client: a few are nothing, many end the connection.

@@ -110,9 +110,14 @@ impl Offer {
         tally
     }
 
+    /// A connection that is there and that the server has not closed.
+    fn kept(&self) -> Option<Line> {
+        let mut idle = self.idle.lock().expect("no holder panics");
+        std::iter::from_fn(|| idle.pop()).find(Line::is_open)
+    }
+
     async fn call(&self, at: usize) -> Result<(u16, bool), Error> {
-        let idle = self.idle.lock().expect("no holder panics").pop();
-        let mut line = match idle {
+        let mut line = match self.kept() {
             Some(line) => line,
             None => Line::open(self.address).await?,
         };
@@ -156,6 +161,11 @@ impl Line {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(2_048) })
+    }
+
+    /// Whether the server may still be asked by it: it closes what has idled for long.
+    fn is_open(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// The status of what is answered, and whether it says when to come back.

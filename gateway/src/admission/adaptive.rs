@@ -21,7 +21,7 @@ const SEEN_ENOUGH: u32 = 8;
 const SEEN_LEAST: u32 = 3;
 /// Nobody minds so much more. It leaves room for callers that call again as soon as they are answered, of whom a few dozen
 /// keep a machine busy and make no queue grow.
-pub(super) const SLACK_US: u64 = 10_000;
+pub(super) const SLACK_US: u64 = 4_000;
 /// In one window it falls by half at the most, and by a tenth at the least ...
 const FALL: (f64, f64) = (0.5, 0.9);
 /// ... and grows by a tenth, and one.

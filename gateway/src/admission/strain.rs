@@ -141,12 +141,22 @@ const QUIET_MS: u64 = 1_000;
 impl Sample<'_> {
     /// The answer is there. Gives what should be looked at, if anything.
     pub(crate) fn answered(self) -> Option<Suspicion> {
+        self.measured(Quickest::note)
+    }
+
+    /// No answer came in time, or the host had too much to do for one. That is as late as it is, and never the quickest: who
+    /// gives up early says nothing of how quick a method is.
+    pub(crate) fn given_up(self) -> Option<Suspicion> {
+        self.measured(|quickest, method, _, _| quickest.of(method))
+    }
+
+    fn measured(self, hold: impl Fn(&mut Quickest, u64, u64, u64) -> Option<u64>) -> Option<Suspicion> {
         let method = self.method?;
         let took_us = (self.begun.elapsed().as_micros() as u64).max(1);
         let strain = self.strain;
         let now_ms = strain.now_ms();
         let mut core = strain.core.lock();
-        if let Some(quickest_us) = core.quickest.note(method, took_us, now_ms) {
+        if let Some(quickest_us) = hold(&mut core.quickest, method, took_us, now_ms) {
             core.adaptive.observe(took_us, quickest_us);
         }
         strain.turn(&mut core, now_ms)
@@ -173,13 +183,19 @@ impl Quickest {
         }
         let now = self.now.entry(method).or_insert(took_us);
         *now = took_us.min(*now);
-        let now = *now;
-        Some(self.before.get(&method).map_or(now, |before| now.min(*before)))
+        self.of(method)
+    }
+
+    /// The quickest one of a method, if it is known.
+    fn of(&self, method: u64) -> Option<u64> {
+        [&self.now, &self.before].into_iter().filter_map(|known| known.get(&method)).min().copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use oprc_mesh::wire::Invoke;
 
@@ -200,6 +216,27 @@ mod tests {
         let function = strain.begin(&call(None));
         assert!(function.method.is_some() && strain.begin(&call(None)).method.is_some());
         assert!(strain.marks.iter().all(|mark| mark.load(Ordering::Relaxed) == 0));
+    }
+
+    /// When none of them comes in time, what is left of the answers looks as quick as ever.
+    #[test]
+    fn calls_that_are_given_up_are_late() {
+        let strain = Strain::new(100, 4);
+        let after = |ms: u64, given_up: bool| {
+            let samples: Vec<_> = (0..10).map(|_| strain.begin(&call(None))).collect();
+            strain.taken(10, strain.now_ms());
+            std::thread::sleep(Duration::from_millis(ms));
+            let end = |sample: Sample<'_>| if given_up { sample.given_up() } else { sample.answered() };
+            samples.into_iter().find_map(end)
+        };
+        assert_eq!(after(300, true), None, "nobody knows how quick it could be");
+        for _ in 0..20 {
+            assert_eq!(after(1, false), None);
+        }
+        let quickest_us = || strain.core.lock().quickest.now.values().copied().min().unwrap();
+        let before = quickest_us();
+        assert!(after(1_000, true).is_some_and(|late| late.late_us > 500_000));
+        assert_eq!(quickest_us(), before, "no answer is not the quickest one");
     }
 
     #[test]

@@ -66,8 +66,8 @@ impl Health for Probes {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let service = request.into_inner().service;
-        let seat =
-            self.0.hubs.seat().ok_or_else(|| Status::resource_exhausted("too many streams are read"))?;
+        let seat = self.0.probes.clone().try_acquire_owned();
+        let seat = seat.map_err(|_| Status::resource_exhausted("too many watch the health"))?;
         let changes =
             unfold((self.0.clone(), service, None, seat), |(app, service, last, seat)| async move {
                 loop {

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
 use hyper::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
@@ -11,6 +12,7 @@ use tonic::codegen::Service;
 use tonic_reflection::server::{Builder, Error};
 
 use super::serve::given;
+use crate::app::App;
 
 /// What the build makes of the `.proto` files, comments included.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/oprc.v1.bin"));
@@ -35,15 +37,25 @@ fn builder() -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-/// Answers a request to the service of this name.
-pub(super) async fn answer(service: &str, request: Request<Body>) -> Result<Response<Body>, Status> {
+/// Answers a request to the service of this name. It has its place for as long as the answer goes on.
+pub(super) async fn answer(
+    app: &App,
+    service: &str,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let server = match service {
         "grpc.reflection.v1.ServerReflection" => &*V1,
         "grpc.reflection.v1alpha.ServerReflection" => &*V1_ALPHA,
         _ => return Err(Status::unimplemented(format!("there is no service {service:?} here"))),
     };
+    let place = app.probes.clone().try_acquire_owned();
+    let place = place.map_err(|_| Status::resource_exhausted("too many ask what there is"))?;
+    let hold = move |frame| {
+        let _held = &place;
+        frame
+    };
     match server {
-        Ok(server) => Ok(server(request).await),
+        Ok(server) => Ok(server(request).await.map(|body| Body::new(body.map_frame(hold)))),
         Err(error) => Err(Status::internal(format!("the descriptors cannot be read: {error}"))),
     }
 }

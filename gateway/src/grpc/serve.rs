@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, Version};
 use oprc_mesh::limits::REQUEST_BYTES_MAX;
 use oprc_mesh::outcome::{Code, Effect};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -76,12 +76,16 @@ async fn serve(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Re
             let outcome = own(app, service, parts, body).await;
             outcome.map_err(|refusal| status::of(refusal.on("call", path)))
         }
-        // never refused for load: it tells whether there is any
+        // never refused for load: it tells whether there is any. Nobody has to say who asks, so nobody is waited for long.
         "grpc.health.v1.Health" => {
-            Ok(given(Probes::server(app.clone()).call(Request::from_parts(parts, body)).await))
+            let mut probes = Probes::server(app.clone());
+            let answer = probes.call(Request::from_parts(parts, body));
+            let patience = Duration::from_millis(app.config.body_ms);
+            let late = |_| Status::deadline_exceeded("the request came too slowly");
+            Ok(given(timeout(patience, answer).await.map_err(late)?))
         }
         _ if service.starts_with("grpc.reflection.") => {
-            reflection::answer(service, Request::from_parts(parts, Body::new(body))).await
+            reflection::answer(app, service, Request::from_parts(parts, Body::new(body))).await
         }
         _ => Err(Status::unimplemented(format!("there is no service {service:?} here"))),
     }

@@ -2,18 +2,56 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use oprc_mesh::egress::{Destination, Egress, Host};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::Error;
 
 /// Addresses of one host that are tried, one after the other.
 const ADDRESSES_MAX: usize = 4;
 
+/// Names that are looked up at once. Each keeps a thread until the system's resolver is done, however soon it is given up.
+const LOOKUPS_MAX: usize = 32;
+
+/// Places of those who look names up.
+#[derive(Clone)]
+pub(super) struct Lookups(Arc<Semaphore>);
+
+impl Lookups {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS_MAX)))
+    }
+
+    /// All addresses of a name. Its place is free once the resolver is done, and not when nobody waits any more.
+    async fn look_up(&self, name: &str, port: u16, until: Instant) -> Result<Vec<SocketAddr>, Error> {
+        let place = timeout_at(until, self.0.clone().acquire_owned()).await.map_err(|_| Error::DnsTimeout)?;
+        let name = name.to_owned();
+        let resolving = tokio::spawn(async move {
+            let found = lookup_host((name, port)).await.map(Iterator::collect);
+            drop(place);
+            found
+        });
+        let unknown =
+            |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
+        match timeout_at(until, resolving).await {
+            Ok(Ok(found)) => found.map_err(unknown),
+            Ok(Err(_)) => Err(Error::InternalError(Some("the look-up was cut short".to_owned()))),
+            Err(_) => Err(Error::DnsTimeout),
+        }
+    }
+}
+
 /// Connects, until `until` at the latest.
-pub(super) async fn connect(to: &Destination, egress: &Egress, until: Instant) -> Result<TcpStream, Error> {
-    let addresses = permitted(to, egress, found(to, until).await?)?;
+pub(super) async fn connect(
+    to: &Destination,
+    egress: &Egress,
+    lookups: &Lookups,
+    until: Instant,
+) -> Result<TcpStream, Error> {
+    let addresses = permitted(to, egress, found(to, lookups, until).await?)?;
     let mut failure = Error::DestinationNotFound;
     for (tried, address) in addresses.iter().enumerate() {
         // what is left is for all that are left: one that does not answer leaves some to the next
@@ -32,14 +70,11 @@ pub(super) async fn connect(to: &Destination, egress: &Egress, until: Instant) -
 }
 
 /// All addresses that the host has.
-async fn found(to: &Destination, until: Instant) -> Result<Vec<SocketAddr>, Error> {
-    let name = match &to.host {
-        Host::Address(address) => return Ok(vec![SocketAddr::new(*address, to.port)]),
-        Host::Name(name) => name.as_str(),
-    };
-    let looked_up = timeout_at(until, lookup_host((name, to.port))).await.map_err(|_| Error::DnsTimeout)?;
-    let unknown = |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
-    Ok(looked_up.map_err(unknown)?.collect())
+async fn found(to: &Destination, lookups: &Lookups, until: Instant) -> Result<Vec<SocketAddr>, Error> {
+    match &to.host {
+        Host::Address(address) => Ok(vec![SocketAddr::new(*address, to.port)]),
+        Host::Name(name) => lookups.look_up(name.as_str(), to.port, until).await,
+    }
 }
 
 /// Those of them that may be reached.
@@ -69,6 +104,8 @@ fn refused(error: &std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use oprc_mesh::egress::Scheme;
 
@@ -93,13 +130,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_look_up_keeps_its_place_until_the_resolver_is_done() {
+        let lookups = Lookups::new();
+        let (free, soon) = (|| lookups.0.available_permits(), || Instant::now() + Duration::from_secs(30));
+        assert!(!lookups.look_up("localhost", 80, soon()).await.unwrap().is_empty());
+        assert_eq!(free(), LOOKUPS_MAX);
+        // nobody waits for it, and it is under way
+        let given_up = lookups.look_up("localhost", 80, Instant::now()).await;
+        assert!(matches!(given_up, Err(Error::DnsTimeout)));
+        assert_eq!(free(), LOOKUPS_MAX - 1);
+        while free() < LOOKUPS_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // one past the bound waits, and no longer than it may
+        let all = lookups.0.clone().acquire_many_owned(LOOKUPS_MAX as u32).await.unwrap();
+        let late = Instant::now() + Duration::from_millis(50);
+        assert!(matches!(lookups.look_up("localhost", 80, late).await, Err(Error::DnsTimeout)));
+        drop(all);
+        assert!(lookups.look_up("localhost", 80, soon()).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn what_nobody_listens_on_is_refused() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let egress = Egress::parse(&[format!("http://{authority}")], &[]).unwrap();
-        let until = Instant::now() + std::time::Duration::from_secs(30);
-        assert!(connect(&to(&authority), &egress, until).await.is_ok());
+        let (lookups, until) = (Lookups::new(), Instant::now() + Duration::from_secs(30));
+        assert!(connect(&to(&authority), &egress, &lookups, until).await.is_ok());
         drop(listener);
-        assert!(matches!(connect(&to(&authority), &egress, until).await, Err(Error::ConnectionRefused)));
+        assert!(matches!(
+            connect(&to(&authority), &egress, &lookups, until).await,
+            Err(Error::ConnectionRefused)
+        ));
     }
 }

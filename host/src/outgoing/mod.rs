@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
+use connect::Lookups;
 use tls::Tls;
 
 pub(crate) use exchange::Sent;
@@ -35,6 +36,7 @@ pub(crate) struct Outgoing(Arc<Shared>);
 
 struct Shared {
     places: Arc<Semaphore>,
+    lookups: Lookups,
     tls: Tls,
 }
 
@@ -85,7 +87,7 @@ impl Times {
 impl Outgoing {
     pub(crate) fn new() -> Self {
         let places = Arc::new(Semaphore::new(HTTP_REQUESTS_PER_HOST_MAX));
-        Self(Arc::new(Shared { places, tls: Tls::default() }))
+        Self(Arc::new(Shared { places, lookups: Lookups::new(), tls: Tls::default() }))
     }
 
     /// Sends a request whose turn may let it go, and gives the response once its head is there.
@@ -97,7 +99,7 @@ impl Outgoing {
             self.0.places.clone().try_acquire_owned().map_err(|_| Error::ConnectionLimitReached)?;
         let Trip { to, egress, times, place } = trip;
         let until = times.end_of(times.connect);
-        let stream = connect::connect(&to, &egress, until).await?;
+        let stream = connect::connect(&to, &egress, &self.0.lookups, until).await?;
         let places = [place, host_place];
         match to.scheme {
             Scheme::Http => exchange::exchange(stream, request, times, places).await,

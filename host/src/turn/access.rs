@@ -101,6 +101,21 @@ pub(crate) enum Mode {
     ReadOnly,
 }
 
+/// How often a turn has waited for others, whose work does not end with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// Calls. When the turn is run again they answer at once.
+    pub(crate) calls: u64,
+    /// Requests that left the cluster. They are sent again.
+    pub(crate) requests: u64,
+}
+
+impl Waits {
+    pub(crate) fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
 /// See the module.
 pub(crate) struct TurnAccess {
     others: Arc<Others>,
@@ -121,9 +136,9 @@ impl TurnAccess {
         Self { others, bound, mode, limits, overlay: Overlay::default(), emits, mail, calls: 0, requests }
     }
 
-    /// How often the turn has waited for others: calls, and requests that left the cluster.
-    pub(crate) fn calls(&self) -> u64 {
-        self.calls + self.requests.load(Ordering::Relaxed)
+    /// How often the turn has waited for others.
+    pub(crate) fn waits(&self) -> Waits {
+        Waits { calls: self.calls, requests: self.requests.load(Ordering::Relaxed) }
     }
 
     /// The object's position before the turn; (0, 0) when it did not exist.

@@ -156,7 +156,9 @@ pub(crate) fn judge(
             Some(Settle { at_ms: now_ms() + pause, ..settle(Verdict::Postpone) })
         }
         // its calls may have been made: tried again, they are answered as before
-        Code::CallTimeout => Some(Settle { at_ms: now_ms() + POSTPONED_MS, ..settle(Verdict::Postpone) }),
+        Code::CallTimeout if !problem.spent => {
+            Some(Settle { at_ms: now_ms() + POSTPONED_MS, ..settle(Verdict::Postpone) })
+        }
         // another try would call anew what has been called
         Code::NondeterministicRerun => {
             Some(Settle { problem: Some(problem.clone()), ..settle(Verdict::Dead) })
@@ -211,6 +213,9 @@ mod tests {
         }
         assert_eq!(verdict(Code::Overloaded, 99), Some(Verdict::Postpone));
         assert_eq!(verdict(Code::CallTimeout, 99), Some(Verdict::Postpone), "what it called may be done");
+        let spent = Problem { spent: true, ..Problem::new(Code::CallTimeout, "x") };
+        let judged = |attempts| judge(&spent, ReadyKey::default(), attempts, false, &settings).unwrap();
+        assert_eq!([0, 2].map(|attempts| judged(attempts).verdict()), [Verdict::Retry, Verdict::Dead]);
         assert_eq!(verdict(Code::NondeterministicRerun, 0), Some(Verdict::Dead));
         // what an asynchronous call came to is not tried again
         assert_eq!(verdict_on(true, Code::FunctionError, 0), Some(Verdict::Consumed));

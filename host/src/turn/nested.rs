@@ -20,6 +20,7 @@ use oprc_odgm::crash_point;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::access::Waits;
 use super::gate::Gate;
 use super::once::fingerprint;
 use super::others::Others;
@@ -217,6 +218,24 @@ pub(super) fn ended_open(problem: &Problem) -> bool {
     problem.kind() == Code::CallTimeout
 }
 
+/// How a run fails that has waited for others: when its time was over it may have spent that waiting, and so has come to no
+/// outcome.
+fn failed(waits: Waits, problem: Problem) -> Problem {
+    match problem.kind() {
+        Code::WallLimit | Code::Deadline if waits.any() => {
+            let detail = format!("{}; it had called others, or sent requests", problem.detail);
+            Problem { spent: waits.calls == 0, ..Problem::new(Code::CallTimeout, detail) }
+        }
+        _ => problem,
+    }
+}
+
+/// How a run fails that nobody will run again: what commits nothing itself.
+pub(super) fn failed_for_good(waits: Waits, problem: Problem) -> Problem {
+    let problem = failed(waits, problem);
+    if waits.any() { after_calls(problem) } else { problem }
+}
+
 /// What a turn says that called others and was not committed: on its own it would say that it did not run.
 pub(super) fn after_calls(problem: Problem) -> Problem {
     match problem.kind() {
@@ -233,21 +252,16 @@ pub(super) fn after_calls(problem: Problem) -> Problem {
     }
 }
 
-/// What a run came to that made so many calls.
-///
-/// When its time was over it may have spent that waiting, and so has come to no outcome. And what another turn waits for
-/// must be small enough to be kept, because that turn is to get it again when it is run again.
+/// What a run came to that waited so often for others. What another turn waits for must be small enough to be kept, because
+/// that turn is to get it again when it is run again.
 pub(super) fn outcome(
     invoke: &Invoke,
-    calls: u64,
+    waits: Waits,
     outcome: Result<Output, Problem>,
 ) -> Result<Output, Problem> {
+    let outcome = outcome.map_err(|problem| failed(waits, problem));
     let bytes = match &outcome {
         Ok(output) => output.payload.as_ref().map_or(0, Bytes::len),
-        Err(problem) if calls > 0 && matches!(problem.kind(), Code::WallLimit | Code::Deadline) => {
-            let detail = format!("{}; it had called others, or sent requests", problem.detail);
-            return Err(Problem::new(Code::CallTimeout, detail));
-        }
         Err(problem) => problem.error.len(),
     };
     if invoke.chain.is_empty() || bytes <= NESTED_RESULT_BYTES_MAX {
@@ -406,19 +420,34 @@ mod tests {
     fn what_cannot_be_kept_is_no_answer_to_one_that_waits() {
         let output = |bytes| Output { payload: Some(vec![0; bytes].into()), form: Form::Raw };
         let nested = Invoke { chain: vec![Waiting::default()], ..Invoke::default() };
-        assert!(outcome(&nested, 0, Ok(output(NESTED_RESULT_BYTES_MAX))).is_ok());
-        let refused = outcome(&nested, 0, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).unwrap_err();
+        let none = Waits::default();
+        assert!(outcome(&nested, none, Ok(output(NESTED_RESULT_BYTES_MAX))).is_ok());
+        let refused = outcome(&nested, none, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).unwrap_err();
         assert_eq!(refused.kind(), Code::PayloadTooLarge);
-        assert!(outcome(&Invoke::default(), 0, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).is_ok());
+        assert!(outcome(&Invoke::default(), none, Ok(output(NESTED_RESULT_BYTES_MAX + 1))).is_ok());
     }
 
     #[test]
     fn time_that_was_over_after_a_call_is_no_outcome() {
+        let open = Code::CallTimeout;
         for code in [Code::WallLimit, Code::Deadline] {
-            for (calls, told) in [(0, code), (1, Code::CallTimeout)] {
-                let ended = outcome(&Invoke::default(), calls, Err(Problem::new(code, "x"))).unwrap_err();
-                assert_eq!((ended.kind(), ended_open(&ended)), (told, calls > 0));
+            for (calls, requests, told, spent) in
+                [(0, 0, code, false), (1, 0, open, false), (1, 1, open, false), (0, 1, open, true)]
+            {
+                let waits = Waits { calls, requests };
+                let ended = outcome(&Invoke::default(), waits, Err(Problem::new(code, "x"))).unwrap_err();
+                assert_eq!((ended.kind(), ended_open(&ended)), (told, waits.any()));
+                assert_eq!(ended.spent, spent, "a request is sent again, and is no nearer to its answer");
             }
         }
+    }
+
+    #[test]
+    fn what_waited_for_others_never_says_that_nothing_happened() {
+        let full = || Problem::new(Code::Overloaded, "no memory").with_effect(Effect::NotRun);
+        let of = |waits| failed_for_good(waits, full()).effect();
+        assert_eq!(of(Waits::default()), Effect::NotRun);
+        assert_eq!(of(Waits { requests: 1, ..Waits::default() }), Effect::Unknown);
+        assert_eq!(of(Waits { calls: 1, ..Waits::default() }), Effect::Unknown);
     }
 }

@@ -273,16 +273,16 @@ impl Turns {
         let access = TurnAccess::new(self.others.clone(), Some(bound), Mode::ReadWrite, home.limits);
         let (outcome, access) =
             self.guest(class, call(class, method, invoke, deadline, origin.tried()), access).await;
-        let (base, calls) = (access.base(), access.calls());
-        let outcome = nested::outcome(invoke, calls, outcome);
-        *called |= calls > 0;
+        let (base, waits) = (access.base(), access.waits());
+        let outcome = nested::outcome(invoke, waits, outcome);
+        *called |= waits.any();
         let turned = Turned { class: &class.class, name: &class.name, home, object, method, origin };
         let (work, outcome) = match turned.effects(access, &outcome) {
             Ok(work) => (work, outcome),
             Err(problem) => (None, Err(problem)),
         };
         let outcome = outcome.map(|output| invoked(class, output, Some(base.version)));
-        let Some(work) = work.or_else(|| to_keep(id, calls, &outcome)) else {
+        let Some(work) = work.or_else(|| to_keep(id, waits.any(), &outcome)) else {
             // Nothing is to be committed, and yet the answer, also that of a function that failed, leaves only if all
             // that was read is one committed state of this term.
             if !stage.stands(place, base, invoke.consistency()).await? {
@@ -345,7 +345,12 @@ impl Turns {
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
         let (outcome, access) =
             self.guest(&class, call(&class, method, invoke, deadline, tried), access).await;
-        Ok(invoked(&class, nested::outcome(invoke, access.calls(), outcome)?, None))
+        let (waits, done) = (access.waits(), nested::outcome(invoke, access.waits(), outcome));
+        let done = match tried {
+            Some(_) => done, // its message is tried again
+            None => done.map_err(|problem| nested::failed_for_good(waits, problem)),
+        };
+        Ok(invoked(&class, done?, None))
     }
 
     /// Where `object` lives now, by the catalog alone: reading and writing fields needs no code.
@@ -382,9 +387,9 @@ impl Turns {
 }
 
 /// Nothing is written, and yet whoever called is to get the same answer again, and a run that called others is to end in it.
-fn to_keep(id: Option<&CallId<'_>>, calls: u64, outcome: &Result<Invoked, Problem>) -> Option<Work> {
+fn to_keep(id: Option<&CallId<'_>>, waited: bool, outcome: &Result<Invoked, Problem>) -> Option<Work> {
     let outcome = outcome.as_ref().err().is_none_or(is_outcome);
-    id.filter(|id| (id.answers_always() || calls > 0) && outcome).map(|_| Work::none())
+    id.filter(|id| (id.answers_always() || waited) && outcome).map(|_| Work::none())
 }
 
 /// A turn's view of `object` as `reader` sees it under what is ahead.

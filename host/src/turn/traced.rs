@@ -13,6 +13,7 @@ use super::access::TurnAccess;
 use super::commit::{Committed, Stage, Work};
 use super::deliver::Came;
 use super::mailbox::Place;
+use super::nested;
 use super::once::CallId;
 use super::run::Turns;
 use crate::classes::LoadedClass;
@@ -94,7 +95,8 @@ impl Turns {
         request: HttpRequest,
     ) -> Result<HttpResponse, Problem> {
         let span = self.begin(&mut call);
-        let (outcome, _) = span.within(Box::pin(class.module.serve(call, access, request))).await;
+        let (outcome, access) = span.within(Box::pin(class.module.serve(call, access, request))).await;
+        let outcome = outcome.map_err(|problem| nested::failed_for_good(access.waits(), problem));
         if let Err(problem) = &outcome {
             span.fail(problem);
         }

@@ -113,11 +113,13 @@ impl Departures {
         }
     }
 
-    /// The key of the turn's n-th request: the same in each of its runs, and of no other request.
+    /// The key of the turn's n-th request: the same in each of its runs, and of no other request. Who calls functions may
+    /// name different calls alike: so what they are called with, and by whom, is part of it.
     fn key(&self, number: u64) -> HeaderValue {
         let call = &self.call;
         let mut hash = Sha256::new();
-        for part in [call.class.as_str(), &self.object, call.method.as_str(), &call.invocation] {
+        let names = [call.class.as_str(), &self.object, call.method.as_str(), &call.invocation, &call.caller];
+        for part in names.map(str::as_bytes).into_iter().chain([&*call.payload]) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }

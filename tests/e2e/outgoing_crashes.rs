@@ -50,7 +50,7 @@ async fn under_a_key(kind: Kind) {
     for _ in 0..2 {
         call.clone().send().await.expect(200);
     }
-    assert_eq!(object.fields().await, json!({ "before": "1", "calls": 1 }));
+    assert_eq!(object.fields().await, json!({ "before": 1, "calls": 1 }));
     let keys = scene.keys();
     assert_eq!(keys.len(), 2, "once for each run, and none for the answer that was kept");
     assert_eq!(keys[0], keys[1]);
@@ -84,7 +84,7 @@ fn in_a_messages_turn() {
         })
         .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(object.fields().await, json!({ "before": "1", "calls": 1 }));
+        assert_eq!(object.fields().await, json!({ "before": 1, "calls": 1 }));
         let keys = scene.keys();
         assert_eq!((keys.len(), &keys[0]), (2, &keys[1]));
     });

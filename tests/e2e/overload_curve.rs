@@ -87,13 +87,15 @@ fn overload_60s() {
             rows.push(row);
         }
         let p99 = |load: f64| rows.iter().find(|row| row.load == load).map_or(0.0, |row| row.p99_ms);
-        println!("p99 at twice the load is {:.2} of the unloaded one", p99(2.0) / p99(0.25));
+        // a disk that stalls once would make it look long
+        let unloaded = p99(0.25).min(p99(0.5));
+        println!("p99 at twice the load is {:.2} of the unloaded one", p99(2.0) / unloaded);
         let folder = root().join("docs/figures");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("overload.csv"), csv(&rows)).unwrap();
         std::fs::write(folder.join("overload.svg"), figure(&rows)).unwrap();
         // nothing of it lasts: the bound is the promise
-        assert!(p99(2.0) < 3.0 * p99(0.25), "what was let in waited");
+        assert!(p99(2.0) < 3.0 * unloaded, "what was let in waited");
     });
 }
 

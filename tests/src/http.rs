@@ -64,6 +64,7 @@ impl Http {
     /// When it cannot connect.
     pub async fn multiplexed(&self) -> Self {
         let stream = TcpStream::connect(self.0.address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("it can be set");
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .expect("the server speaks HTTP/2");

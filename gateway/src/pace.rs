@@ -46,7 +46,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Pace {
     patience: Patience,
-    last: Sight,
+    /// Requests begun at the last look.
+    begun: u64,
     /// When anything was last under way.
     busy_ms: u64,
     /// Since when a head is awaited.
@@ -59,13 +60,13 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(patience: Patience) -> Self {
         // the first request is awaited from the beginning
-        Self { patience, last: Sight::default(), busy_ms: 0, head_ms: Some(0), stuck: None, closing: false }
+        Self { patience, begun: 0, busy_ms: 0, head_ms: Some(0), stuck: None, closing: false }
     }
 
     /// Looks at it, `now_ms` after it began.
     pub(crate) fn look(&mut self, sight: Sight, now_ms: u64) -> Verdict {
-        let last = std::mem::replace(&mut self.last, sight);
-        let busy = sight.under_way > 0 || sight.begun != last.begun;
+        let before = std::mem::replace(&mut self.begun, sight.begun);
+        let busy = sight.under_way > 0 || sight.begun != before;
         if busy || sight.http2 {
             self.head_ms = None;
         }

@@ -265,20 +265,20 @@ async fn heard(server: &Server, bytes: &[u8], last: u32) -> bool {
 fn a_question_for_the_health_that_does_not_come_is_given_up() {
     run(async {
         let server = server(Kind::Embedded, &["--body-timeout", "2s"]).await;
-        for (method, last) in [("Check", 1), ("Watch", 1)] {
+        for method in ["Check", "Watch"] {
             // POST http, then names and values as they are
             let path = format!("/grpc.health.v1.Health/{method}");
             let mut head = vec![0x83, 0x86, 0x41, 1, b'x'];
-            for (name, value) in [(4, path.as_str()), (15 + (31 - 15), "application/grpc")] {
+            for (name, value) in [(4, path.as_str()), (31, "application/grpc")] {
                 head.extend(indexed(name));
                 head.push(value.len() as u8);
                 head.extend(value.as_bytes());
             }
             let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             bytes.extend(frame(SETTINGS, 0, 0, &[]));
-            bytes.extend(frame(HEADERS, 4, last, &head)); // the head is whole, and the stream is not over
+            bytes.extend(frame(HEADERS, 4, 1, &head)); // the head is whole, and the stream is not over
             let begun = Instant::now();
-            assert!(heard(&server, &bytes, last).await, "{method}");
+            assert!(heard(&server, &bytes, 1).await, "{method}");
             assert!(begun.elapsed() >= Duration::from_secs(2), "it was waited for: {method}");
         }
     });

@@ -17,7 +17,6 @@ const ADDRESSES_MAX: usize = 4;
 const LOOKUPS_MAX: usize = 32;
 
 /// Places of those who look names up.
-#[derive(Clone)]
 pub(super) struct Lookups(Arc<Semaphore>);
 
 impl Lookups {

@@ -345,7 +345,8 @@ impl Turns {
         let access = TurnAccess::new(self.others.clone(), None, Mode::ReadOnly, class.class.settings.limits);
         let (outcome, access) =
             self.guest(&class, call(&class, method, invoke, deadline, tried), access).await;
-        let (waits, done) = (access.waits(), nested::outcome(invoke, access.waits(), outcome));
+        let waits = access.waits();
+        let done = nested::outcome(invoke, waits, outcome);
         let done = match tried {
             Some(_) => done, // its message is tried again
             None => done.map_err(|problem| nested::failed_for_good(waits, problem)),

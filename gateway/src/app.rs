@@ -71,8 +71,8 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(config: GatewayConfig, guard: Guard, mesh: Mesh) -> Self {
-        let admission =
-            Arc::new(Admission::new((config.concurrency_min, config.concurrency_max), config.held_bytes_max));
+        let calls = (config.concurrency_min, config.concurrency_max);
+        let admission = Arc::new(Admission::new(calls, config.held_bytes_max, config.untaken_bytes_max));
         let hubs = Hubs::new(config.readers_max);
         let metrics = Arc::new(Metrics::new(admission.clone(), hubs.clone(), mesh.clone()));
         let own = [metrics.clone() as Arc<dyn Source>, Arc::new(mesh.clone())];

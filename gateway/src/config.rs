@@ -31,6 +31,9 @@ pub struct GatewayConfig {
     pub readers_max: usize,
     /// Bytes of request bodies held at once, apart from the first 64 KiB of each; more is `overloaded` (429).
     pub held_bytes_max: usize,
+    /// Bytes of answers that wait for their readers; at so many requests are `overloaded` (429), and connections are cut that
+    /// take theirs slowly. At a sixteenth a connection's next request waits.
+    pub untaken_bytes_max: usize,
     /// A request body must have arrived in so long, unless its deadline is sooner; later is `deadline` (504).
     pub body_ms: u64,
     /// The same for the upload of a component.
@@ -71,6 +74,7 @@ impl Default for GatewayConfig {
             connections_max: CONNECTIONS_DEFAULT,
             readers_max: READERS_DEFAULT,
             held_bytes_max: HELD_BYTES_DEFAULT,
+            untaken_bytes_max: 256 * 1024 * 1024,
             body_ms: 30_000,
             upload_ms: 600_000,
             idle_ms: 60_000,

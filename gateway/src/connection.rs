@@ -21,6 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Backlog, Untaken};
 use crate::app::App;
 use crate::config::GatewayConfig;
 use crate::cors::answer;
@@ -75,14 +76,21 @@ struct Pulse {
     /// Bytes that had come when the last request ended.
     served: AtomicU64,
     counts: Arc<Counts>,
+    backlog: Arc<Backlog>,
 }
 
 /// A request under way on a connection, or a stream that its reader takes.
 struct Beat(Arc<Pulse>);
 
 impl Pulse {
-    fn new(counts: Arc<Counts>) -> Self {
-        Self { begun: AtomicU64::new(0), under_way: AtomicUsize::new(0), served: AtomicU64::new(0), counts }
+    fn new(counts: Arc<Counts>, untaken: Arc<Untaken>) -> Self {
+        Self {
+            begun: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            counts,
+            backlog: Backlog::new(untaken),
+        }
     }
 
     fn begin(self: Arc<Self>) -> Beat {
@@ -140,7 +148,7 @@ impl Connections {
     async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { app, builder, cut, .. } = self;
         let counts = Arc::new(Counts::default());
-        let pulse = Arc::new(Pulse::new(counts.clone()));
+        let pulse = Arc::new(Pulse::new(counts.clone(), app.admission.untaken.clone()));
         let (serving, beating) = (app.clone(), pulse.clone());
         let service = service_fn(move |request| {
             let (app, pulse) = (serving.clone(), beating.clone());
@@ -181,28 +189,35 @@ impl Connections {
 /// Answers one request, and shows the connection to be in use meanwhile.
 async fn beaten(app: &Arc<App>, pulse: Arc<Pulse>, request: Request<Incoming>) -> Reply {
     let beat = pulse.begin();
+    let backlog = &beat.0.backlog;
+    backlog.room().await;
     let mut reply = answer(app, request).await;
     match reply.body_mut() {
-        Content::Events(stream) => stream.keep(beat),
-        // what goes on counts for as long as its reader takes something
+        Content::Whole(bytes) => *bytes = backlog.count(std::mem::take(bytes)),
         Content::Rpc(rpc) => {
+            rpc.count(backlog);
+            // what goes on counts for as long as its reader takes something
             let pulse = beat.0.clone();
             rpc.on_taken(move || drop(pulse.clone().begin()));
         }
-        Content::Whole(_) => {}
+        // has a bound of its own
+        Content::Events(stream) => stream.keep(beat),
     }
     reply
 }
 
-/// Looks at a connection from time to time: what it does, and whether its place is wanted.
+/// Looks at a connection from time to time: what it does, and whether its place or its memory is wanted.
 struct Watch<'a> {
     crowded: &'a Notify,
+    untaken: &'a Untaken,
     pulse: Arc<Pulse>,
     begun: Instant,
     ticks: Interval,
     pace: Pace,
     /// While it idles: its place among those that do, the longest first. One that is in use has none, for all share a lock.
     idles: Option<Pin<Box<Notified<'a>>>>,
+    /// While it lags: its place among those that do.
+    lags: Option<Pin<Box<Notified<'a>>>>,
     requests: u64,
 }
 
@@ -214,7 +229,8 @@ impl<'a> Watch<'a> {
         let mut ticks = interval_at(begun + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pace = Pace::new(Patience { idle_ms, header_ms, bytes_per_s_min });
-        Self { crowded: &app.crowded, pulse, begun, ticks, pace, idles: None, requests: 0 }
+        let (crowded, untaken) = (&app.crowded, app.admission.untaken.as_ref());
+        Self { crowded, untaken, pulse, begun, ticks, pace, idles: None, lags: None, requests: 0 }
     }
 
     /// What is to become of it, when there is something to tell. May be dropped and called again.
@@ -229,11 +245,18 @@ impl<'a> Watch<'a> {
                 self.crowded.notify_one(); // it has found something to do: another one goes
                 Verdict::GoOn
             }
+            () = wanted(&mut self.lags) => {
+                self.lags = None;
+                if self.untaken.is_full() {
+                    return Verdict::Cut("its answers are taken too slowly, and others need the memory");
+                }
+                Verdict::GoOn
+            }
         }
     }
 
     fn look(&mut self) -> Verdict {
-        let Pulse { begun, under_way, served, counts } = self.pulse.as_ref();
+        let Pulse { begun, under_way, served, counts, backlog } = self.pulse.as_ref();
         let sight = Sight {
             begun: begun.load(Ordering::Relaxed),
             under_way: under_way.load(Ordering::Relaxed),
@@ -241,6 +264,8 @@ impl<'a> Watch<'a> {
             read: counts.read(),
             written: counts.written(),
             stuck: counts.was_stuck(),
+            waiting: backlog.bytes() as u64,
+            waits_still: backlog.waits_still(),
             http2: counts.is_http2(),
         };
         let busy = sight.under_way > 0 || sight.begun != self.requests;
@@ -250,14 +275,22 @@ impl<'a> Watch<'a> {
         } else if self.idles.is_none() {
             self.idles = Some(Box::pin(self.crowded.notified()));
         }
-        self.pace.look(sight, self.begun.elapsed().as_millis() as u64)
+        let verdict = self.pace.look(sight, self.begun.elapsed().as_millis() as u64);
+        if !self.pace.lags() {
+            self.lags = None;
+        } else if self.lags.is_none() {
+            self.lags = Some(Box::pin(self.untaken.crowded.notified()));
+        } else if self.untaken.is_full() {
+            self.untaken.crowded.notify_one();
+        }
+        verdict
     }
 }
 
-/// Waits until the place of a connection that idles is wanted.
-async fn wanted(idles: &mut Option<Pin<Box<Notified<'_>>>>) {
-    match idles {
-        Some(idles) => idles.await,
+/// Waits until what a connection has is wanted, if it is among those that give.
+async fn wanted(gives: &mut Option<Pin<Box<Notified<'_>>>>) {
+    match gives {
+        Some(gives) => gives.await,
         None => std::future::pending().await,
     }
 }

@@ -129,12 +129,20 @@ impl Source for Metrics {
         sheet.gauge("oprc_gateway_bodies_held_bytes", help, load.held_bytes)?;
         let help = "Memory that request bodies may hold.";
         sheet.gauge("oprc_gateway_bodies_held_max_bytes", help, load.held_bytes_max)?;
+        let help = "Memory of answers that wait for their readers to take them.";
+        sheet.gauge("oprc_gateway_answers_waiting_bytes", help, load.untaken_bytes)?;
+        let help = "Memory of answers at which requests are refused, and slow readers cut off.";
+        sheet.gauge("oprc_gateway_answers_waiting_max_bytes", help, load.untaken_bytes_max)?;
         let help = "Streams of events, listings by gRPC, and waiting questions.";
         sheet.gauge("oprc_gateway_readers", help, self.hubs.readers())?;
         let help = "Readers that are let in at once.";
         sheet.gauge("oprc_gateway_readers_max", help, self.hubs.readers_max())?;
-        let shed =
-            [("calls", load.calls_shed), ("bodies", load.bodies_shed), ("readers", self.hubs.readers_shed())];
+        let shed = [
+            ("calls", load.calls_shed),
+            ("bodies", load.bodies_shed),
+            ("answers", load.answers_shed),
+            ("readers", self.hubs.readers_shed()),
+        ];
         let shed = shed.map(|(reason, count)| ([("reason", reason)], count));
         sheet.counters(
             "oprc_gateway_shed",

@@ -3,16 +3,17 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::admission::Backlog;
 use crate::stream::Stream;
 
 /// What a handler gives.
@@ -20,8 +21,8 @@ pub(crate) type Reply = Response<Content>;
 
 /// A response's body.
 pub(crate) enum Content {
-    /// At hand.
-    Whole(Full<Bytes>),
+    /// At hand, or taken.
+    Whole(Bytes),
     /// Goes on for as long as its reader takes it.
     Events(Stream),
     /// A gRPC response's messages and trailers.
@@ -31,27 +32,52 @@ pub(crate) enum Content {
 /// Nothing.
 impl Default for Content {
     fn default() -> Self {
-        Self::Whole(Full::default())
+        Self::Whole(Bytes::new())
     }
 }
 
 /// See [`Content::Rpc`].
 pub(crate) struct Rpc {
     body: tonic::body::Body,
+    /// What was at hand when the response began, until it is taken.
+    ahead: Poll<Option<Piece>>,
+    /// Counts what is not taken.
+    backlog: Option<Arc<Backlog>>,
     /// It goes on for ever: what ends it when the gateway stops.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Told of each piece that is taken.
     taken: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
+/// A piece of a gRPC response.
+type Piece = Result<Frame<Bytes>, tonic::Status>;
+
 impl Rpc {
+    /// Counts its messages in `backlog`. One that is at hand lies in memory, so it is counted before anybody asks for it.
+    pub(crate) fn count(&mut self, backlog: &Arc<Backlog>) {
+        self.backlog = Some(backlog.clone());
+        self.ahead = self.poll_piece(&mut Context::from_waker(Waker::noop()));
+    }
+
     /// Calls `taken` whenever a piece is taken.
     pub(crate) fn on_taken(&mut self, taken: impl Fn() + Send + Sync + 'static) {
         self.taken = Some(Box::new(taken));
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let count = |bytes| match &self.backlog {
+            Some(backlog) => backlog.count(bytes),
+            None => bytes,
+        };
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        polled.map(|piece| piece.map(|piece| piece.map(|frame| frame.map_data(count))))
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let polled = match std::mem::replace(&mut self.ahead, Poll::Pending) {
+            Poll::Pending => self.poll_piece(cx),
+            ahead => ahead,
+        };
         match &polled {
             Poll::Ready(_) => {
                 if let Some(taken) = &self.taken {
@@ -83,7 +109,9 @@ fn stopping() -> HeaderMap {
 /// A gRPC response. One that goes on for ever ends with `stop`.
 pub(crate) fn rpc(response: Response<tonic::body::Body>, stop: Option<CancellationToken>) -> Reply {
     let stop = stop.map(|stop| Box::pin(stop.cancelled_owned()));
-    response.map(|body| Content::Rpc(Box::new(Rpc { body, stop, taken: None })))
+    response.map(|body| {
+        Content::Rpc(Box::new(Rpc { body, ahead: Poll::Pending, backlog: None, stop, taken: None }))
+    })
 }
 
 impl Body for Content {
@@ -95,7 +123,8 @@ impl Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Rpc(rpc) => rpc.poll_frame(cx),
             Self::Events(stream) => {
                 stream.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
@@ -105,22 +134,22 @@ impl Body for Content {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Rpc(rpc) => rpc.body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Rpc(rpc) => rpc.ahead.is_pending() && rpc.body.is_end_stream(),
             Self::Events(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Events(_) | Self::Rpc(_) => SizeHint::default(),
         }
     }
 }
 
 fn whole(body: Bytes) -> Reply {
-    Response::new(Content::Whole(Full::new(body)))
+    Response::new(Content::Whole(body))
 }
 
 /// A stream of events. It is of this moment: nobody may keep it, or keep any of it back.
@@ -181,5 +210,5 @@ pub(crate) fn without_body(reply: Reply) -> Reply {
     if let Some(length) = hyper::body::Body::size_hint(&body).exact().filter(|_| !bodiless) {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    Response::from_parts(parts, Content::Whole(Full::new(Bytes::new())))
+    Response::from_parts(parts, Content::default())
 }

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn pieces_are_as_large_as_they_may_be() {
-        let admission = Admission::new((1, 1), 2 * COMPONENT_BYTES_MAX);
+        let admission = Admission::new((1, 1), 2 * COMPONENT_BYTES_MAX, usize::MAX);
         for sizes in [
             &[1][..],
             &[COMPONENT_CHUNK_BYTES],
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_empty_or_too_large_component_is_refused() {
-        let admission = Admission::new((1, 1), 2 * COMPONENT_BYTES_MAX);
+        let admission = Admission::new((1, 1), 2 * COMPONENT_BYTES_MAX, usize::MAX);
         assert_eq!(gathered(&admission, &[]).err(), Some(Code::InvalidComponent));
         assert_eq!(gathered(&admission, &[0]).err(), Some(Code::InvalidComponent));
         assert!(gathered(&admission, &[COMPONENT_BYTES_MAX]).is_ok());
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_given_back() {
-        let admission = Admission::new((1, 1), 2 * COMPONENT_CHUNK_BYTES);
+        let admission = Admission::new((1, 1), 2 * COMPONENT_CHUNK_BYTES, usize::MAX);
         let two = gathered(&admission, &[2 * COMPONENT_CHUNK_BYTES]).unwrap();
         assert_eq!(gathered(&admission, &[1]).err(), Some(Code::Overloaded));
         drop(two);

@@ -77,6 +77,7 @@ mod shell;
 mod shutdown;
 mod sigkill;
 mod slow_clients;
+mod slow_readers;
 mod tls;
 mod traces;
 mod traces_speed;

@@ -21,6 +21,9 @@ pub(crate) struct LimitArgs {
     /// Open connections; for one more the one that has idled for the longest is closed
     #[arg(long, env = "OPRC_CONNECTIONS", value_name = "COUNT", default_value_t = GatewayConfig::default().connections_max as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
+    /// MiB of answers that wait for their readers; at so many requests are refused and the slowest readers cut off
+    #[arg(long, env = "OPRC_ANSWERS_MIB", value_name = "MIB", default_value_t = (GatewayConfig::default().untaken_bytes_max >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    pub(crate) answers_mib: u32,
     /// A connection without a request for so long is closed
     #[arg(long, env = "OPRC_IDLE_TIMEOUT", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     pub(crate) idle_timeout: Duration,
@@ -51,6 +54,7 @@ impl LimitArgs {
             concurrency_max: self.concurrency as usize,
             concurrency_min: self.concurrency_min as usize,
             connections_max: self.connections as usize,
+            untaken_bytes_max: (self.answers_mib as usize) << 20,
             idle_ms: ms(self.idle_timeout),
             header_ms: ms(self.header_timeout),
             body_ms: ms(self.body_timeout),

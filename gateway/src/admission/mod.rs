@@ -14,6 +14,7 @@ mod fair;
 mod load;
 mod party;
 mod strain;
+mod untaken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,7 @@ pub(crate) use self::deadline::{Deadline, TIMEOUT_HEADER};
 use self::load::Shed;
 use self::party::{Parties, Places, Stay, Why};
 pub(crate) use self::strain::{Sample, Strain};
+pub(crate) use self::untaken::{Backlog, Untaken};
 use crate::problem::Refusal;
 
 /// Body bytes are counted in units of so many, rounded up.
@@ -52,6 +54,7 @@ pub(crate) struct Admission {
     classes: Parties,
     /// Measures the calls, and says how many may be under way.
     pub(crate) strain: Arc<Strain>,
+    pub(crate) untaken: Arc<Untaken>,
 }
 
 /// What a request is for.
@@ -95,7 +98,11 @@ pub(crate) struct Place<'a> {
 }
 
 impl Admission {
-    pub(crate) fn new((calls_min, calls_max): (usize, usize), held_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        (calls_min, calls_max): (usize, usize),
+        held_bytes_max: usize,
+        untaken_bytes_max: usize,
+    ) -> Self {
         let units = (held_bytes_max / UNIT_BYTES).min(Semaphore::MAX_PERMITS);
         Self {
             calls: AtomicUsize::new(0),
@@ -108,14 +115,18 @@ impl Admission {
             callers: Parties::new(),
             classes: Parties::new(),
             strain: Arc::new(Strain::new(calls_max, calls_min)),
+            untaken: Untaken::new(untaken_bytes_max),
         }
     }
 
     /// Lets a request of `caller` through, who is nobody in particular when empty.
     ///
     /// # Errors
-    /// `overloaded`: past the caller's limits or share, or no call would find a place now.
+    /// `overloaded`: past the caller's limits or share, no call would find a place now, or too many answers are not taken.
     pub(crate) fn door(&self, purpose: Purpose, caller: &str, rates: Rates) -> Result<Visit<'_>, Refusal> {
+        if purpose != Purpose::Upkeep {
+            self.untaken.let_in()?;
+        }
         self.visit(purpose, caller, rates).inspect_err(|_| self.shed.calls.one())
     }
 
@@ -248,7 +259,7 @@ mod tests {
 
     #[test]
     fn as_many_as_allowed_come_in() {
-        let admission = Admission::new((4, 2), 0);
+        let admission = Admission::new((4, 2), 0, usize::MAX);
         let first = admission.place("A", free()).unwrap();
         let _second = admission.place("A", free()).unwrap();
         for _ in 0..3 {
@@ -263,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_finds_a_place_though_another_took_all() {
-        let admission = Admission::new((4, 100), 0);
+        let admission = Admission::new((4, 100), 0, usize::MAX);
         let all: Vec<_> = (0..100).map(|_| admission.place("A", free()).unwrap()).collect();
         refusal(admission.place("A", free()));
         let few: Vec<_> = (0..NEWCOMER_CALLS).map(|_| admission.place("B", free()).unwrap()).collect();
@@ -278,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_named_and_says_when_to_come_back() {
-        let admission = Admission::new((4, 100), 0);
+        let admission = Admission::new((4, 100), 0, usize::MAX);
         let slow = Rates { calls_per_s: 1, burst: 2, ..free() };
         for _ in 0..2 {
             drop(admission.place("A", slow).unwrap());
@@ -298,7 +309,7 @@ mod tests {
 
     #[test]
     fn memory_is_held_and_given_back() {
-        let admission = Admission::new((4, 1), 10 * UNIT_BYTES);
+        let admission = Admission::new((4, 1), 10 * UNIT_BYTES, usize::MAX);
         let most = admission.hold(9 * UNIT_BYTES + 1).unwrap();
         refusal(admission.hold(1));
         drop(most);
@@ -308,7 +319,7 @@ mod tests {
 
     #[test]
     fn so_many_bodies_are_waited_for_and_so_much_upkeep_is_done() {
-        let admission = Admission::new((4, 2), 0);
+        let admission = Admission::new((4, 2), 0, usize::MAX);
         let bodies: Vec<_> = (0..2 * BODIES_PER_CALL).map(|_| admission.body().unwrap()).collect();
         refusal(admission.body());
         drop(bodies);

@@ -76,7 +76,7 @@ impl Rpc {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let polled = match std::mem::replace(&mut self.ahead, Poll::Pending) {
             Poll::Pending => self.poll_piece(cx),
-            ahead => ahead,
+            ahead @ Poll::Ready(_) => ahead,
         };
         match &polled {
             Poll::Ready(_) => {

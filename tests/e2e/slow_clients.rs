@@ -190,13 +190,16 @@ fn heads_have_a_size_and_paths_a_length() {
 #[test]
 fn the_longest_idle_makes_room() {
     run(async {
-        let server = server(Kind::Embedded, &["--connections", "8"]).await;
+        let server = server(Kind::Embedded, &["--connections", "8", "--idle-timeout", "10m"]).await;
         let mut idle = Vec::new();
-        for _ in 0..8 {
+        for n in 0..8 {
             let mut stream = TcpStream::connect(server.http().address()).await.unwrap();
             stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             stream.read_exact(&mut [0; 12]).await.unwrap();
             idle.push(stream);
+            if n == 0 {
+                tokio::time::sleep(Duration::from_secs(3)).await; // it is seen once in a second who idles
+            }
         }
         for _ in 0..20 {
             let request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";

@@ -41,6 +41,8 @@ pub(super) struct Departures {
     until: Instant,
     places: Arc<Semaphore>,
     misuse: Option<Problem>,
+    /// What all keys of the turn are made of, hashed when the first one is wanted.
+    hashed: Option<Sha256>,
 }
 
 /// What [`WasiHttpHooks::send_request`] gives.
@@ -55,7 +57,7 @@ impl Departures {
     ) -> Self {
         let object = access.object().map(|(_, id)| id.to_string()).unwrap_or_default();
         let places = Arc::new(Semaphore::new(HTTP_REQUESTS_PER_TURN_MAX));
-        Self { outgoing, call, object, exit: access.exit(), until, places, misuse: None }
+        Self { outgoing, call, object, exit: access.exit(), until, places, misuse: None, hashed: None }
     }
 
     pub(super) fn take_misuse(&mut self) -> Option<Problem> {
@@ -101,7 +103,7 @@ impl Departures {
     }
 
     /// The one place at which the host adds headers to what a guest sends.
-    fn add_headers(&self, request: &mut Request<WasiBody>, number: u64) {
+    fn add_headers(&mut self, request: &mut Request<WasiBody>, number: u64) {
         let is_safe = request.method().is_safe();
         let headers = request.headers_mut();
         if !is_safe && !headers.contains_key(IDEMPOTENCY_KEY) {
@@ -115,16 +117,15 @@ impl Departures {
 
     /// The key of the turn's n-th request: the same in each of its runs, and of no other request. Who calls functions may
     /// name different calls alike: so what they are called with, and by whom, is part of it.
-    fn key(&self, number: u64) -> HeaderValue {
-        let call = &self.call;
-        let mut hash = Sha256::new();
-        let names = [call.class.as_str(), &self.object, call.method.as_str(), &call.invocation, &call.caller];
-        for part in names.map(str::as_bytes).into_iter().chain([&*call.payload]) {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.update(number.to_le_bytes());
-        let head = hash.finalize().first_chunk::<16>().copied().unwrap_or_default(); // it has 32
+    fn key(&mut self, number: u64) -> HeaderValue {
+        let hashed = self.hashed.get_or_insert_with(|| hash_of(&self.call, &self.object));
+        let head = hashed
+            .clone()
+            .chain_update(number.to_le_bytes())
+            .finalize()
+            .first_chunk::<16>()
+            .copied()
+            .unwrap_or_default(); // it has 32
         let text = format!("oprc-{:032x}", u128::from_be_bytes(head));
         // never taken: digits and letters make a header
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("oprc"))
@@ -152,6 +153,17 @@ impl WasiHttpHooks for Departures {
             answer
         })
     }
+}
+
+/// Of what tells a call from all others.
+fn hash_of(call: &Call, object: &str) -> Sha256 {
+    let mut hash = Sha256::new();
+    let names = [call.class.as_str(), object, call.method.as_str(), &call.invocation, &call.caller];
+    for part in names.map(str::as_bytes).into_iter().chain([&*call.payload]) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash
 }
 
 fn destination(uri: &Uri) -> Result<Destination, Error> {

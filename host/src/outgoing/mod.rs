@@ -11,6 +11,8 @@ mod body;
 mod connect;
 mod exchange;
 mod failure;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::sync::Arc;
@@ -109,28 +111,5 @@ impl Outgoing {
                 exchange::exchange(stream, request, times, places).await
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_guest_may_wait_less_and_not_more() {
-        let until = Instant::now() + Duration::from_hours(1);
-        let most = Times::of(None, until);
-        assert_eq!(most.connect, Duration::from_millis(HTTP_CONNECT_MS_MAX));
-        let wanted = |time| RequestOptions {
-            connect_timeout: Some(time),
-            first_byte_timeout: Some(time),
-            between_bytes_timeout: Some(time),
-        };
-        assert_eq!(Times::of(Some(wanted(Duration::from_hours(1))), until), most);
-        let short = Times::of(Some(wanted(Duration::from_millis(1))), until);
-        assert_eq!((short.connect, short.first_byte), (Duration::from_millis(1), Duration::from_millis(1)));
-        assert_eq!(short.between_bytes, Duration::from_millis(1));
-        let over = Times { until: Instant::now(), ..most };
-        assert_eq!(over.end_of(most.connect), over.until, "nothing outlives its turn");
     }
 }

@@ -31,8 +31,8 @@ pub struct GatewayConfig {
     pub readers_max: usize,
     /// Bytes of request bodies held at once, apart from the first 64 KiB of each; more is `overloaded` (429).
     pub held_bytes_max: usize,
-    /// Bytes of answers that wait for their readers; at so many requests are `overloaded` (429), and connections are cut that
-    /// take theirs slowly. At a sixteenth a connection's next request waits.
+    /// Bytes of answers that wait for their readers; from half of it on slow ones are given up, at all of it requests are
+    /// `overloaded` (429).
     pub untaken_bytes_max: usize,
     /// A request body must have arrived in so long, unless its deadline is sooner; later is `deadline` (504).
     pub body_ms: u64,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::{AbortHandle, Abortable};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,12 +22,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Backlog, Untaken};
 use crate::app::App;
+use crate::backlog::{Backlog, STREAM, Untaken};
 use crate::config::GatewayConfig;
 use crate::cors::answer;
 use crate::pace::{Pace, Patience, Sight, Verdict};
-use crate::reply::{Content, Reply};
+use crate::reply::{Reply, Source};
 use crate::tls::Tls;
 use crate::watched::{Counts, Watched};
 
@@ -65,6 +66,8 @@ struct Tracked {
 
 impl<F: Future<Output: Send + 'static> + Send + 'static> hyper::rt::Executor<F> for Tracked {
     fn execute(&self, task: F) {
+        let (handle, registration) = AbortHandle::new_pair();
+        let task = STREAM.scope(handle, Abortable::new(task, registration));
         self.tasks.spawn(self.cut.clone().run_until_cancelled_owned(task));
     }
 }
@@ -83,7 +86,7 @@ struct Pulse {
 struct Beat(Arc<Pulse>);
 
 impl Pulse {
-    fn new(counts: Arc<Counts>, untaken: Arc<Untaken>) -> Self {
+    fn new(counts: Arc<Counts>, untaken: &Arc<Untaken>) -> Self {
         Self {
             begun: AtomicU64::new(0),
             under_way: AtomicUsize::new(0),
@@ -91,6 +94,11 @@ impl Pulse {
             counts,
             backlog: Backlog::new(untaken),
         }
+    }
+
+    /// Whether something is done, or waits to be taken.
+    fn is_under_way(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0 || !self.backlog.is_empty()
     }
 
     fn begin(self: Arc<Self>) -> Beat {
@@ -148,7 +156,7 @@ impl Connections {
     async fn serve_on(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let Self { app, builder, cut, .. } = self;
         let counts = Arc::new(Counts::default());
-        let pulse = Arc::new(Pulse::new(counts.clone(), app.admission.untaken.clone()));
+        let pulse = Arc::new(Pulse::new(counts.clone(), &app.admission.untaken));
         let (serving, beating) = (app.clone(), pulse.clone());
         let service = service_fn(move |request| {
             let (app, pulse) = (serving.clone(), beating.clone());
@@ -189,35 +197,31 @@ impl Connections {
 /// Answers one request, and shows the connection to be in use meanwhile.
 async fn beaten(app: &Arc<App>, pulse: Arc<Pulse>, request: Request<Incoming>) -> Reply {
     let beat = pulse.begin();
-    let backlog = &beat.0.backlog;
-    backlog.room().await;
     let mut reply = answer(app, request).await;
-    match reply.body_mut() {
-        Content::Whole(bytes) => *bytes = backlog.count(std::mem::take(bytes)),
-        Content::Rpc(rpc) => {
-            rpc.count(backlog);
-            // what goes on counts for as long as its reader takes something
+    let body = reply.body_mut();
+    body.hold_in(beat.0.backlog.clone());
+    match body.source_mut() {
+        Source::Events(stream) => stream.keep(beat),
+        // what goes on counts for as long as its reader takes something
+        Source::Rpc(rpc) => {
             let pulse = beat.0.clone();
             rpc.on_taken(move || drop(pulse.clone().begin()));
         }
-        // has a bound of its own
-        Content::Events(stream) => stream.keep(beat),
+        Source::Whole(..) => {}
     }
     reply
 }
 
-/// Looks at a connection from time to time: what it does, and whether its place or its memory is wanted.
+/// Looks at a connection from time to time: what it does, and whether its place is wanted.
 struct Watch<'a> {
     crowded: &'a Notify,
-    untaken: &'a Untaken,
     pulse: Arc<Pulse>,
     begun: Instant,
     ticks: Interval,
     pace: Pace,
+    bytes_per_s_min: u64,
     /// While it idles: its place among those that do, the longest first. One that is in use has none, for all share a lock.
     idles: Option<Pin<Box<Notified<'a>>>>,
-    /// While it lags: its place among those that do.
-    lags: Option<Pin<Box<Notified<'a>>>>,
     requests: u64,
 }
 
@@ -229,8 +233,8 @@ impl<'a> Watch<'a> {
         let mut ticks = interval_at(begun + tick, tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pace = Pace::new(Patience { idle_ms, header_ms, bytes_per_s_min });
-        let (crowded, untaken) = (&app.crowded, app.admission.untaken.as_ref());
-        Self { crowded, untaken, pulse, begun, ticks, pace, idles: None, lags: None, requests: 0 }
+        let crowded = &app.crowded;
+        Self { crowded, pulse, begun, ticks, pace, bytes_per_s_min, idles: None, requests: 0 }
     }
 
     /// What is to become of it, when there is something to tell. May be dropped and called again.
@@ -239,58 +243,43 @@ impl<'a> Watch<'a> {
             _ = self.ticks.tick() => self.look(),
             () = wanted(&mut self.idles) => {
                 self.idles = None;
-                if self.pulse.under_way.load(Ordering::Relaxed) == 0 {
+                if !self.pulse.is_under_way() {
                     return Verdict::Cut("it idled for the longest, and others wait");
                 }
                 self.crowded.notify_one(); // it has found something to do: another one goes
                 Verdict::GoOn
             }
-            () = wanted(&mut self.lags) => {
-                self.lags = None;
-                if self.untaken.is_full() {
-                    return Verdict::Cut("its answers are taken too slowly, and others need the memory");
-                }
-                Verdict::GoOn
-            }
+            () = self.pulse.backlog.cut.notified() => Verdict::Cut("its answer was given up"),
         }
     }
 
     fn look(&mut self) -> Verdict {
-        let Pulse { begun, under_way, served, counts, backlog } = self.pulse.as_ref();
+        let Pulse { begun, served, counts, backlog, .. } = self.pulse.as_ref();
+        backlog.look(self.bytes_per_s_min);
         let sight = Sight {
             begun: begun.load(Ordering::Relaxed),
-            under_way: under_way.load(Ordering::Relaxed),
+            under_way: self.pulse.is_under_way(),
             served: served.load(Ordering::Relaxed),
             read: counts.read(),
             written: counts.written(),
             stuck: counts.was_stuck(),
-            waiting: backlog.bytes() as u64,
-            waits_still: backlog.waits_still(),
             http2: counts.is_http2(),
         };
-        let busy = sight.under_way > 0 || sight.begun != self.requests;
+        let busy = sight.under_way || sight.begun != self.requests;
         self.requests = sight.begun;
         if busy {
             self.idles = None;
         } else if self.idles.is_none() {
             self.idles = Some(Box::pin(self.crowded.notified()));
         }
-        let verdict = self.pace.look(sight, self.begun.elapsed().as_millis() as u64);
-        if !self.pace.lags() {
-            self.lags = None;
-        } else if self.lags.is_none() {
-            self.lags = Some(Box::pin(self.untaken.crowded.notified()));
-        } else if self.untaken.is_full() {
-            self.untaken.crowded.notify_one();
-        }
-        verdict
+        self.pace.look(sight, self.begun.elapsed().as_millis() as u64)
     }
 }
 
-/// Waits until what a connection has is wanted, if it is among those that give.
-async fn wanted(gives: &mut Option<Pin<Box<Notified<'_>>>>) {
-    match gives {
-        Some(gives) => gives.await,
+/// Waits until the place of a connection that idles is wanted.
+async fn wanted(idles: &mut Option<Pin<Box<Notified<'_>>>>) {
+    match idles {
+        Some(idles) => idles.await,
         None => std::future::pending().await,
     }
 }

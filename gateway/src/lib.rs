@@ -13,6 +13,7 @@ mod access;
 mod address;
 mod admission;
 mod app;
+mod backlog;
 mod body;
 mod call;
 mod call_id;

@@ -131,7 +131,7 @@ impl Source for Metrics {
         sheet.gauge("oprc_gateway_bodies_held_max_bytes", help, load.held_bytes_max)?;
         let help = "Memory of answers that wait for their readers to take them.";
         sheet.gauge("oprc_gateway_answers_waiting_bytes", help, load.untaken_bytes)?;
-        let help = "Memory of answers at which requests are refused, and slow readers cut off.";
+        let help = "Memory of answers at which requests are refused.";
         sheet.gauge("oprc_gateway_answers_waiting_max_bytes", help, load.untaken_bytes_max)?;
         let help = "Streams of events, listings by gRPC, and waiting questions.";
         sheet.gauge("oprc_gateway_readers", help, self.hubs.readers())?;

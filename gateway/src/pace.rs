@@ -3,8 +3,6 @@
 /// How fast an answer is taken is looked at over so long: what a client takes shows only when the system's buffers make
 /// room again, which they do by hundreds of KiB.
 const STUCK_MS: u64 = 30_000;
-/// A reader that would need longer for what waits for it, as fast as it has taken since the last look, is slow.
-const LAG_MS: u64 = 10_000;
 
 /// How patient one is.
 #[derive(Debug, Clone, Copy)]
@@ -22,18 +20,14 @@ pub(crate) struct Patience {
 pub(crate) struct Sight {
     /// Requests begun so far.
     pub(crate) begun: u64,
-    /// Requests and streams under way.
-    pub(crate) under_way: usize,
+    /// Requests and streams under way, or answers that wait to be taken.
+    pub(crate) under_way: bool,
     /// Bytes that came, of these until the last request ended, and bytes that went.
     pub(crate) read: u64,
     pub(crate) served: u64,
     pub(crate) written: u64,
-    /// At some time since the last look more was to be sent than the socket took.
+    /// Since the last look more was to be sent than the client took.
     pub(crate) stuck: bool,
-    /// Bytes of answers that wait to be taken.
-    pub(crate) waiting: u64,
-    /// Since the last look there were some all the time.
-    pub(crate) waits_still: bool,
     /// Its head is HTTP/2's: what comes between requests is no head.
     pub(crate) http2: bool,
 }
@@ -60,51 +54,29 @@ pub(crate) struct Pace {
     head_ms: Option<u64>,
     /// Since when the client does not take all that is sent, and how much it had taken then.
     stuck: Option<(u64, u64)>,
-    /// When it was last looked at, and how much had gone then.
-    looked: (u64, u64),
-    lags: bool,
     closing: bool,
 }
 
 impl Pace {
     pub(crate) fn new(patience: Patience) -> Self {
         // the first request is awaited from the beginning
-        Self {
-            patience,
-            begun: 0,
-            busy_ms: 0,
-            head_ms: Some(0),
-            stuck: None,
-            looked: (0, 0),
-            lags: false,
-            closing: false,
-        }
-    }
-
-    /// Whether its answers wait, and go on waiting for long at the speed at which they are taken. When memory is short it is
-    /// these that go.
-    pub(crate) fn lags(&self) -> bool {
-        self.lags
+        Self { patience, begun: 0, busy_ms: 0, head_ms: Some(0), stuck: None, closing: false }
     }
 
     /// Looks at it, `now_ms` after it began.
     pub(crate) fn look(&mut self, sight: Sight, now_ms: u64) -> Verdict {
         let before = std::mem::replace(&mut self.begun, sight.begun);
-        let busy = sight.under_way > 0 || sight.begun != before;
+        let busy = sight.under_way || sight.begun != before;
         if busy || sight.http2 {
             self.head_ms = None;
         }
         let waits = sight.begun == 0 || sight.read > sight.served;
-        if waits && sight.under_way == 0 && !sight.http2 {
+        if waits && !sight.under_way && !sight.http2 {
             self.head_ms.get_or_insert(now_ms);
         }
         if busy {
             self.busy_ms = now_ms;
         }
-        let (looked_ms, had_gone) = std::mem::replace(&mut self.looked, (now_ms, sight.written));
-        let went = sight.written - had_gone;
-        self.lags = sight.waits_still
-            && went.saturating_mul(LAG_MS) < sight.waiting.saturating_mul(now_ms - looked_ms);
         if self.is_stuck(sight, now_ms) {
             return Verdict::Cut("its answers are taken too slowly");
         }
@@ -119,7 +91,7 @@ impl Pace {
     }
 
     fn is_stuck(&mut self, sight: Sight, now_ms: u64) -> bool {
-        if !sight.stuck && !sight.waits_still {
+        if !sight.stuck {
             self.stuck = None;
             return false;
         }
@@ -142,17 +114,8 @@ mod tests {
         Pace::new(Patience { idle_ms: 60_000, header_ms: 10_000, bytes_per_s_min: 100 })
     }
 
-    const SILENT: Sight = Sight {
-        begun: 0,
-        under_way: 0,
-        read: 0,
-        served: 0,
-        written: 0,
-        stuck: false,
-        waiting: 0,
-        waits_still: false,
-        http2: false,
-    };
+    const SILENT: Sight =
+        Sight { begun: 0, under_way: false, read: 0, served: 0, written: 0, stuck: false, http2: false };
     const SERVED: Sight = Sight { begun: 1, read: 100, served: 100, written: 100, ..SILENT };
 
     #[test]
@@ -214,47 +177,24 @@ mod tests {
     fn what_is_under_way_does_not_idle() {
         let mut pace = pace();
         for ms in (0..1_000_000).step_by(1_000) {
-            assert_eq!(pace.look(Sight { under_way: 1, ..SERVED }, ms), Verdict::GoOn);
+            assert_eq!(pace.look(Sight { under_way: true, ..SERVED }, ms), Verdict::GoOn);
         }
     }
 
     #[test]
     fn a_reader_takes_as_fast_as_it_must() {
-        let taking = |per_s: u64, sight: Sight| {
+        let taking = |per_s: u64| {
             let mut pace = pace();
             let mut verdicts = (0..90).map(|s: u64| {
-                let sight = Sight { begun: 1, under_way: 1, written: s * per_s, ..sight };
+                let sight = Sight { begun: 1, under_way: true, written: s * per_s, stuck: true, ..SILENT };
                 pace.look(sight, s * 1_000)
             });
             verdicts.any(|verdict| verdict != Verdict::GoOn)
         };
-        // whether it is the socket that is full, or a window of HTTP/2
-        let waits = Sight { waiting: 1, waits_still: true, ..SILENT };
-        for sight in [Sight { stuck: true, ..SILENT }, waits] {
-            assert!(!taking(100, sight) && taking(99, sight) && taking(0, sight));
-        }
+        assert!(!taking(100) && taking(99) && taking(0));
         // with nothing left to take there is nothing to hurry for
         let mut pace = pace();
-        let rests = Sight { begun: 1, under_way: 1, ..SILENT };
+        let rests = Sight { begun: 1, under_way: true, ..SILENT };
         assert!((0..90).all(|s: u64| pace.look(rests, s * 1_000) == Verdict::GoOn));
-    }
-
-    #[test]
-    fn a_reader_lags_that_needs_long_for_what_waits() {
-        let mut pace = pace();
-        let mut lags = |written: u64, waiting: u64, waits_still: bool, now_ms: u64| {
-            assert_eq!(pace.look(Sight { written, waiting, waits_still, ..SERVED }, now_ms), Verdict::GoOn);
-            pace.lags()
-        };
-        assert!(!lags(100, 0, false, 1_000));
-        assert!(!lags(100, 5_000, false, 2_000), "it came a moment ago");
-        assert!(lags(100, 5_000, true, 3_000));
-        assert!(lags(599, 5_000, true, 4_000), "at 499 bytes in a second");
-        assert!(!lags(1_099, 5_000, true, 5_000), "at 500");
-        assert!(
-            lags(1_100, 5_000, true, 5_100) && !lags(1_150, 5_000, true, 5_200),
-            "it may be looked at more often"
-        );
-        assert!(!lags(1_150, 0, false, 6_000));
     }
 }

@@ -4,7 +4,7 @@
 use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -13,16 +13,25 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::admission::Backlog;
+use crate::backlog::{Backlog, Memory, Waiting};
 use crate::stream::Stream;
 
 /// What a handler gives.
 pub(crate) type Reply = Response<Content>;
 
 /// A response's body.
-pub(crate) enum Content {
-    /// At hand, or taken.
-    Whole(Bytes),
+pub(crate) struct Content {
+    source: Source,
+    /// Where it waits to be taken.
+    backlog: Option<Arc<Backlog>>,
+    /// What came from the source, and waits.
+    waiting: Option<Waiting>,
+}
+
+/// Where a response's body comes from.
+pub(crate) enum Source {
+    /// At hand; empty once it is given.
+    Whole(Bytes, Memory),
     /// Goes on for as long as its reader takes it.
     Events(Stream),
     /// A gRPC response's messages and trailers.
@@ -32,52 +41,64 @@ pub(crate) enum Content {
 /// Nothing.
 impl Default for Content {
     fn default() -> Self {
-        Self::Whole(Bytes::new())
+        Source::Whole(Bytes::new(), Memory::Shared).into()
     }
 }
 
-/// See [`Content::Rpc`].
+impl From<Source> for Content {
+    fn from(source: Source) -> Self {
+        Self { source, backlog: None, waiting: None }
+    }
+}
+
+impl Content {
+    /// Counts in `backlog` what is given out and not taken.
+    pub(crate) fn hold_in(&mut self, backlog: Arc<Backlog>) {
+        self.backlog = Some(backlog);
+    }
+
+    pub(crate) fn source_mut(&mut self) -> &mut Source {
+        &mut self.source
+    }
+}
+
+/// A piece of a body.
+type Piece = Result<Frame<Bytes>, tonic::Status>;
+
+impl Source {
+    /// The next piece, and whose memory it is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Piece, Memory)>> {
+        match self {
+            Self::Whole(bytes, _) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes, memory) => {
+                Poll::Ready(Some((Ok(Frame::data(std::mem::take(bytes))), *memory)))
+            }
+            Self::Rpc(rpc) => rpc.poll_frame(cx).map(|piece| piece.map(|piece| (piece, Memory::Own))),
+            // all of it is counted where it waits for all its readers
+            Self::Events(stream) => {
+                stream.poll_next(cx).map(|piece| piece.map(|piece| (Ok(Frame::data(piece)), Memory::Shared)))
+            }
+        }
+    }
+}
+
+/// See [`Source::Rpc`].
 pub(crate) struct Rpc {
     body: tonic::body::Body,
-    /// What was at hand when the response began, until it is taken.
-    ahead: Poll<Option<Piece>>,
-    /// Counts what is not taken.
-    backlog: Option<Arc<Backlog>>,
     /// It goes on for ever: what ends it when the gateway stops.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Told of each piece that is taken.
     taken: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
-/// A piece of a gRPC response.
-type Piece = Result<Frame<Bytes>, tonic::Status>;
-
 impl Rpc {
-    /// Counts its messages in `backlog`. One that is at hand lies in memory, so it is counted before anybody asks for it.
-    pub(crate) fn count(&mut self, backlog: &Arc<Backlog>) {
-        self.backlog = Some(backlog.clone());
-        self.ahead = self.poll_piece(&mut Context::from_waker(Waker::noop()));
-    }
-
     /// Calls `taken` whenever a piece is taken.
     pub(crate) fn on_taken(&mut self, taken: impl Fn() + Send + Sync + 'static) {
         self.taken = Some(Box::new(taken));
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let count = |bytes| match &self.backlog {
-            Some(backlog) => backlog.count(bytes),
-            None => bytes,
-        };
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        polled.map(|piece| piece.map(|piece| piece.map(|frame| frame.map_data(count))))
-    }
-
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
-        let polled = match std::mem::replace(&mut self.ahead, Poll::Pending) {
-            Poll::Pending => self.poll_piece(cx),
-            ahead @ Poll::Ready(_) => ahead,
-        };
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(_) => {
                 if let Some(taken) = &self.taken {
@@ -109,52 +130,60 @@ fn stopping() -> HeaderMap {
 /// A gRPC response. One that goes on for ever ends with `stop`.
 pub(crate) fn rpc(response: Response<tonic::body::Body>, stop: Option<CancellationToken>) -> Reply {
     let stop = stop.map(|stop| Box::pin(stop.cancelled_owned()));
-    response.map(|body| {
-        Content::Rpc(Box::new(Rpc { body, ahead: Poll::Pending, backlog: None, stop, taken: None }))
-    })
+    response.map(|body| Source::Rpc(Box::new(Rpc { body, stop, taken: None })).into())
 }
 
 impl Body for Content {
     type Data = Bytes;
     type Error = tonic::Status;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Rpc(rpc) => rpc.poll_frame(cx),
-            Self::Events(stream) => {
-                stream.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+        let content = self.get_mut();
+        loop {
+            if let Some(piece) = content.waiting.as_mut().and_then(Waiting::next) {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            content.waiting = None;
+            let Some((piece, memory)) = ready!(content.source.poll(cx)) else { return Poll::Ready(None) };
+            let (bytes, backlog) = match (piece.map(Frame::into_data), &content.backlog) {
+                (Ok(Ok(bytes)), Some(backlog)) if !bytes.is_empty() => (bytes, backlog),
+                (piece, _) => {
+                    return Poll::Ready(Some(piece.map(|frame| frame.map_or_else(|it| it, Frame::data))));
+                }
+            };
+            match backlog.hold(bytes, memory) {
+                Ok(waiting) => content.waiting = Some(waiting),
+                // whatever it answers is done: who asked learns as little as when the connection breaks
+                Err(error) => return Poll::Ready(Some(Err(tonic::Status::unavailable(error.to_string())))),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_empty(),
-            Self::Rpc(rpc) => rpc.ahead.is_pending() && rpc.body.is_end_stream(),
-            Self::Events(_) => false,
-        }
+        self.waiting.as_ref().is_none_or(|waiting| waiting.left() == 0)
+            && match &self.source {
+                Source::Whole(bytes, _) => bytes.is_empty(),
+                Source::Rpc(rpc) => rpc.body.is_end_stream(),
+                Source::Events(_) => false,
+            }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Events(_) | Self::Rpc(_) => SizeHint::default(),
+        let waiting = self.waiting.as_ref().map_or(0, Waiting::left);
+        match &self.source {
+            Source::Whole(bytes, _) => SizeHint::with_exact((bytes.len() + waiting) as u64),
+            Source::Events(_) | Source::Rpc(_) => SizeHint::default(),
         }
     }
 }
 
 fn whole(body: Bytes) -> Reply {
-    Response::new(Content::Whole(body))
+    Response::new(Source::Whole(body, Memory::Own).into())
 }
 
 /// A stream of events. It is of this moment: nobody may keep it, or keep any of it back.
 pub(crate) fn events(stream: Stream) -> Reply {
-    let mut reply = Response::new(Content::Events(stream));
+    let mut reply = Response::new(Content::from(Source::Events(stream)));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -173,6 +202,14 @@ pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) 
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply
+}
+
+/// The same for bytes that are there in any case.
+pub(crate) fn shared(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
+    bytes(status, content_type, body).map(|content| match content.source {
+        Source::Whole(body, _) => Source::Whole(body, Memory::Shared).into(),
+        source => source.into(),
+    })
 }
 
 /// What was to be said does not go into a response.

@@ -55,7 +55,7 @@ pub use http::{Call, Http, Ingress, Lost};
 pub use ledger::Ledger;
 pub use links::Party;
 pub use load::{Load, Over};
-pub use miser::{Miser, body_bytes};
+pub use miser::{Miser, taken_bytes};
 pub use origin::{Asked, Origin};
 pub use picture::{Partition, Picture};
 pub use place::free_port;

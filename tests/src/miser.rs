@@ -59,11 +59,6 @@ impl Miser {
     pub fn open(&self) {
         self.opened.send_replace(true);
     }
-
-    /// Whether the server has closed the connection.
-    pub fn is_closed(&self) -> bool {
-        self.connection.is_finished()
-    }
 }
 
 impl Drop for Miser {
@@ -72,14 +67,11 @@ impl Drop for Miser {
     }
 }
 
-/// How many bytes the body has that comes now.
-///
-/// # Panics
-/// When it breaks off.
-pub async fn body_bytes(answer: Response<RecvStream>) -> usize {
+/// How many bytes of the body come, to its end or until it breaks off.
+pub async fn taken_bytes(answer: Response<RecvStream>) -> usize {
     let (mut body, mut bytes) = (answer.into_body(), 0);
-    while let Some(piece) = body.data().await {
-        bytes += piece.expect("it goes on").len();
+    while let Some(Ok(piece)) = body.data().await {
+        bytes += piece.len();
     }
     bytes
 }

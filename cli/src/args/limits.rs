@@ -21,7 +21,7 @@ pub(crate) struct LimitArgs {
     /// Open connections; for one more the one that has idled for the longest is closed
     #[arg(long, env = "OPRC_CONNECTIONS", value_name = "COUNT", default_value_t = GatewayConfig::default().connections_max as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) connections: u32,
-    /// MiB of answers that wait for their readers; at so many requests are refused and the slowest readers cut off
+    /// MiB of answers that wait for their readers; from half of it on the slowest are given up, at all of it requests are refused
     #[arg(long, env = "OPRC_ANSWERS_MIB", value_name = "MIB", default_value_t = (GatewayConfig::default().untaken_bytes_max >> 20) as u32, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub(crate) answers_mib: u32,
     /// A connection without a request for so long is closed

@@ -26,6 +26,8 @@ pub(super) struct Shed {
     pub(super) calls: Count,
     /// Bodies for which there was no room.
     pub(super) bodies: Count,
+    /// Requests for whose answers there was no room.
+    pub(super) answers: Count,
 }
 
 impl Admission {
@@ -41,7 +43,7 @@ impl Admission {
             bodies_shed: self.shed.bodies.get(),
             untaken_bytes: self.untaken.bytes(),
             untaken_bytes_max: self.untaken.bytes_max(),
-            answers_shed: self.untaken.shed(),
+            answers_shed: self.shed.answers.get(),
         }
     }
 }

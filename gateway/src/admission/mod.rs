@@ -14,7 +14,6 @@ mod fair;
 mod load;
 mod party;
 mod strain;
-mod untaken;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,7 +26,7 @@ pub(crate) use self::deadline::{Deadline, TIMEOUT_HEADER};
 use self::load::Shed;
 use self::party::{Parties, Places, Stay, Why};
 pub(crate) use self::strain::{Sample, Strain};
-pub(crate) use self::untaken::{Backlog, Untaken};
+use crate::backlog::{NoMemory, Untaken};
 use crate::problem::Refusal;
 
 /// Body bytes are counted in units of so many, rounded up.
@@ -125,7 +124,7 @@ impl Admission {
     /// `overloaded`: past the caller's limits or share, no call would find a place now, or too many answers are not taken.
     pub(crate) fn door(&self, purpose: Purpose, caller: &str, rates: Rates) -> Result<Visit<'_>, Refusal> {
         if purpose != Purpose::Upkeep {
-            self.untaken.let_in()?;
+            self.memory()?;
         }
         self.visit(purpose, caller, rates).inspect_err(|_| self.shed.calls.one())
     }
@@ -147,6 +146,15 @@ impl Admission {
         let caller = (!caller.is_empty()).then(enter).transpose();
         let caller = caller.map_err(|why| refused(&why, &rates, "the key that is shown", "key"))?;
         Ok(Visit { _upkeep: upkeep, _caller: caller })
+    }
+
+    /// Lets a request in whose answer may be large.
+    fn memory(&self) -> Result<(), Refusal> {
+        if self.untaken.is_full() {
+            self.shed.answers.one();
+            return Err(overloaded(NoMemory.to_string()));
+        }
+        Ok(())
     }
 
     /// Lets a call of `class` in.

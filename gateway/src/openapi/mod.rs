@@ -34,7 +34,7 @@ use self::operation::Operation;
 use crate::call::Call;
 use crate::problem::Refusal;
 use crate::query::Query;
-use crate::reply::{JSON, Reply, bytes, json as json_reply};
+use crate::reply::{JSON, Reply, json as json_reply, shared};
 
 /// Signatures of one class that a document is made of, at the most; more is `payload-too-large`.
 const SIGNATURES_BYTES_MAX: usize = 256 * 1024;
@@ -43,7 +43,7 @@ const SIGNATURES_BYTES_MAX: usize = 256 * 1024;
 pub(crate) fn of_gateway(call: &Call<'_>) -> Result<Reply, Refusal> {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| gateway::document().to_string().into());
     Query::parse(call.query(), &[])?;
-    Ok(bytes(StatusCode::OK, JSON, DOCUMENT.clone()))
+    Ok(shared(StatusCode::OK, JSON, DOCUMENT.clone()))
 }
 
 /// `GET /classes/{class}/openapi.json`: of the class as it is deployed now.

@@ -47,6 +47,13 @@ impl Budget {
 #[derive(Clone)]
 pub(crate) struct Chunk(Arc<Held>);
 
+/// On its way to a reader it is still held.
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
 struct Held {
     bytes: Bytes,
     budget: Arc<Budget>,
@@ -193,7 +200,7 @@ impl Queue {
             if emptied {
                 self.taken.notify_waiters();
             }
-            return Poll::Ready(Some(chunk.0.bytes.clone()));
+            return Poll::Ready(Some(Bytes::from_owner(chunk)));
         }
         if inner.ended {
             return Poll::Ready(None);

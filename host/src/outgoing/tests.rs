@@ -46,7 +46,7 @@ async fn ask(outgoing: &Outgoing, scheme: Scheme, authority: &str, ms: u64) -> R
     let wanted = Some(Duration::from_millis(ms));
     let options =
         RequestOptions { connect_timeout: wanted, first_byte_timeout: wanted, between_bytes_timeout: wanted };
-    let times = Times::of(Some(options), Instant::now() + Duration::from_secs(60));
+    let times = Times::of(Some(options), Instant::now() + Duration::from_mins(1));
     let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let request =
         Request::get("/").body(Empty::new().map_err(|never| match never {}).boxed_unsync()).unwrap();

@@ -1,0 +1,129 @@
+//! What waits for all readers together: its bound, and who makes room.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{Backlog, NoMemory, Stand};
+
+/// From this part of the bound on what is slow is given up.
+const PRESSURE_PART: usize = 2;
+/// What was let in before the bound was reached may take so many times as much, and no more.
+const CEILING: usize = 2;
+/// It is looked no more often than this what is slow.
+const RELIEF_MS: u64 = 100;
+
+/// See the module.
+pub(crate) struct Untaken {
+    begun: Instant,
+    /// By so much a test puts the clock forward: milliseconds.
+    #[cfg(test)]
+    pub(super) forward: AtomicUsize,
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    watched: Mutex<Watched>,
+}
+
+#[derive(Default)]
+struct Watched {
+    backlogs: Vec<Weak<Backlog>>,
+    /// It is not looked before.
+    next_ms: u64,
+}
+
+impl Untaken {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            begun: Instant::now(),
+            #[cfg(test)]
+            forward: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            watched: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// Whether as much waits as may. Then it is looked whether something may go.
+    pub(crate) fn is_full(&self) -> bool {
+        let is_full = self.bytes() >= self.bytes_max;
+        if is_full {
+            self.relieve();
+        }
+        is_full
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        let now_ms = self.begun.elapsed().as_millis() as u64;
+        #[cfg(test)]
+        let now_ms = now_ms + self.forward.load(Ordering::Relaxed) as u64;
+        now_ms
+    }
+
+    /// Keeps an eye on what waits at a connection.
+    pub(super) fn watch(&self, backlog: &Arc<Backlog>) {
+        let backlogs = &mut self.watched.lock().backlogs;
+        if backlogs.len() == backlogs.capacity() {
+            backlogs.retain(|backlog| backlog.strong_count() > 0);
+            backlogs.reserve(backlogs.len().max(16)); // so that it is seldom that all are gone through
+        }
+        backlogs.push(Arc::downgrade(backlog));
+    }
+
+    /// # Errors
+    /// It is too much by far.
+    pub(super) fn add(&self, bytes: usize) -> Result<(), NoMemory> {
+        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if now > self.bytes_max.saturating_mul(CEILING) {
+            self.subtract(bytes);
+            self.relieve();
+            return Err(NoMemory);
+        }
+        Ok(())
+    }
+
+    pub(super) fn subtract(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives up what is slow as long as much waits: first what will be there for the longest.
+    pub(super) fn relieve(&self) {
+        let most = self.bytes_max / PRESSURE_PART;
+        if self.bytes() <= most {
+            return;
+        }
+        let now_ms = self.now_ms();
+        let Some(mut watched) = self.watched.try_lock().filter(|watched| now_ms >= watched.next_ms) else {
+            return; // somebody does it, or just did
+        };
+        watched.next_ms = now_ms + RELIEF_MS;
+        let mut slow = Vec::new();
+        let mut leaving = 0;
+        for backlog in watched.backlogs.iter().filter_map(Weak::upgrade) {
+            backlog.each(now_ms, |key, costs, stand| match stand {
+                Stand::Leaves => leaving += costs,
+                Stand::Slow(needs_ms) => slow.push((needs_ms, costs, backlog.clone(), key)),
+                Stand::Moves => {}
+            });
+        }
+        drop(watched);
+        slow.sort_unstable_by_key(|(needs_ms, costs, ..)| std::cmp::Reverse((*needs_ms, *costs)));
+        let mut stays = self.bytes().saturating_sub(leaving);
+        for (_, costs, backlog, key) in slow {
+            if stays <= most {
+                return;
+            }
+            backlog.give_up_slow(key, now_ms);
+            stays = stays.saturating_sub(costs);
+        }
+    }
+}

@@ -115,6 +115,7 @@ async fn handle_for(
         Resource::Metrics => scrape::read(app, parts.uri.query()).await,
         _ => {
             let purpose = purpose(resource);
+            app.admission.room(purpose)?;
             let _visit = app.admission.door(purpose, identity.caller(), identity.rates())?;
             if let Resource::Invocation(id) = resource {
                 return Box::pin(invocations::read(app, parts, identity, id)).await;

@@ -149,6 +149,15 @@ impl Source for Metrics {
             "Requests refused for load, by what there was too much of.",
             shed,
         )?;
+        let untaken = &self.admission.untaken;
+        let given_up =
+            [("stuck", untaken.stuck.get()), ("slow", untaken.slow.get()), ("memory", untaken.dropped.get())];
+        let given_up = given_up.map(|(reason, count)| ([("reason", reason)], count));
+        sheet.counters(
+            "oprc_gateway_answers_given_up",
+            "Answers that were given and did not reach their readers, by why.",
+            given_up,
+        )?;
         let reloads = [("ok", self.reloads.done.get()), ("failed", self.reloads.failed.get())];
         let reloads = reloads.map(|(result, count)| ([("result", result)], count));
         sheet.counters(

@@ -13,7 +13,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::backlog::{Backlog, Memory, Waiting};
+use crate::backlog::{Backlog, Memory, Piece};
 use crate::stream::Stream;
 
 /// What a handler gives.
@@ -24,8 +24,9 @@ pub(crate) struct Content {
     source: Source,
     /// Where it waits to be taken.
     backlog: Option<Arc<Backlog>>,
-    /// What came from the source, and waits.
-    waiting: Option<Waiting>,
+    /// What follows.
+    last: Option<Box<Piece>>,
+    begun: bool,
 }
 
 /// Where a response's body comes from.
@@ -47,7 +48,7 @@ impl Default for Content {
 
 impl From<Source> for Content {
     fn from(source: Source) -> Self {
-        Self { source, backlog: None, waiting: None }
+        Self { source, backlog: None, last: None, begun: false }
     }
 }
 
@@ -62,21 +63,20 @@ impl Content {
     }
 }
 
-/// A piece of a body.
-type Piece = Result<Frame<Bytes>, tonic::Status>;
+/// What comes next of a body.
+type Next = Result<Frame<Bytes>, tonic::Status>;
 
 impl Source {
-    /// The next piece, and whose memory it is.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Piece, Memory)>> {
+    /// What comes next, and whose memory it is.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Next, Memory)>> {
         match self {
             Self::Whole(bytes, _) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes, memory) => {
                 Poll::Ready(Some((Ok(Frame::data(std::mem::take(bytes))), *memory)))
             }
-            Self::Rpc(rpc) => rpc.poll_frame(cx).map(|piece| piece.map(|piece| (piece, Memory::Own))),
-            // all of it is counted where it waits for all its readers
+            Self::Rpc(rpc) => rpc.poll_frame(cx).map(|next| next.map(|next| (next, Memory::Own))),
             Self::Events(stream) => {
-                stream.poll_next(cx).map(|piece| piece.map(|piece| (Ok(Frame::data(piece)), Memory::Shared)))
+                stream.poll_next(cx).map(|next| next.map(|(piece, memory)| (Ok(Frame::data(piece)), memory)))
             }
         }
     }
@@ -97,7 +97,7 @@ impl Rpc {
         self.taken = Some(Box::new(taken));
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(_) => {
@@ -134,33 +134,39 @@ pub(crate) fn rpc(response: Response<tonic::body::Body>, stop: Option<Cancellati
 }
 
 impl Body for Content {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = tonic::Status;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, tonic::Status>>> {
         let content = self.get_mut();
-        loop {
-            if let Some(piece) = content.waiting.as_mut().and_then(Waiting::next) {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            content.waiting = None;
-            let Some((piece, memory)) = ready!(content.source.poll(cx)) else { return Poll::Ready(None) };
-            let (bytes, backlog) = match (piece.map(Frame::into_data), &content.backlog) {
-                (Ok(Ok(bytes)), Some(backlog)) if !bytes.is_empty() => (bytes, backlog),
-                (piece, _) => {
-                    return Poll::Ready(Some(piece.map(|frame| frame.map_or_else(|it| it, Frame::data))));
-                }
-            };
-            match backlog.hold(bytes, memory) {
-                Ok(waiting) => content.waiting = Some(waiting),
-                // whatever it answers is done: who asked learns as little as when the connection breaks
-                Err(error) => return Poll::Ready(Some(Err(tonic::Status::unavailable(error.to_string())))),
-            }
+        if let Some(last) = content.last.take() {
+            return Poll::Ready(Some(Ok(Frame::data(*last))));
         }
+        let Some((next, memory)) = ready!(content.source.poll(cx)) else { return Poll::Ready(None) };
+        let bytes = match next?.into_data() {
+            Ok(bytes) => bytes,
+            Err(other) => return Poll::Ready(other.into_trailers().ok().map(|it| Ok(Frame::trailers(it)))),
+        };
+        let memory = match memory {
+            Memory::Own if content.begun => Memory::More,
+            memory => memory,
+        };
+        content.begun = true;
+        // whatever it answers is done: who asked learns as little as when the connection breaks
+        let held = match &content.backlog {
+            Some(backlog) if !bytes.is_empty() => backlog.hold(bytes, memory),
+            _ => Ok(bytes.into()),
+        };
+        let mut piece = held.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
+        content.last = piece.split_last().map(Box::new);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.waiting.as_ref().is_none_or(|waiting| waiting.left() == 0)
+        self.last.is_none()
             && match &self.source {
                 Source::Whole(bytes, _) => bytes.is_empty(),
                 Source::Rpc(rpc) => rpc.body.is_end_stream(),
@@ -169,9 +175,10 @@ impl Body for Content {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let waiting = self.waiting.as_ref().map_or(0, Waiting::left);
         match &self.source {
-            Source::Whole(bytes, _) => SizeHint::with_exact((bytes.len() + waiting) as u64),
+            Source::Whole(bytes, _) => {
+                SizeHint::with_exact((bytes.len() + usize::from(self.last.is_some())) as u64)
+            }
             Source::Events(_) | Source::Rpc(_) => SizeHint::default(),
         }
     }

@@ -121,11 +121,8 @@ impl Admission {
     /// Lets a request of `caller` through, who is nobody in particular when empty.
     ///
     /// # Errors
-    /// `overloaded`: past the caller's limits or share, no call would find a place now, or too many answers are not taken.
+    /// `overloaded`: past the caller's limits or share, or no call would find a place now.
     pub(crate) fn door(&self, purpose: Purpose, caller: &str, rates: Rates) -> Result<Visit<'_>, Refusal> {
-        if purpose != Purpose::Upkeep {
-            self.memory()?;
-        }
         self.visit(purpose, caller, rates).inspect_err(|_| self.shed.calls.one())
     }
 
@@ -148,9 +145,12 @@ impl Admission {
         Ok(Visit { _upkeep: upkeep, _caller: caller })
     }
 
-    /// Lets a request in whose answer may be large.
-    fn memory(&self) -> Result<(), Refusal> {
-        if self.untaken.is_full() {
+    /// Looks whether there is room for the answer to a request over HTTP.
+    ///
+    /// # Errors
+    /// `overloaded` when too many answers are not taken.
+    pub(crate) fn room(&self, purpose: Purpose) -> Result<(), Refusal> {
+        if purpose != Purpose::Upkeep && self.untaken.is_full() {
             self.shed.answers.one();
             return Err(overloaded(NoMemory.to_string()));
         }

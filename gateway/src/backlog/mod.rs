@@ -1,12 +1,16 @@
 //! Answers that were given and that their readers have not taken yet. They lie in memory for as long as the reader likes:
 //! HTTP/2 lets it open its window whenever it wants, and a slow line empties a socket's buffer slowly. So each is counted
 //! until nothing holds its bytes any more, wherever they are on their way, and watched. One that is taken too slowly is
-//! given up: its stream is reset, or over HTTP/1.1 its connection cut, and nothing else is.
+//! given up: its stream is reset, or where that does not help its connection is cut.
 
+mod piece;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod untaken;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::future::AbortHandle;
@@ -14,13 +18,17 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 
+pub(crate) use self::piece::Piece;
+use self::piece::Way;
 use self::progress::Progress;
-pub(crate) use self::untaken::Untaken;
+pub(crate) use self::untaken::{NoMemory, Untaken};
 
-/// An answer is given out in pieces of so many bytes, so that it shows how fast it is taken.
-const PIECE_BYTES: usize = 64 * 1024;
 /// What an answer costs beside its bytes, roughly: its stream, task and headers.
 const OVERHEAD_BYTES: usize = 2 * 1024;
+/// Answers up to so many bytes are never refused: the others leave room for them.
+const SMALL_BYTES: usize = 64 * 1024;
+/// An answer that is given up is gone by then. If not, no task has it any more, or the socket takes nothing.
+const GONE_MS: u64 = 2_000;
 
 tokio::task_local! {
     /// What ends the stream of HTTP/2 that this task is.
@@ -31,7 +39,7 @@ tokio::task_local! {
 pub(crate) struct Backlog {
     of_all: Arc<Untaken>,
     answers: Mutex<Slab<Answer>>,
-    /// Told when an answer is given up that has no stream of its own.
+    /// Told when an answer is given up that does not go by itself.
     pub(crate) cut: Notify,
 }
 
@@ -40,9 +48,10 @@ struct Answer {
     /// Bytes of memory.
     costs: usize,
     progress: Progress,
+    way: Arc<Way>,
     /// What ends it; none where the connection has to end.
     stream: Option<AbortHandle>,
-    given_up: bool,
+    given_up_ms: Option<u64>,
 }
 
 /// How an answer stands.
@@ -54,12 +63,22 @@ enum Stand {
     Moves,
 }
 
-/// Whose memory an answer takes.
+/// Whose memory it is that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
+    /// An answer's own.
     Own,
-    /// It is counted elsewhere, or there in any case.
+    /// Of an answer of which a part was counted before.
+    More,
+    /// It is there in any case, or for many at once.
     Shared,
+}
+
+/// Why an answer is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    Stuck,
+    Slow,
 }
 
 impl Backlog {
@@ -79,35 +98,50 @@ impl Backlog {
     /// Takes in an answer, or a part of one. Of the task in which this is asked for the stream is known.
     ///
     /// # Errors
-    /// There is no memory for it, although what is slow was given up.
-    pub(crate) fn hold(self: &Arc<Self>, bytes: Bytes, memory: Memory) -> Result<Waiting, NoMemory> {
+    /// There is no memory for it.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: Bytes, memory: Memory) -> Result<Piece, NoMemory> {
         let costs = match memory {
             Memory::Own => bytes.len() + OVERHEAD_BYTES,
-            Memory::Shared => OVERHEAD_BYTES,
+            Memory::More => bytes.len(),
+            Memory::Shared => 0,
         };
-        self.of_all.add(costs)?;
+        self.of_all.add(costs, costs > SMALL_BYTES + OVERHEAD_BYTES)?;
         let progress = Progress::new(bytes.len(), self.of_all.now_ms());
         let stream = STREAM.try_with(AbortHandle::clone).ok();
-        let key = self.answers.lock().insert(Answer { costs, progress, stream, given_up: false });
-        Ok(Waiting { rest: bytes, held: Arc::new(Held { backlog: self.clone(), key }) })
+        let mut answers = self.answers.lock();
+        let place = answers.vacant_entry();
+        let way = Arc::new(Way::new(place.key(), bytes.len()));
+        place.insert(Answer { costs, progress, way: way.clone(), stream, given_up_ms: None });
+        drop(answers);
+        Ok(Piece::whole(bytes, self.clone(), way))
+    }
+
+    /// Nothing holds it any more.
+    fn forget(&self, key: usize) {
+        let answer = self.answers.lock().remove(key);
+        self.of_all.subtract(answer.costs);
     }
 
     /// Looks at what waits, once in a second or so, and gives up what is taken more slowly than it must be.
     pub(crate) fn look(&self, bytes_per_s_min: u64) {
         let now_ms = self.of_all.now_ms();
         for (_, answer) in self.answers.lock().iter_mut() {
-            if answer.progress.look(now_ms, bytes_per_s_min) {
-                self.give_up(answer, "it is taken too slowly");
+            if answer.given_up_ms.is_some_and(|since_ms| now_ms >= since_ms + GONE_MS) {
+                self.cut.notify_one();
+            } else if answer.progress.look(answer.left(), now_ms, bytes_per_s_min) {
+                self.give_up(answer, Why::Stuck, now_ms);
             }
         }
         self.of_all.relieve();
     }
 
-    fn give_up(&self, answer: &mut Answer, why: &'static str) {
-        if std::mem::replace(&mut answer.given_up, true) {
+    fn give_up(&self, answer: &mut Answer, why: Why, now_ms: u64) {
+        if answer.given_up_ms.is_some() {
             return;
         }
-        tracing::debug!(why, bytes = answer.costs, "an answer was given up");
+        answer.given_up_ms = Some(now_ms);
+        self.of_all.gave_up(why);
+        tracing::debug!(?why, bytes = answer.costs, left = answer.left(), "an answer was given up");
         match &answer.stream {
             Some(stream) => stream.abort(),
             None => self.cut.notify_one(),
@@ -117,8 +151,8 @@ impl Backlog {
     /// Tells how each answer stands, with its key and what it costs.
     fn each(&self, now_ms: u64, mut tell: impl FnMut(usize, usize, Stand)) {
         for (key, answer) in self.answers.lock().iter() {
-            let stand = match answer.progress.slow_ms(now_ms) {
-                _ if answer.given_up => Stand::Leaves,
+            let stand = match answer.slow_ms(now_ms) {
+                _ if answer.given_up_ms.is_some() => Stand::Leaves,
                 Some(needs_ms) => Stand::Slow(needs_ms),
                 None => Stand::Moves,
             };
@@ -129,72 +163,19 @@ impl Backlog {
     /// Gives an answer up, if it is still there and slow.
     fn give_up_slow(&self, key: usize, now_ms: u64) {
         if let Some(answer) = self.answers.lock().get_mut(key)
-            && answer.progress.slow_ms(now_ms).is_some()
+            && answer.slow_ms(now_ms).is_some()
         {
-            self.give_up(answer, "it is taken slowly, and others need the memory");
+            self.give_up(answer, Why::Slow, now_ms);
         }
     }
 }
 
-/// There is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("answers that their readers do not take use up the memory that is set aside for them")]
-pub(crate) struct NoMemory;
-
-/// An answer that is given out piece by piece.
-pub(crate) struct Waiting {
-    rest: Bytes,
-    held: Arc<Held>,
-}
-
-impl Waiting {
-    /// The next piece; none at the end.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let bytes = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        Some(Bytes::from_owner(Piece { bytes, held: self.held.clone() }))
+impl Answer {
+    fn left(&self) -> usize {
+        self.way.left.load(Ordering::Relaxed)
     }
 
-    /// How many bytes are to be given out.
-    pub(crate) fn left(&self) -> usize {
-        self.rest.len()
+    fn slow_ms(&self, now_ms: u64) -> Option<u64> {
+        self.progress.slow_ms(self.left(), now_ms)
     }
 }
-
-/// An answer's place in its backlog.
-struct Held {
-    backlog: Arc<Backlog>,
-    key: usize,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let answer = self.backlog.answers.lock().remove(self.key);
-        self.backlog.of_all.subtract(answer.costs);
-    }
-}
-
-/// Some of an answer on its way: it is taken when it is dropped.
-struct Piece {
-    bytes: Bytes,
-    held: Arc<Held>,
-}
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        if let Some(answer) = self.held.backlog.answers.lock().get_mut(self.held.key) {
-            answer.progress.took(self.bytes.len());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

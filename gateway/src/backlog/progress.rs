@@ -13,15 +13,13 @@ const SPAN_MS_MIN: u64 = 2_000;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// Bytes that are to be taken.
-    left: usize,
     /// From where it is told whether it is stuck.
     stuck_from: Mark,
     /// From where it is told whether it is slow, and from where it will be.
     slow_from: [Mark; 2],
 }
 
-/// So much was left then.
+/// So much was to be taken then.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at_ms: u64,
@@ -31,16 +29,13 @@ struct Mark {
 impl Progress {
     pub(super) fn new(bytes: usize, now_ms: u64) -> Self {
         let mark = Mark { at_ms: now_ms, left: bytes };
-        Self { left: bytes, stuck_from: mark, slow_from: [mark; 2] }
+        Self { stuck_from: mark, slow_from: [mark; 2] }
     }
 
-    pub(super) fn took(&mut self, bytes: usize) {
-        self.left = self.left.saturating_sub(bytes);
-    }
-
-    /// Looks at it, which is to be done once in a second or so. Whether it is taken more slowly than it must be.
-    pub(super) fn look(&mut self, now_ms: u64, bytes_per_s_min: u64) -> bool {
-        let now = Mark { at_ms: now_ms, left: self.left };
+    /// Looks at it when so much is left, which is to be done once in a second or so. Whether it is taken more slowly than it
+    /// must be.
+    pub(super) fn look(&mut self, left: usize, now_ms: u64, bytes_per_s_min: u64) -> bool {
+        let now = Mark { at_ms: now_ms, left };
         if now_ms >= self.slow_from[1].at_ms + SPAN_MS {
             self.slow_from = [self.slow_from[1], now];
         }
@@ -48,20 +43,20 @@ impl Progress {
         if spent_ms < STUCK_MS {
             return false;
         }
-        let taken = (self.stuck_from.left - self.left) as u64;
+        let taken = self.stuck_from.left.saturating_sub(left) as u64;
         self.stuck_from = now;
         taken.saturating_mul(1_000) < bytes_per_s_min.saturating_mul(spent_ms)
     }
 
     /// For how long it will still be there, if that is long: milliseconds, [`u64::MAX`] if nothing is taken.
-    pub(super) fn slow_ms(&self, now_ms: u64) -> Option<u64> {
+    pub(super) fn slow_ms(&self, left: usize, now_ms: u64) -> Option<u64> {
         let since = self.slow_from[0];
         let spent_ms = now_ms.saturating_sub(since.at_ms);
         if spent_ms < SPAN_MS_MIN {
             return None;
         }
-        let taken = (since.left - self.left) as u64;
-        let needs_ms = (self.left as u64).saturating_mul(spent_ms).checked_div(taken).unwrap_or(u64::MAX);
+        let taken = since.left.saturating_sub(left) as u64;
+        let needs_ms = (left as u64).saturating_mul(spent_ms).checked_div(taken).unwrap_or(u64::MAX);
         Some(needs_ms).filter(|&needs_ms| needs_ms > SLOW_MS)
     }
 }
@@ -74,41 +69,33 @@ mod tests {
     fn an_answer_is_taken_as_fast_as_it_must_be() {
         let is_stuck = |per_s: usize| {
             let mut answer = Progress::new(1_000_000, 500);
-            (1..90).any(|s| {
-                answer.took(per_s);
-                answer.look(500 + s * 1_000, 100)
-            })
+            (1..90).any(|s| answer.look(1_000_000 - s as usize * per_s, 500 + s * 1_000, 100))
         };
         assert!(!is_stuck(100) && is_stuck(99) && is_stuck(0));
         // it may pause, but not for long
         let mut answer = Progress::new(1_000_000, 0);
-        assert!(!answer.look(29_999, 100) && answer.look(30_000, 100));
+        assert!(!answer.look(1_000_000, 29_999, 100) && answer.look(1_000_000, 30_000, 100));
         let mut answer = Progress::new(1_000_000, 0);
-        answer.took(3_000);
-        assert!(!answer.look(30_000, 100) && !answer.look(59_999, 100) && answer.look(60_000, 100));
-        assert!(!Progress::new(1, 0).look(1_000_000, 0), "none is asked for");
+        assert!(!answer.look(997_000, 30_000, 100));
+        assert!(!answer.look(997_000, 59_999, 100) && answer.look(997_000, 60_000, 100));
+        assert!(!Progress::new(1, 0).look(1, 1_000_000, 0), "none is asked for");
     }
 
     #[test]
     fn an_answer_is_slow_that_will_be_there_for_long() {
         let answer = Progress::new(1_000, 0);
-        assert_eq!(answer.slow_ms(1_999), None, "it is too early to tell");
-        assert_eq!(answer.slow_ms(2_000), Some(u64::MAX));
-        let taken = |bytes: usize| {
-            let mut answer = Progress::new(1_000, 0);
-            answer.took(bytes);
-            answer.slow_ms(5_000)
-        };
+        assert_eq!(answer.slow_ms(1_000, 1_999), None, "it is too early to tell");
+        assert_eq!(answer.slow_ms(1_000, 2_000), Some(u64::MAX));
+        let taken = |bytes: usize| answer.slow_ms(1_000 - bytes, 5_000);
         assert_eq!((taken(333), taken(334), taken(1_000)), (Some(10_015), None, None));
     }
 
     #[test]
     fn who_was_fast_and_stops_is_soon_slow() {
         let mut answer = Progress::new(1_000_000, 0);
-        answer.took(999_000);
         let slow_from = (1..30).find(|s| {
-            answer.look(s * 1_000, 0);
-            answer.slow_ms(s * 1_000).is_some()
+            answer.look(1_000, s * 1_000, 0);
+            answer.slow_ms(1_000, s * 1_000).is_some()
         });
         assert_eq!(slow_from, Some(10));
     }

@@ -1,12 +1,17 @@
 #![allow(clippy::unwrap_used)]
-use std::sync::atomic::Ordering;
+use bytes::Buf as _;
+use futures::future::Aborted;
 
 use super::*;
 
 const KIB: usize = 1024;
 
-fn held(backlog: &Arc<Backlog>, bytes: usize) -> Waiting {
-    backlog.hold(Bytes::from(vec![7; bytes]), Memory::Own).unwrap()
+fn answer(bytes: usize) -> Bytes {
+    Bytes::from(vec![7; bytes])
+}
+
+fn held(backlog: &Arc<Backlog>, bytes: usize) -> Piece {
+    backlog.hold(answer(bytes), Memory::Own).unwrap()
 }
 
 /// Lets time pass, and little more.
@@ -14,31 +19,53 @@ fn pass(all: &Untaken, ms: usize) {
     all.forward.fetch_add(ms, Ordering::Relaxed);
 }
 
-fn rest(waiting: &mut Waiting) -> Vec<Bytes> {
-    std::iter::from_fn(|| waiting.next()).collect()
+/// The task of a stream: it holds a piece and does nothing, until it is ended.
+struct Task(AbortHandle, futures::future::Abortable<std::future::Pending<Piece>>);
+
+impl Task {
+    fn is_over(&mut self) -> bool {
+        let polled = futures::FutureExt::now_or_never(&mut self.1);
+        matches!(polled, Some(Err(Aborted)))
+    }
+}
+
+fn task() -> Task {
+    let (handle, registration) = AbortHandle::new_pair();
+    Task(handle, futures::future::Abortable::new(std::future::pending(), registration))
 }
 
 #[test]
 fn an_answer_is_counted_until_its_last_byte_is_gone() {
     let all = Untaken::new(1_000 * KIB);
     let backlog = Backlog::new(&all);
-    let mut waiting = held(&backlog, 100 * KIB);
-    assert_eq!((waiting.left(), all.bytes()), (100 * KIB, 100 * KIB + OVERHEAD_BYTES));
-    let mut pieces = rest(&mut waiting);
-    assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [PIECE_BYTES, 100 * KIB - PIECE_BYTES]);
-    drop(waiting);
-    let last = pieces.pop().unwrap().slice(10..11);
-    drop(pieces);
+    let mut first = held(&backlog, 100 * KIB);
+    assert!(first.split_last().is_none(), "there is no stream");
+    drop(first);
+    assert_eq!(all.bytes(), 0);
+    let mut first = held(&backlog, 100 * KIB);
+    let last = STREAM.sync_scope(task().0, || first.split_last()).unwrap();
+    assert_eq!((first.remaining(), last.remaining()), (100 * KIB - 1, 1));
+    first.advance(60 * KIB);
+    assert_eq!(first.chunk().len(), 40 * KIB - 1);
+    drop(first);
     assert!(!backlog.is_empty());
     assert_eq!(all.bytes(), 100 * KIB + OVERHEAD_BYTES, "all of it is still there");
     drop(last);
     assert!(backlog.is_empty());
     assert_eq!(all.bytes(), 0);
-    // of what is somebody else's nothing counts but the trouble
-    let shared = backlog.hold(Bytes::from(vec![7; 100 * KIB]), Memory::Shared).unwrap();
-    assert_eq!(all.bytes(), OVERHEAD_BYTES);
-    drop(shared);
+}
+
+#[test]
+fn what_is_counted_elsewhere_is_not_counted_twice() {
+    let all = Untaken::new(1_000 * KIB);
+    let backlog = Backlog::new(&all);
+    let shared = backlog.hold(answer(10), Memory::Shared).unwrap();
+    assert!(!backlog.is_empty(), "it is watched");
     assert_eq!(all.bytes(), 0);
+    let more = backlog.hold(answer(10), Memory::More).unwrap();
+    assert_eq!(all.bytes(), 10);
+    drop((shared, more));
+    assert_eq!((backlog.is_empty(), all.bytes()), (true, 0));
 }
 
 #[test]
@@ -47,13 +74,15 @@ fn there_is_a_bound_and_a_ceiling() {
     let backlogs = [Backlog::new(&all), Backlog::new(&all)];
     let first = held(&backlogs[0], 100 * KIB - OVERHEAD_BYTES - 1);
     assert!(!all.is_full());
-    let _shared = backlogs[1].hold(Bytes::new(), Memory::Shared).unwrap();
+    let _more = backlogs[1].hold(answer(1), Memory::More).unwrap();
     assert!(all.is_full());
     // what was let in before may still wait
     let last = held(&backlogs[1], 200 * KIB - all.bytes() - OVERHEAD_BYTES);
     assert_eq!(all.bytes(), 200 * KIB);
-    assert_eq!(backlogs[0].hold(Bytes::new(), Memory::Own).err(), Some(NoMemory));
-    assert_eq!(all.bytes(), 200 * KIB);
+    assert_eq!(backlogs[0].hold(answer(SMALL_BYTES + 1), Memory::Own).err(), Some(NoMemory));
+    assert_eq!((all.bytes(), all.dropped.get()), (200 * KIB, 1));
+    // and what is small in any case: a refusal has to be told
+    drop(held(&backlogs[0], SMALL_BYTES));
     drop((first, last));
     assert!(!all.is_full() && backlogs[0].is_empty());
 }
@@ -62,22 +91,42 @@ fn there_is_a_bound_and_a_ceiling() {
 async fn what_is_taken_too_slowly_is_given_up_and_nothing_else() {
     let all = Untaken::new(usize::MAX);
     let backlog = Backlog::new(&all);
-    let (handle, _registration) = AbortHandle::new_pair();
-    let of_a_stream = STREAM.sync_scope(handle.clone(), || held(&backlog, 10));
+    let mut stream = task();
+    let of_a_stream = STREAM.sync_scope(stream.0.clone(), || held(&backlog, 10));
     let mut taken = held(&backlog, 100 * KIB);
     pass(&all, 20_000);
     backlog.look(100);
-    assert!(!handle.is_aborted());
-    drop(taken.next());
+    assert!(!stream.is_over());
+    taken.advance(3_000 + 100);
     pass(&all, 10_000);
     backlog.look(100);
-    assert!(handle.is_aborted());
+    assert!(stream.is_over());
+    drop(of_a_stream);
     let mut cut = Box::pin(backlog.cut.notified());
+    pass(&all, GONE_MS as usize);
+    backlog.look(100);
     assert!(futures::poll!(&mut cut).is_pending(), "the other one is taken");
     pass(&all, 30_000);
     backlog.look(100);
     assert!(futures::poll!(&mut cut).is_ready(), "and then no more");
-    drop((of_a_stream, taken));
+    assert_eq!(all.stuck.get(), 2);
+}
+
+/// Once a stream's task has handed over all it had, ending it ends nothing.
+#[tokio::test]
+async fn what_does_not_go_by_itself_ends_with_its_connection() {
+    let all = Untaken::new(usize::MAX);
+    let backlog = Backlog::new(&all);
+    let _stays = STREAM.sync_scope(task().0, || held(&backlog, 10));
+    pass(&all, 30_000);
+    backlog.look(100);
+    let mut cut = Box::pin(backlog.cut.notified());
+    pass(&all, GONE_MS as usize - 1_000);
+    backlog.look(100);
+    assert!(futures::poll!(&mut cut).is_pending());
+    pass(&all, 1_000);
+    backlog.look(100);
+    assert!(futures::poll!(&mut cut).is_ready());
 }
 
 /// When memory is short what will be there for the longest goes, and no more than that.
@@ -85,24 +134,24 @@ async fn what_is_taken_too_slowly_is_given_up_and_nothing_else() {
 fn the_slowest_make_room() {
     let all = Untaken::new(1_000 * KIB);
     let answer = |kib: usize| {
-        let (backlog, (handle, _)) = (Backlog::new(&all), AbortHandle::new_pair());
-        let waiting = STREAM.sync_scope(handle.clone(), || held(&backlog, kib * KIB));
-        (handle, waiting)
+        let (backlog, task) = (Backlog::new(&all), task());
+        let piece = STREAM.sync_scope(task.0.clone(), || held(&backlog, kib * KIB));
+        (task, piece)
     };
-    let mut moves = answer(190);
-    let mut slow = answer(300);
-    let (small, large) = (answer(160), answer(460));
-    pass(&all, 1_000);
-    let gone = |answers: &[&(AbortHandle, Waiting)]| {
+    let mut answers = [answer(190), answer(300), answer(160), answer(460)];
+    let over = |answers: &mut [(Task, Piece); 4]| {
         assert!(all.is_full());
-        answers.iter().map(|(handle, _)| handle.is_aborted()).collect::<Vec<_>>()
+        answers.each_mut().map(|(task, _)| task.is_over())
     };
-    assert_eq!(gone(&[&moves, &slow, &small, &large]), [false; 4], "it is too early to tell");
-    drop((moves.1.next(), moves.1.next(), slow.1.next()));
+    pass(&all, 1_000);
+    assert_eq!(over(&mut answers), [false; 4], "it is too early to tell");
+    answers[0].1.advance(130 * KIB);
+    answers[1].1.advance(60 * KIB);
     pass(&all, 2_000);
     // of those that are not taken at all the largest first, until half of the bound is left
-    assert_eq!(gone(&[&moves, &slow, &small, &large]), [false, false, true, true]);
+    assert_eq!(over(&mut answers), [false, false, true, true]);
     pass(&all, 1_000);
     // these are not gone yet, and nothing goes in their place
-    assert_eq!(gone(&[&moves, &slow]), [false, false]);
+    assert_eq!(over(&mut answers), [false, false, true, true]);
+    assert_eq!(all.slow.get(), 2);
 }

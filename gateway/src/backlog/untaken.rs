@@ -3,14 +3,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
+use oprc_mesh::metrics::Count;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Backlog, NoMemory, Stand};
+use super::{Backlog, Stand, Why};
 
 /// From this part of the bound on what is slow is given up.
 const PRESSURE_PART: usize = 2;
-/// What was let in before the bound was reached may take so many times as much, and no more.
+/// What was let in before the bound was reached may take so many times as much. Only what is small may take more.
 const CEILING: usize = 2;
 /// It is looked no more often than this what is slow.
 const RELIEF_MS: u64 = 100;
@@ -24,7 +25,16 @@ pub(crate) struct Untaken {
     bytes: AtomicUsize,
     bytes_max: usize,
     watched: Mutex<Watched>,
+    /// Answers that were given up because they were stuck, or slow when memory was short, and such as found none.
+    pub(crate) stuck: Count,
+    pub(crate) slow: Count,
+    pub(crate) dropped: Count,
 }
+
+/// There is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("answers that their readers do not take use up the memory that is set aside for them")]
+pub(crate) struct NoMemory;
 
 #[derive(Default)]
 struct Watched {
@@ -42,6 +52,9 @@ impl Untaken {
             bytes: AtomicUsize::new(0),
             bytes_max,
             watched: Mutex::default(),
+            stuck: Count::default(),
+            slow: Count::default(),
+            dropped: Count::default(),
         })
     }
 
@@ -79,16 +92,29 @@ impl Untaken {
         backlogs.push(Arc::downgrade(backlog));
     }
 
+    /// Counts what waits from now on.
+    ///
     /// # Errors
-    /// It is too much by far.
-    pub(super) fn add(&self, bytes: usize) -> Result<(), NoMemory> {
+    /// It may be refused, and is too much by far.
+    pub(super) fn add(&self, bytes: usize, may_be_refused: bool) -> Result<(), NoMemory> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if now > self.bytes_max.saturating_mul(CEILING) {
+        if may_be_refused && now > self.bytes_max.saturating_mul(CEILING) {
             self.subtract(bytes);
+            self.dropped.one();
             self.relieve();
             return Err(NoMemory);
         }
         Ok(())
+    }
+
+    pub(super) fn gave_up(&self, why: Why) {
+        match why {
+            Why::Stuck => self.stuck.one(),
+            Why::Slow => self.slow.one(),
+        }
     }
 
     pub(super) fn subtract(&self, bytes: usize) {

@@ -98,6 +98,7 @@ async fn own(app: &Arc<App>, service: &str, parts: Parts, body: Inbound) -> Resu
     // asking where a call stands may wait
     let waits = parts.uri.path().ends_with("/GetInvocation") || service == event_service_server::SERVICE_NAME;
     let purpose = if waits { Purpose::Watch } else { Purpose::Call };
+    app.admission.room(purpose)?;
     let _visit = app.admission.door(purpose, identity.caller(), identity.rates())?;
     let patience = Instant::now() + Duration::from_millis(app.config.body_ms);
     let bytes_max = identity.body_bytes_max(MESSAGE_BYTES_MAX);

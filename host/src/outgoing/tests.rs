@@ -38,14 +38,22 @@ async fn says(words: &'static str) -> String {
     address.to_string()
 }
 
-/// Asks `authority`, and gives it `ms` for each part.
-async fn ask(outgoing: &Outgoing, scheme: Scheme, authority: &str, ms: u64) -> Result<Sent, Error> {
+/// Asks `authority`, and gives it so many milliseconds until the first byte, and between bytes.
+async fn ask(
+    outgoing: &Outgoing,
+    scheme: Scheme,
+    authority: &str,
+    (first_ms, between_ms): (u64, u64),
+) -> Result<Sent, Error> {
     let to = Destination::of(scheme, authority).unwrap();
     let networks = ["127.0.0.0/8".to_owned()];
     let egress = Egress::parse(&["http://127.0.0.1:1".to_owned()], &networks).unwrap();
-    let wanted = Some(Duration::from_millis(ms));
-    let options =
-        RequestOptions { connect_timeout: wanted, first_byte_timeout: wanted, between_bytes_timeout: wanted };
+    let wanted = |ms| Some(Duration::from_millis(ms));
+    let options = RequestOptions {
+        connect_timeout: wanted(first_ms),
+        first_byte_timeout: wanted(first_ms),
+        between_bytes_timeout: wanted(between_ms),
+    };
     let times = Times::of(Some(options), Instant::now() + Duration::from_mins(1));
     let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let request =
@@ -61,12 +69,12 @@ async fn each_part_has_its_time() {
     let outgoing = Outgoing::new();
     let silent = says("").await;
     // TLS is agreed on within the time of connecting
-    let error = ask(&outgoing, Scheme::Https, &silent, 50).await.err();
+    let error = ask(&outgoing, Scheme::Https, &silent, (50, LONG_MS)).await.err();
     assert!(matches!(error, Some(Error::ConnectionTimeout)), "{error:?}");
-    let error = ask(&outgoing, Scheme::Http, &silent, 50).await.err();
+    let error = ask(&outgoing, Scheme::Http, &silent, (50, LONG_MS)).await.err();
     assert!(matches!(error, Some(Error::ConnectionReadTimeout)), "{error:?}");
     let head = says("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await;
-    let (response, _going) = ask(&outgoing, Scheme::Http, &head, 1_000).await.unwrap();
+    let (response, _going) = ask(&outgoing, Scheme::Http, &head, (LONG_MS, 500)).await.unwrap();
     let mut body = response.into_body();
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "abc");
     let error = body.frame().await.unwrap().err();
@@ -79,10 +87,10 @@ async fn so_many_requests_leave_a_host_at_once_and_no_more() {
     let others = u32::try_from(HTTP_REQUESTS_PER_HOST_MAX - 1).unwrap();
     let _others = outgoing.0.places.clone().try_acquire_many_owned(others).unwrap();
     let answers = says("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc").await;
-    let last = ask(&outgoing, Scheme::Http, &answers, LONG_MS).await.unwrap();
-    let error = ask(&outgoing, Scheme::Http, &answers, LONG_MS).await.err();
+    let last = ask(&outgoing, Scheme::Http, &answers, (LONG_MS, LONG_MS)).await.unwrap();
+    let error = ask(&outgoing, Scheme::Http, &answers, (LONG_MS, LONG_MS)).await.err();
     assert!(matches!(error, Some(Error::ConnectionLimitReached)), "{error:?}");
     // its place is free once its body is read, or nobody wants it
     drop(last);
-    assert!(ask(&outgoing, Scheme::Http, &answers, LONG_MS).await.is_ok());
+    assert!(ask(&outgoing, Scheme::Http, &answers, (LONG_MS, LONG_MS)).await.is_ok());
 }

@@ -255,7 +255,7 @@ impl<'a> Watch<'a> {
 
     fn look(&mut self) -> Verdict {
         let Pulse { begun, served, counts, backlog, .. } = self.pulse.as_ref();
-        backlog.look(self.bytes_per_s_min);
+        backlog.look(counts.written(), self.bytes_per_s_min);
         let sight = Sight {
             begun: begun.load(Ordering::Relaxed),
             under_way: self.pulse.is_under_way(),

@@ -13,7 +13,7 @@ use hyper::{Response, StatusCode};
 use serde::Serialize;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::backlog::{Backlog, Memory, Piece};
+use crate::backlog::{Backlog, Memory, Piece, Way};
 use crate::stream::Stream;
 
 /// What a handler gives.
@@ -26,7 +26,8 @@ pub(crate) struct Content {
     backlog: Option<Arc<Backlog>>,
     /// What follows.
     last: Option<Box<Piece>>,
-    begun: bool,
+    /// The way that went what went before.
+    way: Option<Arc<Way>>,
 }
 
 /// Where a response's body comes from.
@@ -48,7 +49,7 @@ impl Default for Content {
 
 impl From<Source> for Content {
     fn from(source: Source) -> Self {
-        Self { source, backlog: None, last: None, begun: false }
+        Self { source, backlog: None, last: None, way: None }
     }
 }
 
@@ -75,8 +76,9 @@ impl Source {
                 Poll::Ready(Some((Ok(Frame::data(std::mem::take(bytes))), *memory)))
             }
             Self::Rpc(rpc) => rpc.poll_frame(cx).map(|next| next.map(|next| (next, Memory::Own))),
+            // all of it is counted where it waits for all its readers, until it is gone
             Self::Events(stream) => {
-                stream.poll_next(cx).map(|next| next.map(|(piece, memory)| (Ok(Frame::data(piece)), memory)))
+                stream.poll_next(cx).map(|next| next.map(|piece| (Ok(Frame::data(piece)), Memory::Shared)))
             }
         }
     }
@@ -150,18 +152,16 @@ impl Body for Content {
             Ok(bytes) => bytes,
             Err(other) => return Poll::Ready(other.into_trailers().ok().map(|it| Ok(Frame::trailers(it)))),
         };
-        let memory = match memory {
-            Memory::Own if content.begun => Memory::More,
-            memory => memory,
+        let held = match (&content.backlog, &content.way) {
+            (None, _) => Ok(bytes.into()),
+            _ if bytes.is_empty() => Ok(bytes.into()),
+            (Some(backlog), None) => backlog.hold(bytes, memory),
+            (Some(backlog), Some(way)) => backlog.hold_more(bytes, memory, way),
         };
-        content.begun = true;
         // whatever it answers is done: who asked learns as little as when the connection breaks
-        let held = match &content.backlog {
-            Some(backlog) if !bytes.is_empty() => backlog.hold(bytes, memory),
-            _ => Ok(bytes.into()),
-        };
         let mut piece = held.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
         content.last = piece.split_last().map(Box::new);
+        content.way = piece.way().cloned();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -219,6 +219,9 @@ pub(crate) fn shared(status: StatusCode, content_type: HeaderValue, body: Bytes)
     })
 }
 
+/// Of a text that is larger no spare room is kept.
+const LARGE_BYTES: usize = 64 * 1024;
+
 /// What was to be said does not go into a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer could not be written: {0}")]
@@ -226,7 +229,11 @@ pub(crate) struct Unwritable(#[from] serde_json::Error);
 
 /// A JSON body made of `value`.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Unwritable> {
-    Ok(bytes(status, JSON, Bytes::from(serde_json::to_vec(value)?)))
+    let mut text = serde_json::to_vec(value)?;
+    if text.capacity() > LARGE_BYTES {
+        text.shrink_to_fit(); // it may be twice as large
+    }
+    Ok(bytes(status, JSON, Bytes::from(text)))
 }
 
 /// No body.

@@ -145,12 +145,13 @@ impl Admission {
         Ok(Visit { _upkeep: upkeep, _caller: caller })
     }
 
-    /// Looks whether there is room for the answer to a request over HTTP.
+    /// Looks whether there is room for the answer to a request over HTTP. For upkeep there is more.
     ///
     /// # Errors
     /// `overloaded` when too many answers are not taken.
     pub(crate) fn room(&self, purpose: Purpose) -> Result<(), Refusal> {
-        if purpose != Purpose::Upkeep && self.untaken.is_full() {
+        let upkeep = purpose == Purpose::Upkeep;
+        if self.untaken.is_full() && (!upkeep || self.untaken.is_at_ceiling()) {
             self.shed.answers.one();
             return Err(overloaded(NoMemory.to_string()));
         }

@@ -10,7 +10,6 @@ mod tests;
 mod untaken;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::future::AbortHandle;
@@ -19,16 +18,21 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 pub(crate) use self::piece::Piece;
-use self::piece::Way;
+pub(crate) use self::piece::Way;
 use self::progress::Progress;
 pub(crate) use self::untaken::{NoMemory, Untaken};
 
 /// What an answer costs beside its bytes, roughly: its stream, task and headers.
 const OVERHEAD_BYTES: usize = 2 * 1024;
+/// The same of each further piece.
+const PIECE_OVERHEAD_BYTES: usize = 512;
 /// Answers up to so many bytes are never refused: the others leave room for them.
 const SMALL_BYTES: usize = 64 * 1024;
-/// An answer that is given up is gone by then. If not, no task has it any more, or the socket takes nothing.
-const GONE_MS: u64 = 2_000;
+/// An answer that is given up is gone once nothing has moved for so long. If not, no task has it any more, or the socket takes
+/// nothing.
+const QUIET_MS: u64 = 2_000;
+/// It is waited no longer for it, whatever moves.
+const GONE_MS: u64 = 10_000;
 
 tokio::task_local! {
     /// What ends the stream of HTTP/2 that this task is.
@@ -51,7 +55,15 @@ struct Answer {
     way: Arc<Way>,
     /// What ends it; none where the connection has to end.
     stream: Option<AbortHandle>,
-    given_up_ms: Option<u64>,
+    given_up: Option<GivenUp>,
+}
+
+/// How it is with an answer that was given up.
+struct GivenUp {
+    at_ms: u64,
+    quiet_from_ms: u64,
+    /// Bytes that its connection had written then, as far as is known.
+    written: Option<u64>,
 }
 
 /// How an answer stands.
@@ -68,9 +80,7 @@ enum Stand {
 pub(crate) enum Memory {
     /// An answer's own.
     Own,
-    /// Of an answer of which a part was counted before.
-    More,
-    /// It is there in any case, or for many at once.
+    /// It is there in any case, or counted elsewhere.
     Shared,
 }
 
@@ -95,25 +105,50 @@ impl Backlog {
         self.answers.lock().is_empty()
     }
 
-    /// Takes in an answer, or a part of one. Of the task in which this is asked for the stream is known.
+    /// Takes in an answer. Of the task in which this is asked for the stream is known.
     ///
     /// # Errors
     /// There is no memory for it.
     pub(crate) fn hold(self: &Arc<Self>, bytes: Bytes, memory: Memory) -> Result<Piece, NoMemory> {
-        let costs = match memory {
-            Memory::Own => bytes.len() + OVERHEAD_BYTES,
-            Memory::More => bytes.len(),
-            Memory::Shared => 0,
-        };
-        self.of_all.add(costs, costs > SMALL_BYTES + OVERHEAD_BYTES)?;
-        let progress = Progress::new(bytes.len(), self.of_all.now_ms());
+        let costs = self.add(&bytes, memory, OVERHEAD_BYTES)?;
+        let progress = Progress::new(self.of_all.now_ms());
         let stream = STREAM.try_with(AbortHandle::clone).ok();
         let mut answers = self.answers.lock();
         let place = answers.vacant_entry();
         let way = Arc::new(Way::new(place.key(), bytes.len()));
-        place.insert(Answer { costs, progress, way: way.clone(), stream, given_up_ms: None });
+        place.insert(Answer { costs, progress, way: way.clone(), stream, given_up: None });
         drop(answers);
         Ok(Piece::whole(bytes, self.clone(), way))
+    }
+
+    /// Takes in what follows a piece that went on `way`. The answer goes on where something of it still waits: what waits
+    /// behind something else is not to be blamed for it.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn hold_more(
+        self: &Arc<Self>,
+        bytes: Bytes,
+        memory: Memory,
+        way: &Arc<Way>,
+    ) -> Result<Piece, NoMemory> {
+        let Some(key) = way.joined(bytes.len()) else { return self.hold(bytes, memory) };
+        let piece = Piece::whole(bytes, self.clone(), way.clone());
+        let costs = self.add(piece.bytes(), memory, PIECE_OVERHEAD_BYTES)?;
+        if let Some(answer) = self.answers.lock().get_mut(key) {
+            answer.costs += costs;
+        }
+        Ok(piece)
+    }
+
+    /// Counts them. What they cost.
+    fn add(&self, bytes: &Bytes, memory: Memory, overhead: usize) -> Result<usize, NoMemory> {
+        let costs = match memory {
+            Memory::Own => bytes.len() + overhead,
+            Memory::Shared => 0,
+        };
+        self.of_all.add(costs, costs > SMALL_BYTES + overhead)?;
+        Ok(costs)
     }
 
     /// Nothing holds it any more.
@@ -122,13 +157,16 @@ impl Backlog {
         self.of_all.subtract(answer.costs);
     }
 
-    /// Looks at what waits, once in a second or so, and gives up what is taken more slowly than it must be.
-    pub(crate) fn look(&self, bytes_per_s_min: u64) {
+    /// Looks at what waits, once in a second or so, when the connection has written so much, and gives up what is taken more
+    /// slowly than it must be.
+    pub(crate) fn look(&self, written: u64, bytes_per_s_min: u64) {
         let now_ms = self.of_all.now_ms();
         for (_, answer) in self.answers.lock().iter_mut() {
-            if answer.given_up_ms.is_some_and(|since_ms| now_ms >= since_ms + GONE_MS) {
-                self.cut.notify_one();
-            } else if answer.progress.look(answer.left(), now_ms, bytes_per_s_min) {
+            if let Some(given_up) = &mut answer.given_up {
+                if given_up.stays(written, now_ms) {
+                    self.cut.notify_one();
+                }
+            } else if answer.progress.look(answer.way.taken(), now_ms, bytes_per_s_min) {
                 self.give_up(answer, Why::Stuck, now_ms);
             }
         }
@@ -136,12 +174,12 @@ impl Backlog {
     }
 
     fn give_up(&self, answer: &mut Answer, why: Why, now_ms: u64) {
-        if answer.given_up_ms.is_some() {
+        if answer.given_up.is_some() {
             return;
         }
-        answer.given_up_ms = Some(now_ms);
+        answer.given_up = Some(GivenUp { at_ms: now_ms, quiet_from_ms: now_ms, written: None });
         self.of_all.gave_up(why);
-        tracing::debug!(?why, bytes = answer.costs, left = answer.left(), "an answer was given up");
+        tracing::debug!(?why, bytes = answer.costs, left = answer.way.left(), "an answer was given up");
         match &answer.stream {
             Some(stream) => stream.abort(),
             None => self.cut.notify_one(),
@@ -152,7 +190,9 @@ impl Backlog {
     fn each(&self, now_ms: u64, mut tell: impl FnMut(usize, usize, Stand)) {
         for (key, answer) in self.answers.lock().iter() {
             let stand = match answer.slow_ms(now_ms) {
-                _ if answer.given_up_ms.is_some() => Stand::Leaves,
+                _ if answer.given_up.is_some() => Stand::Leaves,
+                // nothing is had from what costs nothing
+                _ if answer.costs == 0 => Stand::Moves,
                 Some(needs_ms) => Stand::Slow(needs_ms),
                 None => Stand::Moves,
             };
@@ -171,11 +211,17 @@ impl Backlog {
 }
 
 impl Answer {
-    fn left(&self) -> usize {
-        self.way.left.load(Ordering::Relaxed)
-    }
-
     fn slow_ms(&self, now_ms: u64) -> Option<u64> {
-        self.progress.slow_ms(self.left(), now_ms)
+        self.progress.slow_ms(self.way.taken(), self.way.left(), now_ms)
+    }
+}
+
+impl GivenUp {
+    /// Whether it will not go by itself. As long as its connection writes, what ends its stream may wait behind others.
+    fn stays(&mut self, written: u64, now_ms: u64) -> bool {
+        if self.written != Some(written) {
+            (self.written, self.quiet_from_ms) = (Some(written), now_ms);
+        }
+        now_ms >= (self.quiet_from_ms + QUIET_MS).min(self.at_ms + GONE_MS)
     }
 }

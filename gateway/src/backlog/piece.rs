@@ -1,7 +1,7 @@
 //! The bytes of an answer on their way: they count while they go, and are counted until they are gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::{Buf, Bytes};
 
@@ -11,16 +11,34 @@ use super::{Backlog, STREAM};
 const SPLIT_BYTES: usize = 16 * 1024;
 
 /// What the pieces of an answer share.
-pub(super) struct Way {
+pub(crate) struct Way {
     key: usize,
-    /// Bytes that are to be taken.
-    pub(super) left: AtomicUsize,
+    /// Bytes that are to be taken, and that were.
+    left: AtomicU64,
+    taken: AtomicU64,
     pieces: AtomicUsize,
 }
 
 impl Way {
     pub(super) fn new(key: usize, bytes: usize) -> Self {
-        Self { key, left: AtomicUsize::new(bytes), pieces: AtomicUsize::new(1) }
+        let (left, taken) = (AtomicU64::new(bytes as u64), AtomicU64::new(0));
+        Self { key, left, taken, pieces: AtomicUsize::new(1) }
+    }
+
+    pub(super) fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Another piece goes the same way, if there are still some. Where the answer is kept.
+    pub(super) fn joined(&self, bytes: usize) -> Option<usize> {
+        let more = |pieces| if pieces > 0 { Some(pieces + 1) } else { None };
+        self.pieces.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
+        self.left.fetch_add(bytes as u64, Ordering::Relaxed);
+        Some(self.key)
     }
 }
 
@@ -41,6 +59,15 @@ impl From<Bytes> for Piece {
 impl Piece {
     pub(super) fn whole(bytes: Bytes, backlog: Arc<Backlog>, way: Arc<Way>) -> Self {
         Self { bytes, held: Some((backlog, way)) }
+    }
+
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// On what way it is.
+    pub(crate) fn way(&self) -> Option<&Arc<Way>> {
+        self.held.as_ref().map(|(_, way)| way)
     }
 
     /// What is to follow by itself, if anything is. The task of a stream ends once it has handed over all it has, and with it
@@ -69,17 +96,18 @@ impl Buf for Piece {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if let Some((_, way)) = &self.held {
-            way.left.fetch_sub(count, Ordering::Relaxed);
+            way.left.fetch_sub(count as u64, Ordering::Relaxed);
+            way.taken.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        if let Some((backlog, way)) = &self.held
-            && way.pieces.fetch_sub(1, Ordering::AcqRel) == 1
-        {
-            drop(std::mem::take(&mut self.bytes)); // all of its memory is free only now
+        let Some((backlog, way)) = &self.held else { return };
+        way.left.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
+        if way.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
+            drop(std::mem::take(&mut self.bytes)); // all of the answer's memory is free only now
             backlog.forget(way.key);
         }
     }

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::sync::atomic::Ordering;
+
 use bytes::Buf as _;
 use futures::future::Aborted;
 
@@ -62,10 +64,37 @@ fn what_is_counted_elsewhere_is_not_counted_twice() {
     let shared = backlog.hold(answer(10), Memory::Shared).unwrap();
     assert!(!backlog.is_empty(), "it is watched");
     assert_eq!(all.bytes(), 0);
-    let more = backlog.hold(answer(10), Memory::More).unwrap();
-    assert_eq!(all.bytes(), 10);
-    drop((shared, more));
+    drop(shared);
+    assert!(backlog.is_empty());
+}
+
+/// Pieces of a stream that wait behind each other are one answer: it is taken, though the last of them is not.
+#[test]
+fn what_follows_belongs_to_the_answer_as_long_as_it_waits() {
+    let all = Untaken::new(1_000 * KIB);
+    let backlog = Backlog::new(&all);
+    let mut first = held(&backlog, 100 * KIB);
+    let way = first.way().unwrap().clone();
+    let second = backlog.hold_more(answer(10), Memory::Own, &way).unwrap();
+    assert_eq!(all.bytes(), 100 * KIB + 10 + OVERHEAD_BYTES + PIECE_OVERHEAD_BYTES);
+    assert_eq!((backlog.answers.lock().len(), way.left()), (1, 100 * 1024 + 10));
+    for _ in 0..4 {
+        first.advance(10 * KIB);
+        pass(&all, 30_000);
+        backlog.look(0, 100);
+    }
+    assert_eq!(all.stuck.get(), 0);
+    drop(first);
+    assert_eq!((way.taken(), way.left()), (40 * 1024, 10));
+    pass(&all, 30_000);
+    backlog.look(0, 100);
+    assert_eq!(all.stuck.get(), 1);
+    drop(second);
     assert_eq!((backlog.is_empty(), all.bytes()), (true, 0));
+    // what comes later is an answer by itself
+    let third = backlog.hold_more(answer(10), Memory::Own, &way).unwrap();
+    assert!(!Arc::ptr_eq(third.way().unwrap(), &way));
+    assert_eq!(all.bytes(), 10 + OVERHEAD_BYTES);
 }
 
 #[test]
@@ -74,11 +103,11 @@ fn there_is_a_bound_and_a_ceiling() {
     let backlogs = [Backlog::new(&all), Backlog::new(&all)];
     let first = held(&backlogs[0], 100 * KIB - OVERHEAD_BYTES - 1);
     assert!(!all.is_full());
-    let _more = backlogs[1].hold(answer(1), Memory::More).unwrap();
-    assert!(all.is_full());
+    let _more = held(&backlogs[1], 1);
+    assert!(all.is_full() && !all.is_at_ceiling());
     // what was let in before may still wait
     let last = held(&backlogs[1], 200 * KIB - all.bytes() - OVERHEAD_BYTES);
-    assert_eq!(all.bytes(), 200 * KIB);
+    assert!(all.is_at_ceiling());
     assert_eq!(backlogs[0].hold(answer(SMALL_BYTES + 1), Memory::Own).err(), Some(NoMemory));
     assert_eq!((all.bytes(), all.dropped.get()), (200 * KIB, 1));
     // and what is small in any case: a refusal has to be told
@@ -95,19 +124,19 @@ async fn what_is_taken_too_slowly_is_given_up_and_nothing_else() {
     let of_a_stream = STREAM.sync_scope(stream.0.clone(), || held(&backlog, 10));
     let mut taken = held(&backlog, 100 * KIB);
     pass(&all, 20_000);
-    backlog.look(100);
+    backlog.look(0, 100);
     assert!(!stream.is_over());
     taken.advance(3_000 + 100);
     pass(&all, 10_000);
-    backlog.look(100);
+    backlog.look(0, 100);
     assert!(stream.is_over());
     drop(of_a_stream);
     let mut cut = Box::pin(backlog.cut.notified());
-    pass(&all, GONE_MS as usize);
-    backlog.look(100);
+    pass(&all, QUIET_MS as usize);
+    backlog.look(0, 100);
     assert!(futures::poll!(&mut cut).is_pending(), "the other one is taken");
     pass(&all, 30_000);
-    backlog.look(100);
+    backlog.look(0, 100);
     assert!(futures::poll!(&mut cut).is_ready(), "and then no more");
     assert_eq!(all.stuck.get(), 2);
 }
@@ -115,18 +144,24 @@ async fn what_is_taken_too_slowly_is_given_up_and_nothing_else() {
 /// Once a stream's task has handed over all it had, ending it ends nothing.
 #[tokio::test]
 async fn what_does_not_go_by_itself_ends_with_its_connection() {
-    let all = Untaken::new(usize::MAX);
-    let backlog = Backlog::new(&all);
-    let _stays = STREAM.sync_scope(task().0, || held(&backlog, 10));
-    pass(&all, 30_000);
-    backlog.look(100);
-    let mut cut = Box::pin(backlog.cut.notified());
-    pass(&all, GONE_MS as usize - 1_000);
-    backlog.look(100);
-    assert!(futures::poll!(&mut cut).is_pending());
-    pass(&all, 1_000);
-    backlog.look(100);
-    assert!(futures::poll!(&mut cut).is_ready());
+    // whether the connection writes something else, in each second, and after how many seconds it ends
+    for (moves, ends_s) in [(false, 2), (true, 10)] {
+        let all = Untaken::new(usize::MAX);
+        let backlog = Backlog::new(&all);
+        let _stays = STREAM.sync_scope(task().0, || held(&backlog, 10));
+        pass(&all, 30_000);
+        backlog.look(7, 100);
+        backlog.look(7, 100);
+        let mut cut = Box::pin(backlog.cut.notified());
+        let mut ends = 0;
+        while futures::poll!(&mut cut).is_pending() {
+            ends += 1;
+            assert!(ends < 60, "it stays");
+            pass(&all, 1_000);
+            backlog.look(if moves { 7 + ends } else { 7 }, 100);
+        }
+        assert_eq!(ends, ends_s);
+    }
 }
 
 /// When memory is short what will be there for the longest goes, and no more than that.

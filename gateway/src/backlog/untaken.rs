@@ -75,6 +75,11 @@ impl Untaken {
         is_full
     }
 
+    /// Whether so much more waits that hardly anything may be added.
+    pub(crate) fn is_at_ceiling(&self) -> bool {
+        self.bytes() >= self.bytes_max.saturating_mul(CEILING)
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         let now_ms = self.begun.elapsed().as_millis() as u64;
         #[cfg(test)]

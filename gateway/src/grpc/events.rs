@@ -34,7 +34,7 @@ impl EventService for Events {
         let begun = self.begin(asked).await;
         let pieces = begun.map_err(|refusal| status::of(refusal.on("watch", &subject)))?;
         let messages = stream::poll_fn(move |cx| pieces.poll_next(cx))
-            .flat_map(|(piece, _)| stream::iter(told::read(&piece)))
+            .flat_map(|piece| stream::iter(told::read(&piece)))
             .map(move |message| message.map_err(|refusal| status::of(refusal.on("watch", &subject))));
         Ok(Response::new(messages.boxed()))
     }

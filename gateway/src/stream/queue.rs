@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::text::End;
-use crate::backlog::Memory;
 
 /// Bytes that may wait for one reader; one piece alone may be larger. Past it the reader is cut off.
 pub(crate) const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -29,14 +28,9 @@ impl Budget {
         Arc::new(Self { held: AtomicUsize::new(0), max })
     }
 
-    /// A piece that is for many readers.
     pub(crate) fn chunk(self: &Arc<Self>, bytes: Vec<u8>) -> Chunk {
-        self.chunk_of(bytes, Memory::Shared)
-    }
-
-    fn chunk_of(self: &Arc<Self>, bytes: Vec<u8>, memory: Memory) -> Chunk {
         self.held.fetch_add(bytes.len(), Ordering::Relaxed);
-        Chunk(Arc::new(Held { bytes: bytes.into(), memory, budget: self.clone() }))
+        Chunk(Arc::new(Held { bytes: bytes.into(), budget: self.clone() }))
     }
 
     fn is_spent(&self) -> bool {
@@ -53,10 +47,15 @@ impl Budget {
 #[derive(Clone)]
 pub(crate) struct Chunk(Arc<Held>);
 
+/// On its way to a reader it is still held.
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes
+    }
+}
+
 struct Held {
     bytes: Bytes,
-    /// Whose it is once it was taken from here.
-    memory: Memory,
     budget: Arc<Budget>,
 }
 
@@ -130,7 +129,7 @@ impl Queue {
 
     /// Queues what came before, for a reader that is behind.
     pub(crate) fn push_past(&self, bytes: Vec<u8>) {
-        let chunk = self.budget.chunk_of(bytes, Memory::More);
+        let chunk = self.budget.chunk(bytes);
         let mut inner = self.inner.lock();
         if !inner.ended {
             inner.bytes += chunk.0.bytes.len();
@@ -192,7 +191,7 @@ impl Queue {
         given_up
     }
 
-    fn take(&self, cx: &Context<'_>) -> Poll<Option<(Bytes, Memory)>> {
+    fn take(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut inner = self.inner.lock();
         if let Some(chunk) = inner.ready.pop_front() {
             inner.bytes -= chunk.0.bytes.len();
@@ -201,7 +200,7 @@ impl Queue {
             if emptied {
                 self.taken.notify_waiters();
             }
-            return Poll::Ready(Some((chunk.0.bytes.clone(), chunk.0.memory)));
+            return Poll::Ready(Some(Bytes::from_owner(chunk)));
         }
         if inner.ended {
             return Poll::Ready(None);
@@ -242,8 +241,8 @@ impl Stream {
         }
     }
 
-    /// The next piece, and whose memory it is; none at the end.
-    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<(Bytes, Memory)>> {
+    /// The next piece; none at the end.
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         self.queue.take(cx)
     }
 }

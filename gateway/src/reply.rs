@@ -152,11 +152,9 @@ impl Body for Content {
             Ok(bytes) => bytes,
             Err(other) => return Poll::Ready(other.into_trailers().ok().map(|it| Ok(Frame::trailers(it)))),
         };
-        let held = match (&content.backlog, &content.way) {
-            (None, _) => Ok(bytes.into()),
-            _ if bytes.is_empty() => Ok(bytes.into()),
-            (Some(backlog), None) => backlog.hold(bytes, memory),
-            (Some(backlog), Some(way)) => backlog.hold_more(bytes, memory, way),
+        let held = match &content.backlog {
+            Some(backlog) if !bytes.is_empty() => backlog.hold(bytes, memory, content.way.as_ref()),
+            _ => Ok(bytes.into()),
         };
         // whatever it answers is done: who asked learns as little as when the connection breaks
         let mut piece = held.map_err(|error| tonic::Status::unavailable(error.to_string()))?;

@@ -23,7 +23,7 @@ async fn server() -> (Server, Class) {
     let server = Server::prepare(Kind::Embedded);
     server.set_ingress_args(&["--answers-mib", "16", "--log", "info,oprc_gateway=debug"]);
     server.launch().await;
-    let limits = "[class.limits]\npayload_kib = 16384\nmemory_mib = 256\ncpu_ms = 10000";
+    let limits = "[class.limits]\npayload_kib = 16384\nmemory_mib = 256\ncpu_ms = 10000\nwall_ms = 30000";
     let class = Class::deploy(&server, "Miser", guests::prober(), limits).await;
     (server, class)
 }

@@ -49,8 +49,9 @@ pub(crate) struct Backlog {
 
 /// One answer.
 struct Answer {
-    /// Bytes of memory.
+    /// Bytes of memory, of so many pieces.
     costs: usize,
+    pieces: usize,
     progress: Progress,
     way: Arc<Way>,
     /// What ends it; none where the connection has to end.
@@ -105,56 +106,59 @@ impl Backlog {
         self.answers.lock().is_empty()
     }
 
-    /// Takes in an answer. Of the task in which this is asked for the stream is known.
+    /// Takes in an answer, or more of the one of which something went on the way `after`, if any of that still waits: what
+    /// waits behind something else is not to be blamed for it. Of the task in which this is asked for the stream is known.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub(crate) fn hold(self: &Arc<Self>, bytes: Bytes, memory: Memory) -> Result<Piece, NoMemory> {
-        let costs = self.add(&bytes, memory, OVERHEAD_BYTES)?;
-        let progress = Progress::new(self.of_all.now_ms());
-        let stream = STREAM.try_with(AbortHandle::clone).ok();
-        let mut answers = self.answers.lock();
-        let place = answers.vacant_entry();
-        let way = Arc::new(Way::new(place.key(), bytes.len()));
-        place.insert(Answer { costs, progress, way: way.clone(), stream, given_up: None });
-        drop(answers);
-        Ok(Piece::whole(bytes, self.clone(), way))
-    }
-
-    /// Takes in what follows a piece that went on `way`. The answer goes on where something of it still waits: what waits
-    /// behind something else is not to be blamed for it.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    pub(crate) fn hold_more(
+    pub(crate) fn hold(
         self: &Arc<Self>,
         bytes: Bytes,
         memory: Memory,
-        way: &Arc<Way>,
+        after: Option<&Arc<Way>>,
     ) -> Result<Piece, NoMemory> {
-        let Some(key) = way.joined(bytes.len()) else { return self.hold(bytes, memory) };
-        let piece = Piece::whole(bytes, self.clone(), way.clone());
-        let costs = self.add(piece.bytes(), memory, PIECE_OVERHEAD_BYTES)?;
-        if let Some(answer) = self.answers.lock().get_mut(key) {
-            answer.costs += costs;
-        }
-        Ok(piece)
-    }
-
-    /// Counts them. What they cost.
-    fn add(&self, bytes: &Bytes, memory: Memory, overhead: usize) -> Result<usize, NoMemory> {
+        let overhead = if after.is_some() { PIECE_OVERHEAD_BYTES } else { OVERHEAD_BYTES };
         let costs = match memory {
             Memory::Own => bytes.len() + overhead,
             Memory::Shared => 0,
         };
-        self.of_all.add(costs, costs > SMALL_BYTES + overhead)?;
-        Ok(costs)
+        self.of_all.add(costs, bytes.len() > SMALL_BYTES)?;
+        let mut answers = self.answers.lock();
+        if let Some(way) = after
+            && let Some(answer) = answers.get_mut(way.key).filter(|answer| Arc::ptr_eq(&answer.way, way))
+        {
+            answer.pieces += 1;
+            answer.costs += costs;
+            way.follows(bytes.len());
+            return Ok(Piece::new(bytes, costs, self, way));
+        }
+        let place = answers.vacant_entry();
+        let way = Arc::new(Way::new(place.key(), bytes.len()));
+        let progress = Progress::new(self.of_all.now_ms());
+        let stream = STREAM.try_with(AbortHandle::clone).ok();
+        place.insert(Answer { costs, pieces: 1, progress, way: way.clone(), stream, given_up: None });
+        Ok(Piece::new(bytes, costs, self, &way))
     }
 
-    /// Nothing holds it any more.
-    fn forget(&self, key: usize) {
-        let answer = self.answers.lock().remove(key);
-        self.of_all.subtract(answer.costs);
+    /// A piece becomes two.
+    fn split(&self, way: &Way) {
+        if let Some(answer) = self.answers.lock().get_mut(way.key) {
+            answer.pieces += 1;
+        }
+    }
+
+    /// Nothing holds a piece any more that cost so much.
+    fn release(&self, way: &Way, costs: usize) {
+        let mut answers = self.answers.lock();
+        if let Some(answer) = answers.get_mut(way.key) {
+            answer.costs -= costs;
+            answer.pieces -= 1;
+            if answer.pieces == 0 {
+                answers.remove(way.key);
+            }
+        }
+        drop(answers);
+        self.of_all.subtract(costs);
     }
 
     /// Looks at what waits, once in a second or so, when the connection has written so much, and gives up what is taken more

@@ -1,7 +1,7 @@
 //! The bytes of an answer on their way: they count while they go, and are counted until they are gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 
@@ -12,17 +12,21 @@ const SPLIT_BYTES: usize = 16 * 1024;
 
 /// What the pieces of an answer share.
 pub(crate) struct Way {
-    key: usize,
+    /// Where the answer is kept for as long as there are any.
+    pub(super) key: usize,
     /// Bytes that are to be taken, and that were.
     left: AtomicU64,
     taken: AtomicU64,
-    pieces: AtomicUsize,
 }
 
 impl Way {
     pub(super) fn new(key: usize, bytes: usize) -> Self {
-        let (left, taken) = (AtomicU64::new(bytes as u64), AtomicU64::new(0));
-        Self { key, left, taken, pieces: AtomicUsize::new(1) }
+        Self { key, left: AtomicU64::new(bytes as u64), taken: AtomicU64::new(0) }
+    }
+
+    /// So many bytes more are to be taken.
+    pub(super) fn follows(&self, bytes: usize) {
+        self.left.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn left(&self) -> u64 {
@@ -32,21 +36,19 @@ impl Way {
     pub(super) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
-
-    /// Another piece goes the same way, if there are still some. Where the answer is kept.
-    pub(super) fn joined(&self, bytes: usize) -> Option<usize> {
-        let more = |pieces| if pieces > 0 { Some(pieces + 1) } else { None };
-        self.pieces.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
-        self.left.fetch_add(bytes as u64, Ordering::Relaxed);
-        Some(self.key)
-    }
 }
 
 /// See the module.
 pub(crate) struct Piece {
     bytes: Bytes,
     /// None for what nobody counts.
-    held: Option<(Arc<Backlog>, Arc<Way>)>,
+    held: Option<Held>,
+}
+
+struct Held {
+    backlog: Arc<Backlog>,
+    way: Arc<Way>,
+    costs: usize,
 }
 
 /// Nobody counts it.
@@ -57,30 +59,26 @@ impl From<Bytes> for Piece {
 }
 
 impl Piece {
-    pub(super) fn whole(bytes: Bytes, backlog: Arc<Backlog>, way: Arc<Way>) -> Self {
-        Self { bytes, held: Some((backlog, way)) }
-    }
-
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(super) fn new(bytes: Bytes, costs: usize, backlog: &Arc<Backlog>, way: &Arc<Way>) -> Self {
+        Self { bytes, held: Some(Held { backlog: backlog.clone(), way: way.clone(), costs }) }
     }
 
     /// On what way it is.
     pub(crate) fn way(&self) -> Option<&Arc<Way>> {
-        self.held.as_ref().map(|(_, way)| way)
+        self.held.as_ref().map(|held| &held.way)
     }
 
     /// What is to follow by itself, if anything is. The task of a stream ends once it has handed over all it has, and with it
     /// what could reset the stream: there is a window for the last byte only when there is one for all that goes before.
     pub(crate) fn split_last(&mut self) -> Option<Self> {
+        let held = self.held.as_mut()?;
         if self.bytes.len() <= SPLIT_BYTES || STREAM.try_with(|_| ()).is_err() {
             return None;
         }
-        let held = self.held.clone();
-        if let Some((_, way)) = &held {
-            way.pieces.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(Self { bytes: self.bytes.split_off(self.bytes.len() - 1), held })
+        held.backlog.split(&held.way);
+        // all of the memory is there until the last byte is gone
+        let costs = std::mem::take(&mut held.costs);
+        Some(Self::new(self.bytes.split_off(self.bytes.len() - 1), costs, &held.backlog, &held.way))
     }
 }
 
@@ -95,7 +93,7 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        if let Some((_, way)) = &self.held {
+        if let Some(Held { way, .. }) = &self.held {
             way.left.fetch_sub(count as u64, Ordering::Relaxed);
             way.taken.fetch_add(count as u64, Ordering::Relaxed);
         }
@@ -104,11 +102,9 @@ impl Buf for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let Some((backlog, way)) = &self.held else { return };
+        let Some(Held { backlog, way, costs }) = &self.held else { return };
         way.left.fetch_sub(self.bytes.len() as u64, Ordering::Relaxed);
-        if way.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
-            drop(std::mem::take(&mut self.bytes)); // all of the answer's memory is free only now
-            backlog.forget(way.key);
-        }
+        drop(std::mem::take(&mut self.bytes)); // its memory is free before it counts as free
+        backlog.release(way, *costs);
     }
 }

@@ -13,7 +13,7 @@ fn answer(bytes: usize) -> Bytes {
 }
 
 fn held(backlog: &Arc<Backlog>, bytes: usize) -> Piece {
-    backlog.hold(answer(bytes), Memory::Own).unwrap()
+    backlog.hold(answer(bytes), Memory::Own, None).unwrap()
 }
 
 /// Lets time pass, and little more.
@@ -61,7 +61,7 @@ fn an_answer_is_counted_until_its_last_byte_is_gone() {
 fn what_is_counted_elsewhere_is_not_counted_twice() {
     let all = Untaken::new(1_000 * KIB);
     let backlog = Backlog::new(&all);
-    let shared = backlog.hold(answer(10), Memory::Shared).unwrap();
+    let shared = backlog.hold(answer(10), Memory::Shared, None).unwrap();
     assert!(!backlog.is_empty(), "it is watched");
     assert_eq!(all.bytes(), 0);
     drop(shared);
@@ -75,7 +75,7 @@ fn what_follows_belongs_to_the_answer_as_long_as_it_waits() {
     let backlog = Backlog::new(&all);
     let mut first = held(&backlog, 100 * KIB);
     let way = first.way().unwrap().clone();
-    let second = backlog.hold_more(answer(10), Memory::Own, &way).unwrap();
+    let second = backlog.hold(answer(10), Memory::Own, Some(&way)).unwrap();
     assert_eq!(all.bytes(), 100 * KIB + 10 + OVERHEAD_BYTES + PIECE_OVERHEAD_BYTES);
     assert_eq!((backlog.answers.lock().len(), way.left()), (1, 100 * 1024 + 10));
     for _ in 0..4 {
@@ -86,15 +86,16 @@ fn what_follows_belongs_to_the_answer_as_long_as_it_waits() {
     assert_eq!(all.stuck.get(), 0);
     drop(first);
     assert_eq!((way.taken(), way.left()), (40 * 1024, 10));
+    assert_eq!(all.bytes(), 10 + PIECE_OVERHEAD_BYTES, "each piece takes what it cost along");
     pass(&all, 30_000);
     backlog.look(0, 100);
     assert_eq!(all.stuck.get(), 1);
     drop(second);
     assert_eq!((backlog.is_empty(), all.bytes()), (true, 0));
     // what comes later is an answer by itself
-    let third = backlog.hold_more(answer(10), Memory::Own, &way).unwrap();
+    let third = backlog.hold(answer(10), Memory::Own, Some(&way)).unwrap();
     assert!(!Arc::ptr_eq(third.way().unwrap(), &way));
-    assert_eq!(all.bytes(), 10 + OVERHEAD_BYTES);
+    assert_eq!(all.bytes(), 10 + PIECE_OVERHEAD_BYTES);
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn there_is_a_bound_and_a_ceiling() {
     // what was let in before may still wait
     let last = held(&backlogs[1], 200 * KIB - all.bytes() - OVERHEAD_BYTES);
     assert!(all.is_at_ceiling());
-    assert_eq!(backlogs[0].hold(answer(SMALL_BYTES + 1), Memory::Own).err(), Some(NoMemory));
+    assert_eq!(backlogs[0].hold(answer(SMALL_BYTES + 1), Memory::Own, None).err(), Some(NoMemory));
     assert_eq!((all.bytes(), all.dropped.get()), (200 * KIB, 1));
     // and what is small in any case: a refusal has to be told
     drop(held(&backlogs[0], SMALL_BYTES));

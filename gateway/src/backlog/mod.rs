@@ -17,8 +17,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 
-pub(crate) use self::piece::Piece;
-pub(crate) use self::piece::Way;
+pub(crate) use self::piece::{Piece, Way};
 use self::progress::Progress;
 pub(crate) use self::untaken::{NoMemory, Untaken};
 

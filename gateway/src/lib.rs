@@ -62,6 +62,7 @@ mod served;
 mod server;
 mod settings;
 mod stream;
+mod taking;
 #[cfg(test)]
 mod testing;
 mod tls;

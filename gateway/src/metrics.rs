@@ -129,10 +129,11 @@ impl Source for Metrics {
         sheet.gauge("oprc_gateway_bodies_held_bytes", help, load.held_bytes)?;
         let help = "Memory that request bodies may hold.";
         sheet.gauge("oprc_gateway_bodies_held_max_bytes", help, load.held_bytes_max)?;
+        let untaken = &self.admission.untaken;
         let help = "Memory of answers that wait for their readers to take them.";
-        sheet.gauge("oprc_gateway_answers_waiting_bytes", help, load.untaken_bytes)?;
+        sheet.gauge("oprc_gateway_answers_waiting_bytes", help, untaken.bytes())?;
         let help = "Memory of answers at which requests are refused.";
-        sheet.gauge("oprc_gateway_answers_waiting_max_bytes", help, load.untaken_bytes_max)?;
+        sheet.gauge("oprc_gateway_answers_waiting_max_bytes", help, untaken.bytes_max())?;
         let help = "Streams of events, listings by gRPC, and waiting questions.";
         sheet.gauge("oprc_gateway_readers", help, self.hubs.readers())?;
         let help = "Readers that are let in at once.";
@@ -149,7 +150,6 @@ impl Source for Metrics {
             "Requests refused for load, by what there was too much of.",
             shed,
         )?;
-        let untaken = &self.admission.untaken;
         let given_up =
             [("stuck", untaken.stuck.get()), ("slow", untaken.slow.get()), ("memory", untaken.dropped.get())];
         let given_up = given_up.map(|(reason, count)| ([("reason", reason)], count));

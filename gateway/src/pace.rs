@@ -1,8 +1,6 @@
 //! Whether a connection does what it is open for: a pure decision over what was seen of it from time to time.
 
-/// How fast an answer is taken is looked at over so long: what a client takes shows only when the system's buffers make
-/// room again, which they do by hundreds of KiB.
-const STUCK_MS: u64 = 30_000;
+use crate::taking::Span;
 
 /// How patient one is.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +51,7 @@ pub(crate) struct Pace {
     /// Since when a head is awaited.
     head_ms: Option<u64>,
     /// Since when the client does not take all that is sent, and how much it had taken then.
-    stuck: Option<(u64, u64)>,
+    stuck: Option<Span>,
     closing: bool,
 }
 
@@ -95,14 +93,8 @@ impl Pace {
             self.stuck = None;
             return false;
         }
-        let (since, written) = *self.stuck.get_or_insert((now_ms, sight.written));
-        let spent_ms = now_ms - since;
-        if spent_ms < STUCK_MS {
-            return false;
-        }
-        self.stuck = Some((now_ms, sight.written));
-        (sight.written - written).saturating_mul(1_000)
-            < self.patience.bytes_per_s_min.saturating_mul(spent_ms)
+        let span = self.stuck.get_or_insert(Span { from_ms: now_ms, taken: sight.written });
+        span.is_too_slow(sight.written, now_ms, self.patience.bytes_per_s_min)
     }
 }
 

@@ -182,8 +182,8 @@ impl Body for Content {
     }
 }
 
-fn whole(body: Bytes) -> Reply {
-    Response::new(Source::Whole(body, Memory::Own).into())
+fn whole(body: Bytes, memory: Memory) -> Reply {
+    Response::new(Source::Whole(body, memory).into())
 }
 
 /// A stream of events. It is of this moment: nobody may keep it, or keep any of it back.
@@ -203,7 +203,10 @@ pub(crate) const OCTETS: HeaderValue = HeaderValue::from_static("application/oct
 
 /// A body of some type.
 pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
-    let mut reply = whole(body);
+    typed(status, content_type, whole(body, Memory::Own))
+}
+
+fn typed(status: StatusCode, content_type: HeaderValue, mut reply: Reply) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, content_type);
     reply
@@ -211,10 +214,7 @@ pub(crate) fn bytes(status: StatusCode, content_type: HeaderValue, body: Bytes) 
 
 /// The same for bytes that are there in any case.
 pub(crate) fn shared(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Reply {
-    bytes(status, content_type, body).map(|content| match content.source {
-        Source::Whole(body, _) => Source::Whole(body, Memory::Shared).into(),
-        source => source.into(),
-    })
+    typed(status, content_type, whole(body, Memory::Shared))
 }
 
 /// Of a text that is larger no spare room is kept.
@@ -236,7 +236,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, 
 
 /// No body.
 pub(crate) fn empty(status: StatusCode) -> Reply {
-    let mut reply = whole(Bytes::new());
+    let mut reply = Response::new(Content::default());
     *reply.status_mut() = status;
     reply
 }

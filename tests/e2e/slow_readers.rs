@@ -157,10 +157,10 @@ fn who_takes_slowly_is_not_idle() {
 }
 
 /// Fills the memory that is set aside with answers for readers of their own, and gives these once a call is refused for it.
-async fn fill(server: &Server, class: &Class, window_bytes: u32) -> Vec<(Miser, Response<RecvStream>)> {
+async fn fill(server: &Server, class: &Class) -> Vec<(Miser, Response<RecvStream>)> {
     for _ in 0..5 {
         let asked = (0..6).map(|n| async move {
-            let mut miser = miser(server, window_bytes).await;
+            let mut miser = miser(server, 0).await;
             let answer = miser.head_of(blob_of(server, class, &format!("o{n}"), 5 * MIB)).await;
             (miser, answer.expect("it is answered"))
         });
@@ -187,7 +187,7 @@ fn the_slowest_readers_make_room() {
     run(async {
         let (server, class) = server().await;
         let _shown = server.show_logs_on_panic();
-        let all = fill(&server, &class, 0).await;
+        let all = fill(&server, &class).await;
         server.http().get("/healthz").send().await.expect(200);
         server.http().get("/api/v1/classes").send().await.expect(200);
         there_is_room(&class).await;
@@ -211,7 +211,7 @@ fn who_stalls_makes_room_as_well() {
     run(async {
         let (server, class) = server().await;
         let _shown = server.show_logs_on_panic();
-        let all = fill(&server, &class, 0).await;
+        let all = fill(&server, &class).await;
         for (miser, _) in &all {
             miser.stall();
         }

@@ -14,8 +14,6 @@ pub(crate) struct Load {
     pub(crate) held_bytes: usize,
     pub(crate) held_bytes_max: usize,
     pub(crate) bodies_shed: u64,
-    pub(crate) untaken_bytes: usize,
-    pub(crate) untaken_bytes_max: usize,
     pub(crate) answers_shed: u64,
 }
 
@@ -41,8 +39,6 @@ impl Admission {
             held_bytes: held * UNIT_BYTES,
             held_bytes_max: self.held_units_max * UNIT_BYTES,
             bodies_shed: self.shed.bodies.get(),
-            untaken_bytes: self.untaken.bytes(),
-            untaken_bytes_max: self.untaken.bytes_max(),
             answers_shed: self.shed.answers.get(),
         }
     }

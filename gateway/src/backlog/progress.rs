@@ -1,8 +1,7 @@
 //! How fast an answer is taken: pure.
 
-/// How fast an answer is taken is looked at over so long: what a client takes shows only when buffers make room again, which
-/// they do by hundreds of KiB.
-const STUCK_MS: u64 = 30_000;
+use crate::taking::Span;
+
 /// An answer that would take longer than this from now on is slow, ...
 const SLOW_MS: u64 = 10_000;
 /// ... as fast as it was taken in the last one or two spans of so long.
@@ -18,45 +17,31 @@ const OLD_MS: u64 = 60_000;
 pub(super) struct Progress {
     began_ms: u64,
     /// From where it is told whether it is stuck.
-    stuck_from: Mark,
+    stuck_from: Span,
     /// From where it is told whether it is slow, and from where it will be.
-    slow_from: [Mark; 2],
-}
-
-/// So many bytes had been taken then.
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    at_ms: u64,
-    taken: u64,
+    slow_from: [Span; 2],
 }
 
 impl Progress {
     pub(super) fn new(now_ms: u64) -> Self {
-        let mark = Mark { at_ms: now_ms, taken: 0 };
-        Self { began_ms: now_ms, stuck_from: mark, slow_from: [mark; 2] }
+        let span = Span { from_ms: now_ms, taken: 0 };
+        Self { began_ms: now_ms, stuck_from: span, slow_from: [span; 2] }
     }
 
     /// Looks at it when so much of it has been taken, which is to be done once in a second or so. Whether it is taken more
     /// slowly than it must be.
     pub(super) fn look(&mut self, taken: u64, now_ms: u64, bytes_per_s_min: u64) -> bool {
-        let now = Mark { at_ms: now_ms, taken };
-        if now_ms >= self.slow_from[1].at_ms + SPAN_MS {
-            self.slow_from = [self.slow_from[1], now];
+        if now_ms >= self.slow_from[1].from_ms + SPAN_MS {
+            self.slow_from = [self.slow_from[1], Span { from_ms: now_ms, taken }];
         }
-        let spent_ms = now_ms.saturating_sub(self.stuck_from.at_ms);
-        if spent_ms < STUCK_MS {
-            return false;
-        }
-        let taken = taken.saturating_sub(self.stuck_from.taken);
-        self.stuck_from = now;
-        taken.saturating_mul(1_000) < bytes_per_s_min.saturating_mul(spent_ms)
+        self.stuck_from.is_too_slow(taken, now_ms, bytes_per_s_min)
     }
 
     /// For how long it will still be there if so much is left, and if that is long: milliseconds, [`u64::MAX`] if nothing is
     /// taken.
     pub(super) fn slow_ms(&self, taken: u64, left: u64, now_ms: u64) -> Option<u64> {
         let since = self.slow_from[0];
-        let spent_ms = now_ms.saturating_sub(since.at_ms);
+        let spent_ms = now_ms.saturating_sub(since.from_ms);
         if spent_ms < SPAN_MS_MIN {
             return None;
         }

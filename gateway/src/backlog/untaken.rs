@@ -24,7 +24,7 @@ pub(crate) struct Untaken {
     pub(super) forward: AtomicUsize,
     bytes: AtomicUsize,
     bytes_max: usize,
-    watched: Mutex<Watched>,
+    registry: Mutex<Registry>,
     /// Answers that were given up because they were stuck, or slow when memory was short, and such as found none.
     pub(crate) stuck: Count,
     pub(crate) slow: Count,
@@ -37,7 +37,7 @@ pub(crate) struct Untaken {
 pub(crate) struct NoMemory;
 
 #[derive(Default)]
-struct Watched {
+struct Registry {
     backlogs: Vec<Weak<Backlog>>,
     /// It is not looked before.
     next_ms: u64,
@@ -51,7 +51,7 @@ impl Untaken {
             forward: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             bytes_max,
-            watched: Mutex::default(),
+            registry: Mutex::default(),
             stuck: Count::default(),
             slow: Count::default(),
             dropped: Count::default(),
@@ -77,7 +77,11 @@ impl Untaken {
 
     /// Whether so much more waits that hardly anything may be added.
     pub(crate) fn is_at_ceiling(&self) -> bool {
-        self.bytes() >= self.bytes_max.saturating_mul(CEILING)
+        self.bytes() >= self.ceiling()
+    }
+
+    fn ceiling(&self) -> usize {
+        self.bytes_max.saturating_mul(CEILING)
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -89,7 +93,7 @@ impl Untaken {
 
     /// Keeps an eye on what waits at a connection.
     pub(super) fn watch(&self, backlog: &Arc<Backlog>) {
-        let backlogs = &mut self.watched.lock().backlogs;
+        let backlogs = &mut self.registry.lock().backlogs;
         if backlogs.len() == backlogs.capacity() {
             backlogs.retain(|backlog| backlog.strong_count() > 0);
             backlogs.reserve(backlogs.len().max(16)); // so that it is seldom that all are gone through
@@ -106,7 +110,7 @@ impl Untaken {
             return Ok(());
         }
         let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if may_be_refused && now > self.bytes_max.saturating_mul(CEILING) {
+        if may_be_refused && now > self.ceiling() {
             self.subtract(bytes);
             self.dropped.one();
             self.relieve();
@@ -133,20 +137,21 @@ impl Untaken {
             return;
         }
         let now_ms = self.now_ms();
-        let Some(mut watched) = self.watched.try_lock().filter(|watched| now_ms >= watched.next_ms) else {
+        let Some(mut registry) = self.registry.try_lock().filter(|registry| now_ms >= registry.next_ms)
+        else {
             return; // somebody does it, or just did
         };
-        watched.next_ms = now_ms + RELIEF_MS;
+        registry.next_ms = now_ms + RELIEF_MS;
         let mut slow = Vec::new();
         let mut leaving = 0;
-        for backlog in watched.backlogs.iter().filter_map(Weak::upgrade) {
+        for backlog in registry.backlogs.iter().filter_map(Weak::upgrade) {
             backlog.each(now_ms, |key, costs, stand| match stand {
                 Stand::Leaves => leaving += costs,
                 Stand::Slow(needs_ms) => slow.push((needs_ms, costs, backlog.clone(), key)),
                 Stand::Moves => {}
             });
         }
-        drop(watched);
+        drop(registry);
         slow.sort_unstable_by_key(|(needs_ms, costs, ..)| std::cmp::Reverse((*needs_ms, *costs)));
         let mut stays = self.bytes().saturating_sub(leaving);
         for (_, costs, backlog, key) in slow {

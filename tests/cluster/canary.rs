@@ -105,13 +105,19 @@ fn a_canary_cut_short_is_everywhere_or_nowhere() {
             tokio::time::sleep(Duration::from_millis(round * 40)).await;
             cluster.kill(Party::Host(leader));
             let status = deploying.await.unwrap();
-            let seen = running(&cluster, &class, 2).await;
-            assert!(seen.is_empty() || seen == of_canary(&class, 30), "round {round}: {seen:?}");
-            assert!(status != 201 || !seen.is_empty(), "round {round}: an acknowledged canary is lost");
+            // one that was not acknowledged may be taken by the next leader at any time
+            if status == 201 {
+                let seen = running(&cluster, &class, 2).await;
+                assert_eq!(
+                    seen,
+                    of_canary(&class, 30),
+                    "round {round}: an acknowledged canary is everywhere"
+                );
+            }
             cluster.start_host(leader).await;
             cluster.settled(3).await;
             let after = running(&cluster, &class, 2).await;
-            assert_eq!(after, if seen.is_empty() { after.clone() } else { seen }, "round {round}");
+            assert!(status != 201 || !after.is_empty(), "round {round}: an acknowledged canary is lost");
             assert!(after.is_empty() || after == of_canary(&class, 30), "round {round}: {after:?}");
             if !after.is_empty() {
                 begun += 1;

@@ -82,7 +82,7 @@ fn a_reader_misses_nothing_while_leaders_die() {
             let version = class.object(&*id).version().await;
             within(PATIENCE, "all was told", || async {
                 assert!(!following.is_finished(), "the reader failed");
-                (told.borrow().get(&id) == Some(&version)).then_some(())
+                (told.borrow().get(&id) >= Some(&version)).then_some(()) // a write that nobody waits for may follow
             })
             .await;
         }

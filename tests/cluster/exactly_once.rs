@@ -42,6 +42,7 @@ async fn kill_leaders_while_clients_call(name: &str, calls: usize, kills: usize)
         let class = class.through(&cluster.gateways()[client % 2]);
         let (answers, answered) = (answers.clone(), answered.clone());
         clients.spawn(async move {
+            class.known().await;
             for number in (client..calls).step_by(CLIENTS) {
                 let (place, key) = (number % OBJECTS, format!("call-{number}"));
                 let answer = add(&class.object(format!("o{place}")), &key).await;

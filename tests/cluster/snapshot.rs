@@ -31,8 +31,12 @@ async fn fill(class: &Class) {
         let class = class.clone();
         writers.spawn(async move {
             for number in (writer..OBJECTS).step_by(8) {
-                let object = class.object(format!("o{number}"));
-                object.field("PUT", "blob").octets(content(number)).send().await.ok();
+                let put = class.object(format!("o{number}")).field("PUT", "blob").octets(content(number));
+                eventually("a field is put", || async {
+                    let reply = put.clone().try_send().await.ok()?;
+                    (![503, 504].contains(&reply.status)).then(|| reply.ok())
+                })
+                .await;
             }
         });
     }

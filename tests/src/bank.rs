@@ -1,6 +1,6 @@
 //! Accounts that pay each other, and what must hold of them whatever fails meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng as _;
@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{Class, Ingress, Object, within};
+use crate::{Class, Ingress, Object, eventually};
 
 /// What every account begins with.
 const BALANCE: i64 = 50;
@@ -41,7 +41,13 @@ impl Bank {
         let class = Class::deploy(at, "Account", component, manifest).await;
         let bank = Self { class, accounts };
         for n in 0..accounts {
-            bank.account(n).invoke("deposit", json!({ "amount": BALANCE })).await.expect(200);
+            let deposit = bank.account(n).method("deposit").json(&json!({ "amount": BALANCE }));
+            let deposit = deposit.header("idempotency-key", "first");
+            eventually("a deposit is made", || async {
+                let reply = deposit.clone().send().await;
+                (![503, 504].contains(&reply.status)).then(|| reply.expect(200))
+            })
+            .await;
         }
         bank
     }
@@ -70,14 +76,21 @@ impl Bank {
     /// Tries until there is a definite answer, always under the same key.
     async fn make(&self, transfer: Transfer) -> Transfer {
         let arguments = json!({ "to": self.account(transfer.to).id, "amount": transfer.amount });
-        let status = within(PATIENCE, "a transfer is made or refused", || async {
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
             let call = self.account(transfer.from).method("transfer").json(&arguments);
             let call = call.header("idempotency-key", &transfer.key).header("x-request-timeout-ms", 3_000);
-            let status = call.try_send().await.ok()?.status;
-            assert!([200, 422, 429, 503, 504].contains(&status), "{status} for {transfer:?}");
-            matches!(status, 200 | 422).then_some(status)
-        })
-        .await;
+            let answer = call.try_send().await;
+            if let Ok(reply) = &answer {
+                let status = reply.status;
+                assert!([200, 422, 429, 503, 504].contains(&status), "{status} for {transfer:?}");
+                if matches!(status, 200 | 422) {
+                    break status;
+                }
+            }
+            assert!(Instant::now() < end, "{transfer:?} is neither made nor refused: {answer:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         Transfer { made: status == 200, ..transfer }
     }
 

@@ -7,7 +7,7 @@ use oprc_mesh::canary::Served;
 use oprc_mesh::catalog;
 use serde_json::{Value, json};
 
-use crate::{Call, Http, Ingress, Reply};
+use crate::{Call, Http, Ingress, Reply, eventually};
 
 /// A name that no other test uses: `stem`, then a number.
 pub fn unique(stem: &str) -> String {
@@ -29,8 +29,26 @@ impl Class {
     /// below the line `name = ...` of the table `[class]`; it may be empty.
     pub async fn deploy(at: &impl Ingress, stem: &str, component: Bytes, manifest: &str) -> Self {
         let class = Self { http: at.http(), name: unique(stem) };
-        class.redeploy(component, manifest).await.expect(201);
+        eventually("a class is deployed", || async {
+            let reply = class.redeploy(component.clone(), manifest).await;
+            // nobody repeats a deployment by itself: the catalog's leader may have gone before it answered
+            let is_lost = [503, 504].contains(&reply.status);
+            (!is_lost).then(|| assert!([200, 201].contains(&reply.status), "{reply:?}"))
+        })
+        .await;
         class
+    }
+
+    /// Waits until the gateway knows it: one that has not heard of a class says that there is none.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn known(&self) {
+        eventually("the gateway knows the class", || async {
+            let reply = self.http.get(self.path()).try_send().await.ok()?;
+            (reply.status == 200).then_some(())
+        })
+        .await;
     }
 
     /// Deploys again whatever breaks (tests change components as they like), and gives the answer.

@@ -18,6 +18,9 @@ use crate::{Class, Http, Ingress, Load, Lost, Reply, encode, guests, tag, within
 /// More than a quarter as many as partitions: some leaders hold several, some none.
 const OBJECTS: usize = 6;
 
+/// Until an append has failed, unless told, in milliseconds.
+const DEADLINE_MS: u64 = 2_000;
+
 /// How long appends may fail in a row while something is repaired.
 const PROGRESS_PATIENCE: Duration = Duration::from_mins(2);
 
@@ -36,6 +39,7 @@ pub struct Ledger {
     cluster: Value,
     /// The class whose objects are written.
     pub class: Class,
+    deadline_ms: u64,
     book: Arc<[Mutex<Known>; OBJECTS]>,
     rounds: Arc<AtomicUsize>,
 }
@@ -44,7 +48,15 @@ impl Ledger {
     /// A ledger over a class of its own.
     pub async fn open(at: &impl Ingress) -> Self {
         let class = Class::deploy(at, "Ledger", guests::prober(), "").await;
-        Self { cluster: cluster(&class).await, class, book: Arc::default(), rounds: Arc::default() }
+        let cluster = cluster(&class).await;
+        Self { cluster, class, deadline_ms: DEADLINE_MS, book: Arc::default(), rounds: Arc::default() }
+    }
+
+    /// The same with appends that wait so many milliseconds for their answers.
+    #[must_use]
+    pub fn deadline_ms(mut self, ms: u64) -> Self {
+        self.deadline_ms = ms;
+        self
     }
 
     /// Starts clients that append, whatever happens to their calls, until the load is stopped.
@@ -54,6 +66,7 @@ impl Ledger {
         for client in 0..clients {
             let ledger = Self { class: self.class.through(http), ..self.clone() };
             load.spawn(|over| async move {
+                ledger.class.known().await;
                 for attempt in 0.. {
                     if over.is_over() {
                         return;
@@ -68,7 +81,7 @@ impl Ledger {
     async fn append(&self, number: usize, token: String) {
         self.book[number].lock().unwrap().attempted.insert(token.clone());
         let call = self.class.object(format!("o{number}")).method("append").json(&json!({ "token": token }));
-        let answer = call.header("x-request-timeout-ms", 2000).try_send().await;
+        let answer = call.header("x-request-timeout-ms", self.deadline_ms).try_send().await;
         self.book[number].lock().unwrap().note(token, answer);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

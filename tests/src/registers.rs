@@ -121,12 +121,7 @@ impl Registers {
     /// Starts `clients` clients, spread over `gateways`, until the load is stopped.
     pub async fn load(&self, gateways: &[Http], clients: u32, rng: &mut StdRng) -> Load {
         for http in gateways {
-            // one that has not heard of the class says that there is none
-            within(PATIENCE, "every gateway knows the class", || async {
-                let reply = http.get(self.class.path()).try_send().await.ok()?;
-                (reply.status == 200).then_some(())
-            })
-            .await;
+            self.class.through(http).known().await;
         }
         let mut load = Load::default();
         for number in 0..clients {

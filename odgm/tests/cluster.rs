@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::hosts::{PATIENCE, leader, start, stop};
-use common::{commit, committed, fields, revision, tag, write};
+use common::{commit, fields, revision, tag, write};
 use futures::future::join_all;
 use oprc_mesh::catalog::{CatalogView, NodeState, PartitionInfo};
 use oprc_mesh::id::NodeId;
 use oprc_mesh::outcome::Code;
 use oprc_mesh::testing::LocalNetwork;
 use oprc_mesh::wire::{Greeting, GridAsk, GridQuestion};
-use oprc_odgm::{Change, Joining, Odgm, OdgmConfig, OdgmError};
+use oprc_odgm::{Change, CommitReply, Joining, Odgm, OdgmConfig, OdgmError};
 use tempfile::TempDir;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 fn config(dir: &Path, joining: Joining) -> OdgmConfig {
     let grace = Duration::from_secs(3);
@@ -54,10 +54,21 @@ fn settled(view: &CatalogView) -> bool {
 }
 
 async fn set(hosts: &[Arc<Odgm>], group: u64, value: &str) {
-    let partition = leader(hosts, group).await;
-    let base = tag(&partition.reader(), "a");
-    let writes = vec![write("value", Some(value))];
-    committed(&partition, commit(&partition, "a", base, Change::Merge, writes)).await;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let partition = leader(hosts, group).await;
+        // one that stood still for long leads no more, or must hear of the others first
+        if partition.serves().is_ok() {
+            let base = tag(&partition.reader(), "a");
+            let writes = vec![write("value", Some(value))];
+            let reply = partition.commit(commit(&partition, "a", base, Change::Merge, writes)).await;
+            if matches!(reply, Ok(CommitReply::Committed(_))) {
+                return;
+            }
+        }
+        assert!(Instant::now() < end, "not in time: group {group} takes nothing in");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn stop_all(network: &LocalNetwork, hosts: Vec<Arc<Odgm>>) {

@@ -128,16 +128,15 @@ async fn timers_wait_for_their_time_and_their_owner_may_think_again() {
         key: Some(key.to_owned()),
         ..outgoing("s", "r", here, said)
     };
+    // far off, and then set to near: a disk may take its time for what is between
     let begin = now_ms();
-    let sends = vec![
-        at(begin + 60_000, "a", "never"),
-        at(begin + 300, "b", "later"),
-        at(begin + 200, "c", "sooner"),
-        at(begin + 60_000, "d", "cancelled"),
-    ];
-    committed(&partition, with(&partition, "s", sending(sends))).await;
+    let sends = ["a", "b", "c", "d"].map(|key| at(begin + 60_000, key, "never"));
+    committed(&partition, with(&partition, "s", sending(sends.into()))).await;
     assert!(partition.reader().has_timer(1, &common::id("s"), "d").unwrap());
-    committed(&partition, with(&partition, "s", sending(vec![at(begin + 250, "a", "replaced")]))).await;
+    let begin = now_ms() + 3_000;
+    let sends = [("b", 300, "later"), ("c", 200, "sooner"), ("a", 250, "replaced")];
+    let sends = sends.map(|(key, ms, said)| at(begin + ms, key, said));
+    committed(&partition, with(&partition, "s", sending(sends.into()))).await;
     let cancel = |key: &str| Post { cancels: vec![key.to_owned()], ..Post::default() };
     committed(&partition, with(&partition, "s", cancel("d"))).await;
     // who was told that there is a timer must not be wrong: the turn runs again

@@ -6,9 +6,11 @@ mod common;
 
 use std::time::Instant;
 
+use common::hosts::PATIENCE;
 use common::{commit, committed, fields, open, tag, write};
 use oprc_mesh::wire::Tag;
 use oprc_odgm::Change;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_in_a_new_term_after_a_restart() {
@@ -18,6 +20,8 @@ async fn everything_is_there_in_a_new_term_after_a_restart() {
         let began = Instant::now();
         let odgm = open(temp.path()).await;
         println!("opened in {:?}", began.elapsed());
+        let mut leads = odgm.leadership();
+        timeout(PATIENCE, leads.wait_for(|leads| leads.len() > 16)).await.unwrap().unwrap();
         let led: Vec<u64> = odgm.leadership().borrow().iter().map(|leads| leads.group).collect();
         assert_eq!(led, (0..=16).collect::<Vec<_>>());
         let mut now = Vec::new();

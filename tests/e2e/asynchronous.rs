@@ -211,9 +211,9 @@ async fn nap(
 }
 
 async fn it_waits_for_what_runs_before_it(server: Server) {
-    let object = fresh(&server, "").await;
+    let object = fresh(&server, "[class.limits]\nwall_ms = 60000").await;
     let class = &object.class;
-    let napping = nap(&server, &object, 1_500, |call| call).await;
+    let napping = nap(&server, &object, 5_000, |call| call.header("x-request-timeout-ms", 60_000)).await;
     let begin = Instant::now();
     let location = accepted(&later(add(&object, 2)).send().await);
     assert_eq!(look(class, &location).await["state"], "pending");
@@ -226,7 +226,7 @@ async fn it_waits_for_what_runs_before_it(server: Server) {
     assert!(begin.elapsed() < Duration::from_secs(20), "it is answered once it is done");
     napping.await.unwrap().expect(204);
     // one that has its turn is running, and the next one waits
-    let napping = nap(&server, &object, 1_500, later).await.await.unwrap();
+    let napping = nap(&server, &object, 5_000, later).await.await.unwrap();
     let next = accepted(&later(add(&object, 2)).send().await);
     let napping = accepted(&napping);
     assert_eq!(look(class, &napping).await["state"], "running");

@@ -42,7 +42,7 @@ async fn through_crashes(kind: Kind) {
                 let object = class.object(format!("o{}", number % OBJECTS));
                 let call = object.method("add").json(&json!({ "by": 1 }));
                 let call = later(call.header("idempotency-key", format!("{round}-{number}")));
-                let call = call.header("x-request-timeout-ms", 3_000);
+                let call = call.header("x-request-timeout-ms", 30_000);
                 let reply = call.try_send().await.ok().filter(|reply| reply.status == 202)?;
                 Some((number % OBJECTS, accepted(&reply)))
             });
@@ -126,7 +126,7 @@ fn calls(class: &Class, stem: &str) -> Vec<Call> {
     let add = || object.method("add").json(&json!({ "by": 1 }));
     let all = (0..ADDS).flat_map(|_| [add(), object.method("value"), class.function("generation")]);
     let keyed = |(n, call): (usize, Call)| call.header("idempotency-key", format!("{stem}-{n}"));
-    all.enumerate().map(keyed).map(|call| later(call).header("x-request-timeout-ms", 3_000)).collect()
+    all.enumerate().map(keyed).map(|call| later(call).header("x-request-timeout-ms", 30_000)).collect()
 }
 
 /// The first one traps and is tried again for long: all others wait behind it.

@@ -246,7 +246,7 @@ fn a_gateway_that_stops_ends_its_streams() {
             gateway.terminate();
             assert_eq!(events.named("end").await["reason"], "stopping");
             assert_eq!(events.next().await, None);
-            let status = gateway.ended(Duration::from_secs(10)).await;
+            let status = gateway.ended(Duration::from_mins(1)).await;
             assert_eq!(status.code(), Some(0), "{}", gateway.log());
         });
     }

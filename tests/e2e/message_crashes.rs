@@ -89,7 +89,7 @@ async fn send(class: &Class, first: u32, expected: &mut BTreeMap<(usize, usize),
             ("post", later, vec![first + MESSAGES]),
         ] {
             let call =
-                object(class, from).method(method).json(&arguments).header("x-request-timeout-ms", 2_000);
+                object(class, from).method(method).json(&arguments).header("x-request-timeout-ms", 30_000);
             let sent = expected.entry((from, to)).or_default();
             match call.try_send().await {
                 Ok(reply) if reply.status == 204 => sent.extend(numbers.iter().map(|n| u64::from(*n))),

@@ -92,7 +92,7 @@ async fn timers_are_replaced_and_cancelled(server: Server) {
     let class = deploy(&server, "").await;
     let (sender, receiver) = (class.object("s"), class.object("r"));
     let begin = Instant::now();
-    for (n, delay, key) in [(1, 60_000, "a"), (2, 60_000, "b"), (3, 400, "c")] {
+    for (n, delay, key) in [(1, 60_000, "a"), (2, 60_000, "b"), (3, 3_000, "c")] {
         sender.invoke("post", note(&class, &receiver, n, delay, Some(key))).await.expect(204);
     }
     sender.invoke("post", note(&class, &receiver, 4, 300, Some("a"))).await.expect(204);
@@ -101,7 +101,7 @@ async fn timers_are_replaced_and_cancelled(server: Server) {
     let other = class.object("other");
     assert_eq!(other.invoke("cancel", json!({ "key": "a" })).await.expect(200).json(), false, "not its own");
     counts_to(&receiver, 2).await;
-    assert!(begin.elapsed() >= Duration::from_millis(400), "a timer is never early");
+    assert!(begin.elapsed() >= Duration::from_secs(3), "a timer is never early");
     assert_eq!(notes(&receiver).await, [4, 3]);
     assert_eq!(
         sender.invoke("cancel", json!({ "key": "c" })).await.expect(200).json(),

@@ -130,7 +130,7 @@ async fn a_turn_that_fails_leaves_what_it_called(server: Server) {
 }
 
 async fn no_object_is_entered_twice(server: Server) {
-    let class = deploy(&server, "").await;
+    let class = deploy(&server, "[class.limits]\nwall_ms = 60000").await;
     let (a, b) = (class.object("a"), class.object("b"));
     let begun = Instant::now();
     assert_eq!(ask(&a, &a, "add", json!({ "by": 1 })).await, "reentrant-call");
@@ -138,7 +138,7 @@ async fn no_object_is_entered_twice(server: Server) {
     assert_eq!(ask(&a, &b, "ask", back).await, "\"reentrant-call\"");
     let around = json!({ "class": class.name, "path": ["b", "c", "a"] });
     assert_eq!(a.invoke("walk", around).await.expect(200).json(), "reentrant-call");
-    assert!(begun.elapsed() < Duration::from_secs(4), "nobody waited for a deadline");
+    assert!(begun.elapsed() < Duration::from_secs(9), "nobody waited for a deadline");
     // the same object one after the other is no chain, and all of them are free again
     assert_eq!(a.invoke("walk", json!({ "class": class.name, "path": ["b", "c"] })).await.json(), "3");
     assert_eq!(a.fields().await["calls"], 4);
@@ -158,7 +158,7 @@ async fn a_chain_is_as_deep_as_it_may_be(server: Server) {
 }
 
 async fn two_chains_that_wait_for_each_other_end(server: Server) {
-    let class = deploy(&server, "[class.limits]\nwall_ms = 1500").await;
+    let class = deploy(&server, "[class.limits]\nwall_ms = 4000").await;
     let (a, b) = (class.object("a"), class.object("b"));
     // each waits for the other once it has waited for a third
     let begun = Instant::now();
@@ -170,7 +170,7 @@ async fn two_chains_that_wait_for_each_other_end(server: Server) {
         calls.spawn(async move { from.invoke("ask-after", arguments).await });
     }
     let replies = calls.join_all().await;
-    assert!(begun.elapsed() >= Duration::from_millis(1_400), "{replies:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(3_900), "{replies:?}");
     // when the first ends, what it kept waiting may still come through
     let ended: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
     assert!(!ended.is_empty(), "{replies:?}");
@@ -178,12 +178,12 @@ async fn two_chains_that_wait_for_each_other_end(server: Server) {
         let problem = reply.problem(Code::CallTimeout);
         assert!(problem["detail"].as_str().unwrap().contains(".add"), "it says what was called: {problem}");
     }
-    // both are free again, and nothing came of the calls that were given up
+    // both are free again, and a call that was given up as it came through may have been made, once
     let mut sum = 0;
     for object in [&a, &b] {
         sum += object.invoke("add", json!({ "by": 1 })).await.expect(200).json().as_u64().unwrap();
     }
-    assert_eq!(sum as usize, 2 + replies.len() - ended.len());
+    assert!((2 + replies.len() - ended.len()..=2 + replies.len()).contains(&(sum as usize)), "{sum}");
 }
 
 async fn only_what_reads_is_called_by_what_reads(server: Server) {

@@ -188,6 +188,7 @@ async fn a_server_that_does_not_answer_ends_with_the_turn(server: Server) {
     }
     object.get().await.expect(404);
     // a guest that waits less gets its answer
+    let object = deploy(&server, "", &[origin.url()]).await.object("o");
     let mut wish = wish("GET", origin.url() + "/slow");
     wish["wish"]["timeout-ms"] = json!(10);
     let told = object.invoke("fetch-and-count", wish).await.expect(200).json();
@@ -198,7 +199,7 @@ async fn a_server_that_does_not_answer_ends_with_the_turn(server: Server) {
 /// What is asked in vain is not asked for ever: each try counts, and the last one leaves a dead letter.
 async fn a_message_that_asks_in_vain_is_given_up(server: Server) {
     let origin = Origin::new().await;
-    let more = "[class.limits]\nwall_ms = 500\n[class.messages]\nattempts = 2";
+    let more = "[class.limits]\nwall_ms = 3000\n[class.messages]\nattempts = 2";
     let class = deploy(&server, more, &[origin.url()]).await;
     let mail = Class::deploy(&server, "Mail", guests::mailer(), "").await.object("m");
     let payload = wish("POST", origin.url() + "/stalls").to_string();

@@ -59,11 +59,17 @@ fn twice_the_load() {
         let (server, class, offer, sustainable) = prepared().await;
         let _shown = server.show_logs_on_panic();
         offer.drive(2.0 * sustainable, Duration::from_secs(1)).await; // connections and buffers are there
-        let before_kib = server.ingress_kib();
-        let tally = offer.drive(2.0 * sustainable, Duration::from_secs(4)).await;
-        println!("{} of {} were refused", tally.refused, tally.offered);
-        assert!(tally.refused > 0, "it was not more than could be done");
-        check(&server, &class, &tally, before_kib).await;
+        for times in [2.0, 4.0, 8.0] {
+            let before_kib = server.ingress_kib();
+            let tally = offer.drive(times * sustainable, Duration::from_secs(4)).await;
+            println!("{} of {} were refused", tally.refused, tally.offered);
+            check(&server, &class, &tally, before_kib).await;
+            // what a busy machine sustains may be half of what it does afterwards
+            if tally.refused > 0 {
+                return;
+            }
+        }
+        panic!("it was never more than could be done");
     });
 }
 

@@ -12,7 +12,7 @@ use crate::access::{close, key};
 /// Small, so that passing them is quick.
 const LIMITS: &str = "[class.limits]
 cpu_ms = 300
-wall_ms = 1500
+wall_ms = 60000
 memory_mib = 16
 payload_kib = 64
 write_keys = 100";
@@ -97,12 +97,12 @@ fn cases() -> Vec<Case> {
         Case { value: refusal.clone(), ..of(Code::FunctionError, "refuse", refusal) },
         of(Code::Trap, "explode", json!({})),
         of(Code::CpuLimit, "spin", json!({})),
-        of(Code::WallLimit, "nap", json!({ "ms": 60_000 })),
+        Case { class: "brief", ..of(Code::WallLimit, "nap", json!({ "ms": 60_000 })) },
         of(Code::MemoryLimit, "hoard", json!({ "mib": 17 })),
         of(Code::WriteLimit, "write-many", many),
         of(Code::PayloadTooLarge, "blob", json!({ "bytes": 65 * 1024 })),
         of(Code::PayloadTooLarge, "swallow", json!({ "data": "A".repeat(65 * 1024) })),
-        Case { timeout_ms: Some(200), ..of(Code::Deadline, "nap", json!({ "ms": 1_000 })) },
+        Case { timeout_ms: Some(200), ..of(Code::Deadline, "nap", json!({ "ms": 10_000 })) },
         Case { keyed: true, before: Some(added), ..of(Code::IdempotencyMismatch, "add", json!({ "by": 2 })) },
     ];
     cases.extend(reads());
@@ -123,7 +123,7 @@ fn nested() -> [Case; 2] {
     let other = |id: &str, method: &str, payload: &Value| json!({ "class": "slow", "id": id, "method": method, "payload": payload.to_string() });
     [
         Case {
-            class: "caller",
+            class: "hasty",
             ..of(Code::CallTimeout, "ask", other("sleeper", "linger", &json!({ "ms": 30_000 })))
         },
         Case {
@@ -165,7 +165,9 @@ async fn deploy(http: &Http) {
     for (name, component, manifest) in [
         ("prober", guests::prober(), LIMITS),
         ("large", guests::prober(), ""),
-        ("caller", guests::caller(), "[class.limits]\nwall_ms = 1000"),
+        ("brief", guests::prober(), "[class.limits]\nwall_ms = 1000"),
+        ("caller", guests::caller(), ""),
+        ("hasty", guests::caller(), "[class.limits]\nwall_ms = 1000"),
         ("slow", guests::caller(), "[class.limits]\nwall_ms = 60000"),
     ] {
         class(name).redeploy(component, manifest).await.expect(201);

@@ -1,6 +1,6 @@
 //! Answers that their readers do not take: HTTP/2 lets a client keep its window shut for as long as it likes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::future::join_all;
@@ -9,7 +9,7 @@ use hyper::{Method, Request, Response};
 use oprc_mesh::outcome::Code;
 use oprc_tests::grpc::{call, pb};
 use oprc_tests::metrics::Metrics;
-use oprc_tests::{Class, Kind, Miser, Server, eventually, guests, run, taken_bytes};
+use oprc_tests::{Class, Kind, Miser, PATIENCE, Server, eventually, guests, run, taken_bytes};
 use prost::Message as _;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
@@ -158,7 +158,8 @@ fn who_takes_slowly_is_not_idle() {
 
 /// Fills the memory that is set aside with answers for readers of their own, and gives these once a call is refused for it.
 async fn fill(server: &Server, class: &Class) -> Vec<(Miser, Response<RecvStream>)> {
-    for _ in 0..5 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         let asked = (0..6).map(|n| async move {
             let mut miser = miser(server, 0).await;
             let answer = miser.head_of(blob_of(server, class, &format!("o{n}"), 5 * MIB)).await;

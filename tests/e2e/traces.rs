@@ -205,7 +205,7 @@ async fn failures_show_with_their_code(server: &Server, collector: &Collector) {
     let turn = |method: &str| format!("turn {}/{method}", class.name);
     let reply = class.object("o").method("explode").send().await;
     let (trace, _) = of_reply(&reply);
-    let spans = collector.trace(&trace, &[CALL, "guest"]).await;
+    let spans = collector.trace(&trace, &[CALL, "mesh call", &turn("explode"), "guest"]).await;
     for name in [CALL, "mesh call", &turn("explode"), "guest"] {
         assert_eq!(one(&spans, name).failed.as_deref(), Some("trap"), "{name}");
         has(one(&spans, name), &[("error.type", "trap")]);
@@ -214,7 +214,7 @@ async fn failures_show_with_their_code(server: &Server, collector: &Collector) {
     // what the client did wrong is no failure of the server
     let reply = class.object("o").invoke("refuse", json!({ "reason": "x", "balance": 1 })).await;
     let (trace, _) = of_reply(&reply);
-    let spans = collector.trace(&trace, &[CALL, "guest"]).await;
+    let spans = collector.trace(&trace, &[CALL, &turn("refuse")]).await;
     let asked = one(&spans, CALL);
     assert_eq!(asked.failed, None);
     has(asked, &[("error.type", "function-error"), ("http.response.status_code", "422")]);
@@ -231,11 +231,11 @@ async fn grpc_calls_are_traced_alike(server: &Server, collector: &Collector) {
     let response = grpc.invocations.clone().invoke(request).await.unwrap();
     let told = response.metadata().get("traceparent").unwrap().to_str().unwrap().to_owned();
     let name = "oprc.v1.InvocationService/Invoke";
-    let spans = collector.trace(&trace, &[name, "commit"]).await;
+    let turn = format!("turn {}/increment", class.name);
+    let spans = collector.trace(&trace, &[name, "mesh call", &turn, "commit"]).await;
     let asked = one(&spans, name);
     assert_eq!(told, format!("00-{trace}-{}-01", asked.id));
     assert_eq!(asked.parent, "00f067aa0ba902b7");
-    let turn = format!("turn {}/increment", class.name);
     assert_eq!(way(&spans, one(&spans, "commit")), ["commit", &*turn, "mesh call", name]);
     let about =
         [("rpc.system", "grpc"), ("rpc.service", "oprc.v1.InvocationService"), ("rpc.method", "Invoke")];
@@ -251,11 +251,11 @@ async fn questions_on_the_mesh_are_traced_alike(server: &Server, collector: &Col
     let about = json!({ "traceparent": header });
     let answer = client.ask(&key("add"), Some(&json!({ "by": 1 })), about).await.unwrap();
     let name = "oprc/api invoke";
-    let spans = collector.trace(&trace, &[name, "commit"]).await;
+    let turn = format!("turn {}/add", class.name);
+    let spans = collector.trace(&trace, &[name, "mesh call", &turn, "commit"]).await;
     let asked = one(&spans, name);
     assert_eq!(answer.about["traceparent"], format!("00-{trace}-{}-01", asked.id));
     assert_eq!(asked.parent, "00f067aa0ba902b7");
-    let turn = format!("turn {}/add", class.name);
     assert_eq!(way(&spans, one(&spans, "commit")), ["commit", &*turn, "mesh call", name]);
     has(asked, &[("rpc.system", "zenoh"), ("rpc.method", "invoke")]);
     // one that is not to be traced is not, and says nothing of it

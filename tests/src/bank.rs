@@ -37,7 +37,7 @@ impl Bank {
     /// Opens it, with the component of the example `account`. Two that pay each other at the same time wait for each
     /// other: soon enough they try again.
     pub async fn open(at: &impl Ingress, component: Bytes, accounts: usize) -> Self {
-        let manifest = "readonly = [\"balance\"]\n[class.limits]\nwall_ms = 400";
+        let manifest = "readonly = [\"balance\"]\n[class.limits]\nwall_ms = 1_000";
         let class = Class::deploy(at, "Account", component, manifest).await;
         let bank = Self { class, accounts };
         for n in 0..accounts {

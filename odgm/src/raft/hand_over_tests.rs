@@ -103,16 +103,28 @@ async fn a_leader_without_a_majority_refuses_soon_and_leaves_nobody_waiting() {
     let [a, b, c] = three(&network).await;
     let all = [&a, &b, &c];
     committed(&all, "x", "1").await;
-    let old = leader(&all).await;
-    let partition = ready(old).await;
-    commit_to(&partition, "before").await.unwrap();
-    assert!(partition.confirm(Consistency::Linearizable).await.is_ok());
-    for host in all {
-        network.isolate(NodeId(host.node)); // nobody has a majority
-    }
-    // proposed before it knows: nobody can tell what becomes of it
-    let undecided = commit_to(&partition, "during").await.unwrap_err();
-    assert_eq!((undecided.kind(), undecided.effect()), (Code::NoQuorum, Effect::Unknown), "{undecided}");
+    let mut rounds = 0..ROUNDS;
+    let (old, partition) = loop {
+        let round = rounds.next().expect("a commit that is proposed before its leader knows");
+        let old = leased(&all).await;
+        let partition = partition(old);
+        until("the partition knows who leads", || (partition.leadership().ok() == old.leads()).then_some(()))
+            .await;
+        let before = commit_to(&partition, &format!("before{round}")).await;
+        if before.is_err() || partition.confirm(Consistency::Linearizable).await.is_err() {
+            continue;
+        }
+        for host in all {
+            network.isolate(NodeId(host.node)); // nobody has a majority
+        }
+        // proposed before it knows: nobody can tell what becomes of it
+        let undecided = commit_to(&partition, &format!("during{round}")).await.unwrap_err();
+        if undecided.effect() == Effect::Unknown {
+            assert_eq!(undecided.kind(), Code::NoQuorum, "{undecided}");
+            break (old, partition);
+        }
+        network.heal();
+    };
     // and now it knows: nothing is taken in, and nothing is read
     assert!(old.group.is_cut_off());
     let refused = commit_to(&partition, "after").await.unwrap_err();
@@ -135,9 +147,17 @@ async fn a_leader_that_rested_takes_in_work_at_once() {
     let [a, b, c] = three(&network).await;
     let all = [&a, &b, &c];
     committed(&all, "x", "1").await;
-    let old = leader(&all).await;
-    let partition = ready(old).await;
-    until("all rest", || all.iter().all(|host| host.group.is_asleep()).then_some(())).await;
+    let mut rounds = 0..ROUNDS;
+    let (old, partition) = loop {
+        rounds.next().expect("a group that rests elects nobody");
+        let old = leader(&all).await;
+        let partition = ready(old).await;
+        let term = old.leads();
+        until("all rest", || all.iter().all(|host| host.group.is_asleep()).then_some(())).await;
+        if term.is_some() && old.leads() == term {
+            break (old, partition);
+        }
+    };
     // it has heard of nobody for long, and knows why
     assert!(!old.group.is_cut_off());
     assert!(matches!(commit_to(&partition, "y").await, Ok(CommitReply::Committed(_))));

@@ -236,7 +236,7 @@ fn invoke(rng: &mut StdRng, client: u32, now: u64, last: State) -> Client {
     let action = match rng.random_range(0..10) {
         0..4 => Read,
         4..8 => Add(1),
-        _ => CompareAndSet { version: last.version, value: rng.random_range(-1_000_000..1_000_000) },
+        _ => CompareAndSet { version: last.version, value: rng.random_range(1..1_000_000) },
     };
     let invoked = now + 1;
     let effect = invoked + rng.random_range(1..200);

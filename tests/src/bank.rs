@@ -1,17 +1,22 @@
 //! Accounts that pay each other, and what must hold of them whatever fails meanwhile.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::{Class, Ingress, Object, eventually};
 
 /// What every account begins with.
 const BALANCE: i64 = 50;
+/// Transfers at a time. Each holds an account while it waits for another: where all accounts have long queues of them, what
+/// they wait for comes last in every queue, and none is made in time.
+const LANES: usize = 6;
 /// Until a transfer is answered.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -59,14 +64,17 @@ impl Bank {
     /// Begins so many transfers between accounts at random, spread over about `spread`.
     pub fn transfers(&self, count: usize, spread: Duration, random: &mut StdRng) -> JoinSet<Transfer> {
         let mut transfers = JoinSet::new();
+        let lanes = Arc::new(Semaphore::new(LANES));
         for number in 0..count {
             let from = random.random_range(0..self.accounts);
             let to = (from + random.random_range(1..self.accounts)) % self.accounts;
             let (amount, key) = (random.random_range(1..BALANCE), format!("transfer-{number}"));
             let pause = spread.mul_f64(random.random_range(0.0..1.0));
             let (bank, transfer) = (self.clone(), Transfer { from, to, amount, key, made: false });
+            let lanes = lanes.clone();
             transfers.spawn(async move {
                 tokio::time::sleep(pause).await;
+                let _lane = lanes.acquire_owned().await.expect("nobody closes them");
                 bank.make(transfer).await
             });
         }

@@ -66,6 +66,8 @@ fn lines_of_all_hosts_are_one_list_and_one_stream() {
         .await;
         let items = read["items"].as_array().unwrap();
         assert!(nodes(items).is_superset(&nodes(&followed)));
+        let different: BTreeSet<String> = items.iter().map(Value::to_string).collect();
+        assert_eq!(different.len(), items.len(), "no line is given twice");
         assert!(items.iter().map(|line| line["time_us"].as_u64().unwrap()).is_sorted());
         // a host dies, and comes back: the stream goes on with what there is
         let host = cluster.leader_of(&class.name, "o0").await;

@@ -1,10 +1,10 @@
 //! Calls between objects that live on different hosts: the chain goes along, and through the deaths of leaders each call
 //! takes effect once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use oprc_tests::{Bank, Class, Party, Plan, guests, seed};
+use oprc_tests::{Bank, Class, Party, Picture, Plan, guests, seed};
 use rand::Rng as _;
 use serde_json::json;
 
@@ -12,29 +12,36 @@ use crate::alone;
 
 /// For a whole chain: its outermost turn waits for all others.
 const WALL_MS: u64 = 60_000;
+/// Among so many each host leads some.
+const OBJECTS: u32 = 64;
 
 #[test]
-fn a_chain_goes_through_hosts() {
+fn a_chain_goes_through_all_hosts() {
     alone(async {
         let cluster = Plan::of(3).start().await;
         let _shown = cluster.show_logs_on_panic();
         let limits = format!("[class.limits]\nwall_ms = {WALL_MS}");
         let class = Class::deploy(&cluster, "Call", guests::caller(), &limits).await;
-        let path: Vec<String> = (1..=16).map(|n| format!("o{n}")).collect();
-        let mut hosts = BTreeSet::new();
-        for id in &path {
-            hosts.insert(cluster.leader_of(&class.name, id).await);
-        }
-        assert!(hosts.len() > 1, "the objects are spread");
+        let by_leader = |picture: &Picture| -> BTreeMap<String, String> {
+            let of = |n: u32| format!("o{n}");
+            (1..=OBJECTS)
+                .filter_map(|n| Some((picture.of(&class.name, &of(n)).leader.clone()?, of(n))))
+                .collect()
+        };
+        // two may lead everything for a while
+        let picture =
+            cluster.pictured("the objects are spread", |picture| by_leader(picture).len() == 3).await;
+        let mut path: Vec<String> = by_leader(&picture).into_values().collect();
+        path.extend((0..).map(|n| format!("more{n}")).take(16 - path.len()));
         let walk = async |path: &[String]| {
             let arguments = json!({ "class": class.name, "path": path });
             let call = class.object("o0").method("walk").json(&arguments);
             call.header("x-request-timeout-ms", WALL_MS).send().await.expect(200).json()
         };
         assert_eq!(walk(&path).await, "17");
-        let deeper: Vec<String> = (1..=17).map(|n| format!("o{n}")).collect();
+        let deeper = [&path[..], &["deeper".to_owned()]].concat();
         assert_eq!(walk(&deeper).await, "call-depth");
-        let around: Vec<String> = (1..=7).chain([3]).map(|n| format!("o{n}")).collect();
+        let around = [&path[..7], &path[2..3]].concat();
         assert_eq!(walk(&around).await, "reentrant-call");
     });
 }

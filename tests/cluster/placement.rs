@@ -73,7 +73,7 @@ fn calls_go_on_soon_after_a_kill() {
         times.sort();
         let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
         println!("failover over {kills} kills: median {median:?}, worst {worst:?}");
-        assert!(median < FAILOVER_MAX, "{times:?}"); // one alone may be the machine's own pause
+        assert!(worst < FAILOVER_MAX, "{times:?}");
     });
 }
 

@@ -1,7 +1,7 @@
 //! Accounts that pay each other, and what must hold of them whatever fails meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng as _;
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::{Class, Ingress, Object, eventually};
+use crate::{Call, Class, Ingress, Object, Reply, within};
 
 /// What every account begins with.
 const BALANCE: i64 = 50;
@@ -38,6 +38,16 @@ pub struct Transfer {
     made: bool,
 }
 
+/// Tries until there is a definite answer, always under the same key.
+async fn answered(what: &str, call: &Call) -> Reply {
+    within(PATIENCE, &format!("{what} is made or refused"), || async {
+        let reply = call.clone().try_send().await.ok()?;
+        assert!([200, 422, 429, 503, 504].contains(&reply.status), "{reply:?} for {what}");
+        matches!(reply.status, 200 | 422).then_some(reply)
+    })
+    .await
+}
+
 impl Bank {
     /// Opens it, with the component of the example `account`. Two that pay each other at the same time wait for each
     /// other: soon enough they try again.
@@ -48,11 +58,7 @@ impl Bank {
         for n in 0..accounts {
             let deposit = bank.account(n).method("deposit").json(&json!({ "amount": BALANCE }));
             let deposit = deposit.header("idempotency-key", "first");
-            eventually("a deposit is made", || async {
-                let reply = deposit.clone().send().await;
-                (![503, 504].contains(&reply.status)).then(|| reply.expect(200))
-            })
-            .await;
+            answered("a deposit", &deposit).await.expect(200);
         }
         bank
     }
@@ -81,24 +87,11 @@ impl Bank {
         transfers
     }
 
-    /// Tries until there is a definite answer, always under the same key.
     async fn make(&self, transfer: Transfer) -> Transfer {
         let arguments = json!({ "to": self.account(transfer.to).id, "amount": transfer.amount });
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            let call = self.account(transfer.from).method("transfer").json(&arguments);
-            let call = call.header("idempotency-key", &transfer.key).header("x-request-timeout-ms", 3_000);
-            let answer = call.try_send().await;
-            if let Ok(reply) = &answer {
-                let status = reply.status;
-                assert!([200, 422, 429, 503, 504].contains(&status), "{status} for {transfer:?}");
-                if matches!(status, 200 | 422) {
-                    break status;
-                }
-            }
-            assert!(Instant::now() < end, "{transfer:?} is neither made nor refused: {answer:?}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
+        let call = self.account(transfer.from).method("transfer").json(&arguments);
+        let call = call.header("idempotency-key", &transfer.key).header("x-request-timeout-ms", 3_000);
+        let status = answered(&format!("{transfer:?}"), &call).await.status;
         Transfer { made: status == 200, ..transfer }
     }
 
